@@ -1,0 +1,30 @@
+# Third-party libraries, each named in ARCHITECTURE.md with the one room that may include it.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(SIMDJSON REQUIRED IMPORTED_TARGET simdjson)
+pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc icu-i18n)
+pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
+find_package(Protobuf REQUIRED)
+find_package(ZLIB REQUIRED)
+if(SLUICE_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(SLUICE_SERVER)
+  pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc++)
+  find_program(SLUICE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
+  find_package(OpenSSL REQUIRED)
+  find_path(SLUICE_BOOST_INCLUDE boost/asio/awaitable.hpp REQUIRED)
+endif()
+if(SLUICE_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
+
+# The ONNX message classes come from the .proto inside the pinned Python package (tools/setup.sh installs it).
+file(GLOB _onnx_protos ${CMAKE_SOURCE_DIR}/build/venv/lib/python3*/site-packages/onnx/onnx-ml.proto
+     $ENV{SLUICE_VENV}/lib/python3*/site-packages/onnx/onnx-ml.proto)
+if(NOT _onnx_protos)
+  message(FATAL_ERROR "onnx-ml.proto not found: run tools/setup.sh (it installs the pinned PyPI package 'onnx' "
+                      "into build/venv) or set SLUICE_VENV to an environment that has it")
+endif()
+list(GET _onnx_protos 0 SLUICE_ONNX_PROTO)

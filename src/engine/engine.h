@@ -1,0 +1,128 @@
+// The contract of engines and the loop. An engine turns requests into steps; the loop decides whose step runs when.
+//
+// ARCHITECTURE.md "The contract" states the invariants by name; comments here cite them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/description.h"
+#include "engine/request.h"
+
+namespace sluice::base {
+class ThreadPool;
+}
+
+namespace sluice::engine {
+
+enum class Admission { kQueued, kParked, kRefused };
+
+// What a step will take, as far as the engine knows.
+struct Cost {
+  base::Duration predicted;  // a high quantile of what such steps took, or the roofline prior
+  bool measured = false;     // false: only the prior is known; such a shape is never refused
+  int64_t rows = 0;
+};
+
+// The best next step of one engine. Valid until the engine's next Admit, OnEvent, Sweep, Form or Commit.
+struct Offer {
+  base::Time latest_start;  // after this the tightest member misses its deadline
+  base::Time wait_until;    // work-conserving batching may wait until then; <= now: run
+  Cost cost;
+  int priority = 0;
+};
+
+// Something that a parked request waited for has arrived: a fetch, an fsync, a compiled grammar.
+struct Event {
+  uint64_t token = 0;  // the engine's own, given out when the request was parked
+  base::Status status;
+};
+
+enum class StepStatus { kDone, kFailed, kAbandoned };
+
+// A plain value in a numbered slot: everything that Launch may read besides the model. Engines derive their own.
+struct Step {
+  virtual ~Step() = default;
+  int slot = 0;             // which slot's memory it uses
+  base::Duration predicted;
+  int64_t rows = 0;
+  base::Time formed;
+  base::Time launched;
+  base::Time finished;
+  base::Status status;      // why the step as a whole failed
+};
+
+// Replies collected while the loop works, posted by the loop when it is done with the engine.
+class Replies {
+ public:
+  // Takes the request: its terminal reply is this one (reply.terminal must be set).
+  void Finish(std::unique_ptr<Request> request, Reply reply);
+  // A further chunk of a stream; the request stays with its engine.
+  void Chunk(Request& request, Reply reply);
+
+  struct Row {
+    std::shared_ptr<ReplySink> sink;
+    Reply reply;
+    std::unique_ptr<Request> request;  // destroyed after posting, off the critical path
+  };
+  std::vector<Row>& rows() { return rows_; }
+
+ private:
+  std::vector<Row> rows_;
+};
+
+// Where a step computes: the pool of its device and the slot's memory.
+struct Exec {
+  base::ThreadPool* pool = nullptr;  // null: this thread alone
+  std::byte* memory = nullptr;       // activations of the slot; [memory_bytes], aligned to tensor::kAlignment
+  int64_t memory_bytes = 0;
+};
+
+// Launch calls Reach between pieces of at most the quantum. There the loop may run one shorter, more urgent step of
+// another engine (nested once, in its own memory), and tells whether to go on: false when the step was abandoned.
+class Safepoint {
+ public:
+  virtual ~Safepoint() = default;
+  virtual bool Reach() = 0;
+  virtual base::Duration quantum() const = 0;
+};
+
+// Resident and reserved bytes of an engine, by purpose.
+struct MemoryUse {
+  int64_t weights_bytes = 0;      // this engine's share of packed weights
+  int64_t activation_bytes = 0;   // needed of a slot's memory by its largest step
+  int64_t state_bytes = 0;        // caches, tables, plans
+};
+
+// One per (model version, loop).
+class Engine {
+ public:
+  virtual ~Engine() = default;  // on the load thread, after detach
+
+  // Any thread; touches the immutable model only.
+  virtual const Description& description() const = 0;
+  virtual base::Duration PrepareCost(const Request& request) const = 0;
+  // Validates and readies a request (tokenise, hash). Pure. kInvalidArgument: the client's fault.
+  virtual base::Status Prepare(Request& request) const = 0;
+  virtual MemoryUse memory() const = 0;
+
+  // The lease holder only.
+  virtual std::unique_ptr<Step> MakeStep(int slot) = 0;  // once a slot, when the engine is attached
+  virtual Admission Admit(std::unique_ptr<Request>& request, base::Time now) = 0;  // takes it unless refused
+  virtual void OnEvent(const Event& event) = 0;
+  virtual void Sweep(base::Time now, Replies& replies) = 0;     // the cancelled and the expired
+  virtual const Offer* BestOffer(base::Time now) = 0;           // null: nothing to do; O(1) when nothing changed
+  virtual void Form(const Offer& offer, Step& step) = 0;
+  virtual void Commit(Step& step, StepStatus status, Replies& replies) = 0;
+  virtual int64_t pending() const = 0;                          // requests it holds: queued, parked and in steps
+  virtual void CheckIntegrity() const = 0;                      // the simulator calls it after every step
+
+  // The lease holder or a rank's thread; reads only the step, the model and the slot's memory. No heap allocation.
+  virtual void Launch(Step& step, Exec& exec, Safepoint& safepoint) = 0;
+};
+
+}  // namespace sluice::engine

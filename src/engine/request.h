@@ -1,0 +1,72 @@
+// Request, Reply and the sink that a reply is posted to. A request is moved from owner to owner and never shared.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/call.h"
+#include "tensor/tensor.h"
+
+namespace sluice::engine {
+
+class EngineVersion;
+class ReplySink;
+
+// A protocol parameter ("parameters" of the Open Inference Protocol).
+using Parameter = std::variant<bool, int64_t, uint64_t, double, std::string>;
+using Parameters = std::vector<std::pair<std::string, Parameter>>;
+
+// What Engine::Prepare made of a request (token ids, row counts): the engine's own type.
+struct Prepared {
+  virtual ~Prepared() = default;
+};
+
+// One unit of work for one engine. Owner: the io thread until Submit, then the loop until its terminal reply.
+struct Request {
+  std::shared_ptr<Call> call;
+  std::string id;
+  std::vector<tensor::NamedTensor> inputs;
+  std::vector<std::string> outputs;  // names asked for; empty: all
+  Parameters parameters;
+  base::Time arrival;   // first byte of the request seen
+  base::Time enqueued;  // moved into the loop; set by Submit
+  std::unique_ptr<Prepared> prepared;
+  std::shared_ptr<ReplySink> sink;
+  std::shared_ptr<const EngineVersion> pin;  // keeps the engine alive; set by Submit
+};
+
+// Where a request's time went, in the terms of Triton's statistics.
+struct Timings {
+  base::Duration queue;    // enqueued to step formed
+  base::Duration input;    // gathering inputs in Form
+  base::Duration compute;  // Launch
+  base::Duration output;   // Commit
+  int64_t batch_rows = 0;  // rows of the step that carried it
+};
+
+// Part of an answer, or all of it. Exactly one reply of a request has `terminal` set.
+struct Reply {
+  base::Status status;
+  std::vector<tensor::NamedTensor> outputs;
+  Parameters parameters;  // e.g. a truncation notice
+  Timings timings;
+  bool terminal = true;
+  // The reason a request was refused or dropped, for the header and the metric: "queue_full", "deadline_admission",
+  // "deadline_queue", "cancelled", "draining"; empty otherwise.
+  const char* reason = "";
+};
+
+// Receives the replies of one request. Post may be called on any thread; it must not block (it hands over to io).
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  virtual void Post(Reply reply) = 0;
+};
+
+}  // namespace sluice::engine

@@ -1,0 +1,66 @@
+#include "tensor/arena.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "tensor/tensor.h"
+
+namespace sluice::tensor {
+namespace {
+
+constexpr int64_t kHugePage = int64_t{2} << 20;
+
+}  // namespace
+
+base::Result<Arena> Arena::Create(int64_t bytes) {
+  CHECK_GE(bytes, 0);
+  const int64_t capacity = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  Arena arena;
+  if (capacity == 0) return arena;
+  // Map one page more and trim, so that the block starts on a huge-page boundary.
+  const auto mapped = static_cast<size_t>(capacity + kHugePage);
+  void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) {
+    return base::ResourceExhausted("cannot map an arena of " + std::to_string(capacity) +
+                                   " bytes: " + std::strerror(errno));
+  }
+  const auto address = reinterpret_cast<uintptr_t>(raw);
+  const uintptr_t page = kHugePage;
+  const uintptr_t aligned = (address + page - 1) / page * page;
+  if (aligned > address) munmap(raw, aligned - address);
+  const size_t tail = address + mapped - (aligned + static_cast<size_t>(capacity));
+  if (tail > 0) munmap(reinterpret_cast<void*>(aligned + static_cast<size_t>(capacity)), tail);
+  arena.base_ = reinterpret_cast<std::byte*>(aligned);
+  arena.capacity_ = capacity;
+  madvise(arena.base_, static_cast<size_t>(capacity), MADV_HUGEPAGE);  // advice: a refusal is no error
+  return arena;
+}
+
+Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(base_, other.base_);
+  std::swap(capacity_, other.capacity_);
+  std::swap(used_, other.used_);
+  return *this;
+}
+
+Arena::~Arena() {
+  if (base_ != nullptr) munmap(base_, static_cast<size_t>(capacity_));
+}
+
+std::byte* Arena::Take(int64_t bytes) {
+  CHECK_GE(bytes, 0);
+  const int64_t step = static_cast<int64_t>(kAlignment);
+  if (bytes > capacity_ - used_) return nullptr;
+  std::byte* taken = base_ + used_;
+  used_ += (bytes + step - 1) / step * step;
+  if (used_ > capacity_) used_ = capacity_;
+  return taken;
+}
+
+}  // namespace sluice::tensor
