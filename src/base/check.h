@@ -1,4 +1,5 @@
-// CHECK and DCHECK: for our own bugs only. What a client sends or a file contains is never checked here; see result.h.
+// CHECK and DCHECK: for our own bugs only. What a client sends or a file contains is never checked
+// here; see result.h.
 #pragma once
 
 #include <sstream>
@@ -30,9 +31,11 @@ struct CheckVoidify {
 
 }  // namespace sluice::base
 
-#define CHECK(condition)                  \
-  (__builtin_expect(!!(condition), 1)) ? (void)0 : ::sluice::base::CheckVoidify() & \
-      ::sluice::base::CheckMessage(__FILE__, __LINE__, #condition).stream()
+#define CHECK(condition)                 \
+  (__builtin_expect(!!(condition), 1))   \
+      ? (void)0                          \
+      : ::sluice::base::CheckVoidify() & \
+            ::sluice::base::CheckMessage(__FILE__, __LINE__, #condition).stream()
 #define CHECK_OP(a, op, b) CHECK((a)op(b)) << "(" << (a) << " " #op " " << (b) << ") "
 #define CHECK_EQ(a, b) CHECK_OP(a, ==, b)
 #define CHECK_NE(a, b) CHECK_OP(a, !=, b)

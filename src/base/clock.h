@@ -1,4 +1,5 @@
-// Time and Duration as strong nanosecond types, and the clocks: the machine's and a virtual one for tests and simulators.
+// Time and Duration as strong nanosecond types, and the clocks: the machine's and a virtual one for
+// tests and simulators.
 #pragma once
 
 #include <atomic>
@@ -33,7 +34,9 @@ constexpr Duration operator+(Duration a, Duration b) {
   if (__builtin_add_overflow(a.ns, b.ns, &sum)) return Duration::Max();
   return {sum};
 }
-constexpr Duration operator-(Duration a, Duration b) { return {a.ns - b.ns}; }
+constexpr Duration operator-(Duration a, Duration b) {
+  return {a.ns - b.ns};
+}
 constexpr Duration operator*(Duration a, int64_t n) {
   int64_t product = 0;
   if (__builtin_mul_overflow(a.ns, n, &product)) return Duration::Max();

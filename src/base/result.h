@@ -1,4 +1,5 @@
-// Result<T>, Status and TRY: how input, files, limits and deadlines fail. Our own bugs are CHECKs (check.h).
+// Result<T>, Status and TRY: how input, files, limits and deadlines fail. Our own bugs are CHECKs
+// (check.h).
 #pragma once
 
 #include <optional>
@@ -32,16 +33,36 @@ struct [[nodiscard]] Error {
   std::string message;  // what was expected, what came, and where
 };
 
-inline Error InvalidArgument(std::string m) { return {Code::kInvalidArgument, std::move(m)}; }
-inline Error NotFound(std::string m) { return {Code::kNotFound, std::move(m)}; }
-inline Error AlreadyExists(std::string m) { return {Code::kAlreadyExists, std::move(m)}; }
-inline Error PermissionDenied(std::string m) { return {Code::kPermissionDenied, std::move(m)}; }
-inline Error Unimplemented(std::string m) { return {Code::kUnimplemented, std::move(m)}; }
-inline Error ResourceExhausted(std::string m) { return {Code::kResourceExhausted, std::move(m)}; }
-inline Error Unavailable(std::string m) { return {Code::kUnavailable, std::move(m)}; }
-inline Error DeadlineExceeded(std::string m) { return {Code::kDeadlineExceeded, std::move(m)}; }
-inline Error Cancelled(std::string m) { return {Code::kCancelled, std::move(m)}; }
-inline Error Internal(std::string m) { return {Code::kInternal, std::move(m)}; }
+inline Error InvalidArgument(std::string m) {
+  return {Code::kInvalidArgument, std::move(m)};
+}
+inline Error NotFound(std::string m) {
+  return {Code::kNotFound, std::move(m)};
+}
+inline Error AlreadyExists(std::string m) {
+  return {Code::kAlreadyExists, std::move(m)};
+}
+inline Error PermissionDenied(std::string m) {
+  return {Code::kPermissionDenied, std::move(m)};
+}
+inline Error Unimplemented(std::string m) {
+  return {Code::kUnimplemented, std::move(m)};
+}
+inline Error ResourceExhausted(std::string m) {
+  return {Code::kResourceExhausted, std::move(m)};
+}
+inline Error Unavailable(std::string m) {
+  return {Code::kUnavailable, std::move(m)};
+}
+inline Error DeadlineExceeded(std::string m) {
+  return {Code::kDeadlineExceeded, std::move(m)};
+}
+inline Error Cancelled(std::string m) {
+  return {Code::kCancelled, std::move(m)};
+}
+inline Error Internal(std::string m) {
+  return {Code::kInternal, std::move(m)};
+}
 
 // A value or an Error. Reading the wrong side is our bug and aborts.
 template <class T>
@@ -95,15 +116,17 @@ class [[nodiscard]] Result<void> {
 };
 
 using Status = Result<void>;
-inline Status Ok() { return {}; }
+inline Status Ok() {
+  return {};
+}
 
 }  // namespace sluice::base
 
-// TRY(expression): the value of a Result, or return its Error from the enclosing function. A statement expression, which
-// g++, clang and nvcc all take.
-#define TRY(expression)                                        \
-  __extension__({                                              \
-    auto try_result_ = (expression);                           \
+// TRY(expression): the value of a Result, or return its Error from the enclosing function. A
+// statement expression, which g++, clang and nvcc all take.
+#define TRY(expression)                                           \
+  __extension__({                                                 \
+    auto try_result_ = (expression);                              \
     if (!try_result_.ok()) return std::move(try_result_).error(); \
-    *std::move(try_result_);                                   \
+    *std::move(try_result_);                                      \
   })

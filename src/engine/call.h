@@ -1,4 +1,5 @@
-// Call: the one object that a request shares with whoever asked for it. Deadline, priority, cancellation, reply credit.
+// Call: the one object that a request shares with whoever asked for it. Deadline, priority,
+// cancellation, reply credit.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,8 @@
 
 namespace sluice::engine {
 
-// Shared between the io side (which made it) and the loop. Everything but the flags is fixed at construction.
+// Shared between the io side (which made it) and the loop. Everything but the flags is fixed at
+// construction.
 class Call {
  public:
   struct Options {
@@ -21,7 +23,8 @@ class Call {
   };
   explicit Call(Options options) : options_(std::move(options)) {}
 
-  // Any thread, any number of times. The loop sees it at its next look; work already launched may still finish.
+  // Any thread, any number of times. The loop sees it at its next look; work already launched may
+  // still finish.
   void Cancel() { cancelled_.store(true, std::memory_order_release); }
   bool cancelled() const {
     for (const Call* call = this; call != nullptr; call = call->options_.parent.get()) {
@@ -35,8 +38,8 @@ class Call {
   const std::string& tenant() const { return options_.tenant; }
   const std::string& trace_parent() const { return options_.trace_parent; }
 
-  // Reply credit: how many more chunks the reader can take. The io side grants, the loop spends; a stream without credit
-  // pauses. One-shot requests never look.
+  // Reply credit: how many more chunks the reader can take. The io side grants, the loop spends; a
+  // stream without credit pauses. One-shot requests never look.
   void GrantCredit(int chunks) { credit_.fetch_add(chunks, std::memory_order_acq_rel); }
   bool TakeCredit() {
     int have = credit_.load(std::memory_order_acquire);

@@ -1,4 +1,5 @@
-// What a model takes and gives: its interface as metadata, configuration and error messages show it.
+// What a model takes and gives: its interface as metadata, configuration and error messages show
+// it.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,11 @@ struct Description {
   std::string platform;  // "onnx" for imported graphs; as model metadata tells it
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
-  // Largest number of rows that one step takes; 0: requests of this model are never joined, dimension 0 is no batch.
+  // Largest number of rows that one step takes; 0: requests of this model are never joined,
+  // dimension 0 is no batch.
   int64_t batch_rows_max = 0;
-  std::string batch_reason;  // why requests may or may not be joined, for `explain` and the load log
+  std::string
+      batch_reason;  // why requests may or may not be joined, for `explain` and the load log
 };
 
 }  // namespace sluice::engine

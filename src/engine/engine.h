@@ -1,4 +1,5 @@
-// The contract of engines and the loop. An engine turns requests into steps; the loop decides whose step runs when.
+// The contract of engines and the loop. An engine turns requests into steps; the loop decides whose
+// step runs when.
 //
 // ARCHITECTURE.md "The contract" states the invariants by name; comments here cite them.
 #pragma once
@@ -28,7 +29,8 @@ struct Cost {
   int64_t rows = 0;
 };
 
-// The best next step of one engine. Valid until the engine's next Admit, OnEvent, Sweep, Form or Commit.
+// The best next step of one engine. Valid until the engine's next Admit, OnEvent, Sweep, Form or
+// Commit.
 struct Offer {
   base::Time latest_start;  // after this the tightest member misses its deadline
   base::Time wait_until;    // work-conserving batching may wait until then; <= now: run
@@ -44,16 +46,17 @@ struct Event {
 
 enum class StepStatus { kDone, kFailed, kAbandoned };
 
-// A plain value in a numbered slot: everything that Launch may read besides the model. Engines derive their own.
+// A plain value in a numbered slot: everything that Launch may read besides the model. Engines
+// derive their own.
 struct Step {
   virtual ~Step() = default;
-  int slot = 0;             // which slot's memory it uses
+  int slot = 0;  // which slot's memory it uses
   base::Duration predicted;
   int64_t rows = 0;
   base::Time formed;
   base::Time launched;
   base::Time finished;
-  base::Status status;      // why the step as a whole failed
+  base::Status status;  // why the step as a whole failed
 };
 
 // Replies collected while the loop works, posted by the loop when it is done with the engine.
@@ -78,12 +81,14 @@ class Replies {
 // Where a step computes: the pool of its device and the slot's memory.
 struct Exec {
   base::ThreadPool* pool = nullptr;  // null: this thread alone
-  std::byte* memory = nullptr;       // activations of the slot; [memory_bytes], aligned to tensor::kAlignment
+  std::byte* memory =
+      nullptr;  // activations of the slot; [memory_bytes], aligned to tensor::kAlignment
   int64_t memory_bytes = 0;
 };
 
-// Launch calls Reach between pieces of at most the quantum. There the loop may run one shorter, more urgent step of
-// another engine (nested once, in its own memory), and tells whether to go on: false when the step was abandoned.
+// Launch calls Reach between pieces of at most the quantum. There the loop may run one shorter,
+// more urgent step of another engine (nested once, in its own memory), and tells whether to go on:
+// false when the step was abandoned.
 class Safepoint {
  public:
   virtual ~Safepoint() = default;
@@ -93,9 +98,9 @@ class Safepoint {
 
 // Resident and reserved bytes of an engine, by purpose.
 struct MemoryUse {
-  int64_t weights_bytes = 0;      // this engine's share of packed weights
-  int64_t activation_bytes = 0;   // needed of a slot's memory by its largest step
-  int64_t state_bytes = 0;        // caches, tables, plans
+  int64_t weights_bytes = 0;     // this engine's share of packed weights
+  int64_t activation_bytes = 0;  // needed of a slot's memory by its largest step
+  int64_t state_bytes = 0;       // caches, tables, plans
 };
 
 // One per (model version, loop).
@@ -112,16 +117,19 @@ class Engine {
 
   // The lease holder only.
   virtual std::unique_ptr<Step> MakeStep(int slot) = 0;  // once a slot, when the engine is attached
-  virtual Admission Admit(std::unique_ptr<Request>& request, base::Time now) = 0;  // takes it unless refused
+  virtual Admission Admit(std::unique_ptr<Request>& request,
+                          base::Time now) = 0;  // takes it unless refused
   virtual void OnEvent(const Event& event) = 0;
-  virtual void Sweep(base::Time now, Replies& replies) = 0;     // the cancelled and the expired
-  virtual const Offer* BestOffer(base::Time now) = 0;           // null: nothing to do; O(1) when nothing changed
+  virtual void Sweep(base::Time now, Replies& replies) = 0;  // the cancelled and the expired
+  virtual const Offer* BestOffer(
+      base::Time now) = 0;  // null: nothing to do; O(1) when nothing changed
   virtual void Form(const Offer& offer, Step& step) = 0;
   virtual void Commit(Step& step, StepStatus status, Replies& replies) = 0;
-  virtual int64_t pending() const = 0;                          // requests it holds: queued, parked and in steps
-  virtual void CheckIntegrity() const = 0;                      // the simulator calls it after every step
+  virtual int64_t pending() const = 0;      // requests it holds: queued, parked and in steps
+  virtual void CheckIntegrity() const = 0;  // the simulator calls it after every step
 
-  // The lease holder or a rank's thread; reads only the step, the model and the slot's memory. No heap allocation.
+  // The lease holder or a rank's thread; reads only the step, the model and the slot's memory. No
+  // heap allocation.
   virtual void Launch(Step& step, Exec& exec, Safepoint& safepoint) = 0;
 };
 

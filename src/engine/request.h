@@ -1,4 +1,5 @@
-// Request, Reply and the sink that a reply is posted to. A request is moved from owner to owner and never shared.
+// Request, Reply and the sink that a reply is posted to. A request is moved from owner to owner and
+// never shared.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct Prepared {
   virtual ~Prepared() = default;
 };
 
-// One unit of work for one engine. Owner: the io thread until Submit, then the loop until its terminal reply.
+// One unit of work for one engine. Owner: the io thread until Submit, then the loop until its
+// terminal reply.
 struct Request {
   std::shared_ptr<Call> call;
   std::string id;
@@ -57,12 +59,13 @@ struct Reply {
   Parameters parameters;  // e.g. a truncation notice
   Timings timings;
   bool terminal = true;
-  // The reason a request was refused or dropped, for the header and the metric: "queue_full", "deadline_admission",
-  // "deadline_queue", "cancelled", "draining"; empty otherwise.
+  // The reason a request was refused or dropped, for the header and the metric: "queue_full",
+  // "deadline_admission", "deadline_queue", "cancelled", "draining"; empty otherwise.
   const char* reason = "";
 };
 
-// Receives the replies of one request. Post may be called on any thread; it must not block (it hands over to io).
+// Receives the replies of one request. Post may be called on any thread; it must not block (it
+// hands over to io).
 class ReplySink {
  public:
   virtual ~ReplySink() = default;

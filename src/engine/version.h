@@ -10,8 +10,8 @@ namespace sluice::engine {
 
 class DeviceLoop;
 
-// Pins an engine. With no pins and nothing in flight the version is detached on its loop and destroyed on the load
-// thread. Immutable; shared by io threads, chains and the loop.
+// Pins an engine. With no pins and nothing in flight the version is detached on its loop and
+// destroyed on the load thread. Immutable; shared by io threads, chains and the loop.
 class EngineVersion {
  public:
   EngineVersion(std::unique_ptr<Engine> engine, DeviceLoop* loop);
@@ -26,9 +26,10 @@ class EngineVersion {
   DeviceLoop* loop_;
 };
 
-// Prepares nothing: the dialect has called Engine::Prepare. Moves the request into the loop, or answers it at once on
-// the calling thread: "queue_full", "draining", "deadline_admission". Exactly one terminal reply reaches request->sink.
-// May run the loop on the calling thread (the lease) when it is idle and the step is short.
+// Prepares nothing: the dialect has called Engine::Prepare. Moves the request into the loop, or
+// answers it at once on the calling thread: "queue_full", "draining", "deadline_admission". Exactly
+// one terminal reply reaches request->sink. May run the loop on the calling thread (the lease) when
+// it is idle and the step is short.
 void Submit(std::shared_ptr<const EngineVersion> pin, std::unique_ptr<Request> request);
 
 }  // namespace sluice::engine

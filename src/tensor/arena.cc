@@ -36,11 +36,14 @@ base::Result<Arena> Arena::Create(int64_t bytes) {
   if (tail > 0) munmap(reinterpret_cast<void*>(aligned + static_cast<size_t>(capacity)), tail);
   arena.base_ = reinterpret_cast<std::byte*>(aligned);
   arena.capacity_ = capacity;
-  madvise(arena.base_, static_cast<size_t>(capacity), MADV_HUGEPAGE);  // advice: a refusal is no error
+  madvise(arena.base_, static_cast<size_t>(capacity),
+          MADV_HUGEPAGE);  // advice: a refusal is no error
   return arena;
 }
 
-Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }
+Arena::Arena(Arena&& other) noexcept {
+  *this = std::move(other);
+}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(base_, other.base_);

@@ -1,4 +1,5 @@
-// A bump allocator over one block of 2 MiB pages: the memory of a loop's slot. Reserved once, reset between steps.
+// A bump allocator over one block of 2 MiB pages: the memory of a loop's slot. Reserved once, reset
+// between steps.
 #pragma once
 
 #include <cstddef>
@@ -8,17 +9,20 @@
 
 namespace sluice::tensor {
 
-// One owner at a time (the lease holder); not thread-safe. Handing out memory never calls the system.
+// One owner at a time (the lease holder); not thread-safe. Handing out memory never calls the
+// system.
 class Arena {
  public:
-  // Maps `bytes` rounded up to 2 MiB, asking for huge pages. kResourceExhausted when the system refuses.
+  // Maps `bytes` rounded up to 2 MiB, asking for huge pages. kResourceExhausted when the system
+  // refuses.
   static base::Result<Arena> Create(int64_t bytes);
   Arena() = default;
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&& other) noexcept;
   ~Arena();
 
-  // `bytes` aligned to kAlignment (tensor.h), or nullptr when the arena is full: the caller planned wrong or refuses.
+  // `bytes` aligned to kAlignment (tensor.h), or nullptr when the arena is full: the caller planned
+  // wrong or refuses.
   std::byte* Take(int64_t bytes);
   void Reset() { used_ = 0; }
 

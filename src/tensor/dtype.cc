@@ -30,9 +30,13 @@ constexpr std::array<Row, kDTypeCount> kRows = {{
 
 }  // namespace
 
-int64_t DTypeSize(DType dtype) { return kRows[static_cast<size_t>(dtype)].bytes; }
+int64_t DTypeSize(DType dtype) {
+  return kRows[static_cast<size_t>(dtype)].bytes;
+}
 
-std::string_view DTypeName(DType dtype) { return kRows[static_cast<size_t>(dtype)].name; }
+std::string_view DTypeName(DType dtype) {
+  return kRows[static_cast<size_t>(dtype)].name;
+}
 
 std::optional<DType> DTypeFromName(std::string_view name) {
   for (const Row& row : kRows) {

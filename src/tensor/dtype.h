@@ -7,10 +7,24 @@
 
 namespace sluice::tensor {
 
-// kBytes elements are variable-length byte strings: in memory each is a std::string_view into storage that the tensor's
-// buffer keeps alive. Every other type has the size that it has on the wire.
+// kBytes elements are variable-length byte strings: in memory each is a std::string_view into
+// storage that the tensor's buffer keeps alive. Every other type has the size that it has on the
+// wire.
 enum class DType : uint8_t {
-  kF32, kF16, kBF16, kF64, kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kBool, kBytes,
+  kF32,
+  kF16,
+  kBF16,
+  kF64,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kBool,
+  kBytes,
 };
 inline constexpr int kDTypeCount = 14;
 
@@ -24,20 +38,54 @@ inline bool IsFloat(DType d) {
   return d == DType::kF32 || d == DType::kF16 || d == DType::kBF16 || d == DType::kF64;
 }
 
-// Maps a C++ element type to its DType: DTypeOf<float>. f16 and bf16 are the bit types of float16.h.
+// Maps a C++ element type to its DType: DTypeOf<float>. f16 and bf16 are the bit types of
+// float16.h.
 template <class T>
 struct DTypeTrait;
-template <> struct DTypeTrait<float> { static constexpr DType value = DType::kF32; };
-template <> struct DTypeTrait<double> { static constexpr DType value = DType::kF64; };
-template <> struct DTypeTrait<int8_t> { static constexpr DType value = DType::kI8; };
-template <> struct DTypeTrait<int16_t> { static constexpr DType value = DType::kI16; };
-template <> struct DTypeTrait<int32_t> { static constexpr DType value = DType::kI32; };
-template <> struct DTypeTrait<int64_t> { static constexpr DType value = DType::kI64; };
-template <> struct DTypeTrait<uint8_t> { static constexpr DType value = DType::kU8; };
-template <> struct DTypeTrait<uint16_t> { static constexpr DType value = DType::kU16; };
-template <> struct DTypeTrait<uint32_t> { static constexpr DType value = DType::kU32; };
-template <> struct DTypeTrait<uint64_t> { static constexpr DType value = DType::kU64; };
-template <> struct DTypeTrait<bool> { static constexpr DType value = DType::kBool; };
+template <>
+struct DTypeTrait<float> {
+  static constexpr DType value = DType::kF32;
+};
+template <>
+struct DTypeTrait<double> {
+  static constexpr DType value = DType::kF64;
+};
+template <>
+struct DTypeTrait<int8_t> {
+  static constexpr DType value = DType::kI8;
+};
+template <>
+struct DTypeTrait<int16_t> {
+  static constexpr DType value = DType::kI16;
+};
+template <>
+struct DTypeTrait<int32_t> {
+  static constexpr DType value = DType::kI32;
+};
+template <>
+struct DTypeTrait<int64_t> {
+  static constexpr DType value = DType::kI64;
+};
+template <>
+struct DTypeTrait<uint8_t> {
+  static constexpr DType value = DType::kU8;
+};
+template <>
+struct DTypeTrait<uint16_t> {
+  static constexpr DType value = DType::kU16;
+};
+template <>
+struct DTypeTrait<uint32_t> {
+  static constexpr DType value = DType::kU32;
+};
+template <>
+struct DTypeTrait<uint64_t> {
+  static constexpr DType value = DType::kU64;
+};
+template <>
+struct DTypeTrait<bool> {
+  static constexpr DType value = DType::kBool;
+};
 template <class T>
 inline constexpr DType DTypeOf = DTypeTrait<T>::value;
 

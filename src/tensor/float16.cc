@@ -21,8 +21,10 @@ F16 ToF16(float x) {
   if (magnitude > 0x7f800000u) {  // NaN: keep it quiet and keep the top payload bits
     return {static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu))};
   }
-  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // rounds past 65504
-  if (magnitude < 0x38800000u) {  // below 2^-14: subnormal, rounded by adding 0.5, whose ulp is 2^-24
+  if (magnitude >= 0x477ff000u)
+    return {static_cast<uint16_t>(sign | 0x7c00u)};  // rounds past 65504
+  if (magnitude <
+      0x38800000u) {  // below 2^-14: subnormal, rounded by adding 0.5, whose ulp is 2^-24
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};
   }

@@ -26,7 +26,9 @@ base::Result<Shape> Shape::FromDims(std::span<const int64_t> dims) {
   return Shape(dims);
 }
 
-int64_t Shape::elements() const { return elements(0, rank_); }
+int64_t Shape::elements() const {
+  return elements(0, rank_);
+}
 
 int64_t Shape::elements(int begin, int end) const {
   int64_t product = 1;
@@ -52,7 +54,8 @@ base::Result<int64_t> CheckedBytes(const Shape& shape, int64_t element_bytes) {
   int64_t bytes = element_bytes;
   for (const int64_t d : shape.dims()) {
     if (__builtin_mul_overflow(bytes, d, &bytes)) {
-      return base::InvalidArgument("the byte size of shape " + shape.ToString() + " overflows 64 bits");
+      return base::InvalidArgument("the byte size of shape " + shape.ToString() +
+                                   " overflows 64 bits");
     }
   }
   return bytes;

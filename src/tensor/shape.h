@@ -13,14 +13,16 @@ namespace sluice::tensor {
 
 inline constexpr int kMaxRank = 8;
 
-// Extents of a dense row-major tensor, rank 0 to 8, held inline: copying allocates nothing. Extents are >= 0.
+// Extents of a dense row-major tensor, rank 0 to 8, held inline: copying allocates nothing. Extents
+// are >= 0.
 class Shape {
  public:
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   // Our own dims: rank and sign are CHECKed. For dims from outside use FromDims.
   explicit Shape(std::span<const int64_t> dims);
-  // kInvalidArgument when the rank is above kMaxRank, a dim is negative or the element count overflows int64.
+  // kInvalidArgument when the rank is above kMaxRank, a dim is negative or the element count
+  // overflows int64.
   static base::Result<Shape> FromDims(std::span<const int64_t> dims);
 
   int rank() const { return rank_; }

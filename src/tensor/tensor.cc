@@ -10,9 +10,8 @@ Buffer Buffer::Allocate(int64_t bytes) {
   // A zero-byte buffer still has an address, so that `operator bool` tells "absent" from "empty".
   const size_t size = bytes > 0 ? static_cast<size_t>(bytes) : 1;
   Buffer buffer;
-  std::shared_ptr<void> owner(::operator new(size, std::align_val_t{kAlignment}), [](void* p) {
-    ::operator delete(p, std::align_val_t{kAlignment});
-  });
+  std::shared_ptr<void> owner(::operator new (size, std::align_val_t{kAlignment}),
+                              [](void* p) { ::operator delete (p, std::align_val_t{kAlignment}); });
   buffer.data_ = static_cast<const std::byte*>(owner.get());
   buffer.owner_ = std::move(owner);
   buffer.bytes_ = bytes;

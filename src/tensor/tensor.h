@@ -1,4 +1,5 @@
-// Buffers and tensors that own their bytes: request payloads, weights, replies. Refcounted, immutable once shared.
+// Buffers and tensors that own their bytes: request payloads, weights, replies. Refcounted,
+// immutable once shared.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,8 @@ namespace sluice::tensor {
 // Alignment of every buffer and arena block: a cache line, and the widest vector.
 inline constexpr size_t kAlignment = 64;
 
-// Refcounted bytes. Copying shares them. Written only by whoever made the buffer, before it is shared.
+// Refcounted bytes. Copying shares them. Written only by whoever made the buffer, before it is
+// shared.
 class Buffer {
  public:
   Buffer() = default;
