@@ -103,7 +103,7 @@ class RunContext {
   base::Error Fail(std::string_view text) const;
 
  protected:
-  std::vector<tensor::ConstView> inputs_;  // set by the implementation
+  std::span<const tensor::ConstView> inputs_;  // set by the implementation, which keeps them alive
   const Node& node_;
 
  private:
