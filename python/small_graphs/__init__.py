@@ -1,0 +1,1 @@
+"""Small PyTorch models whose exports the conformance test compares with ONNX Runtime."""
