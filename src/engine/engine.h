@@ -20,7 +20,25 @@ class ThreadPool;
 
 namespace sluice::engine {
 
-enum class Admission { kQueued, kParked, kRefused };
+// What became of a request that was shown to an engine. The last two leave it with the loop, which
+// answers it.
+enum class Admission {
+  kQueued,
+  kParked,     // waits for an Event; expires like any other
+  kQueueFull,  // a limit of the engine's queue: reason "queue_full"
+  kTooLate,    // cannot meet its deadline: reason "deadline_admission"
+};
+
+// What an engine may know of its surroundings when it admits a request.
+struct Outlook {
+  base::Time now;
+  base::Time device_free;  // when the steps in flight, and work of others that goes first, will be
+                           // done; >= now
+};
+
+// Requests with a deadline and requests without one queue apart, so that the second keep their
+// tenth of the device.
+enum class WorkClass { kTimed, kUntimed };
 
 // What a step will take, as far as the engine knows.
 struct Cost {
@@ -32,10 +50,13 @@ struct Cost {
 // The best next step of one engine. Valid until the engine's next Admit, OnEvent, Sweep, Form or
 // Commit.
 struct Offer {
-  base::Time latest_start;  // after this the tightest member misses its deadline
-  base::Time wait_until;    // work-conserving batching may wait until then; <= now: run
+  base::Time latest_start =
+      base::Time::Never();  // after this the tightest member misses its deadline
+  base::Time wait_until;    // work-conserving batching may wait until then; <= now: run. Never past
+                            // latest_start
   Cost cost;
-  int priority = 0;
+  int priority = 1;  // 1 is the most urgent
+  WorkClass work = WorkClass::kTimed;
 };
 
 // Something that a parked request waited for has arrived: a fetch, an fsync, a compiled grammar.
@@ -44,19 +65,30 @@ struct Event {
   base::Status status;
 };
 
-enum class StepStatus { kDone, kFailed, kAbandoned };
+enum class StepStatus {
+  kDone,
+  kFailed,     // Launch left an error in Step::status
+  kAbandoned,  // a safepoint told Launch to stop: nobody wants the answer any more
+};
 
 // A plain value in a numbered slot: everything that Launch may read besides the model. Engines
-// derive their own.
+// derive their own. The loop sets slot, the times and `nested`; Form sets predicted and rows;
+// Launch may set status.
 struct Step {
   virtual ~Step() = default;
+  // Whether anybody still waits for it. The loop asks at safepoints; false abandons the step.
+  virtual bool wanted() const { return true; }
+
   int slot = 0;  // which slot's memory it uses
   base::Duration predicted;
   int64_t rows = 0;
-  base::Time formed;
+  base::Time formed;  // before Form: what Form takes for now
   base::Time launched;
   base::Time finished;
-  base::Status status;  // why the step as a whole failed
+  base::Duration nested;  // spent in steps of other engines between launched and finished
+  base::Status status;    // why the step as a whole failed
+
+  base::Duration computed() const { return finished - launched - nested; }
 };
 
 // Replies collected while the loop works, posted by the loop when it is done with the engine.
@@ -64,13 +96,16 @@ class Replies {
  public:
   // Takes the request: its terminal reply is this one (reply.terminal must be set).
   void Finish(std::unique_ptr<Request> request, Reply reply);
+  // The terminal reply of a request that was refused or dropped; `reason` is one of engine::reason.
+  void Refuse(std::unique_ptr<Request> request, const char* reason);
   // A further chunk of a stream; the request stays with its engine.
   void Chunk(Request& request, Reply reply);
 
   struct Row {
     std::shared_ptr<ReplySink> sink;
     Reply reply;
-    std::unique_ptr<Request> request;  // destroyed after posting, off the critical path
+    std::unique_ptr<Request>
+        request;  // destroyed after posting, off the critical path; null for a chunk
   };
   std::vector<Row>& rows() { return rows_; }
 
@@ -86,9 +121,10 @@ struct Exec {
   int64_t memory_bytes = 0;
 };
 
-// Launch calls Reach between pieces of at most the quantum. There the loop may run one shorter,
-// more urgent step of another engine (nested once, in its own memory), and tells whether to go on:
-// false when the step was abandoned.
+// Launch calls Reach between pieces of at most the quantum, outside a parallel-for, on the thread
+// that called Launch. There the loop may run one shorter, more urgent step of another engine
+// (nested once, in its own memory), and tells whether to go on: false when the step was abandoned.
+// Cheap (a clock read) when nothing waits.
 class Safepoint {
  public:
   virtual ~Safepoint() = default;
@@ -111,19 +147,26 @@ class Engine {
   // Any thread; touches the immutable model only.
   virtual const Description& description() const = 0;
   virtual base::Duration PrepareCost(const Request& request) const = 0;
-  // Validates and readies a request (tokenise, hash). Pure. kInvalidArgument: the client's fault.
+  // Validates and readies a request (tokenise, hash) and sets its rows. Pure. kInvalidArgument: the
+  // client's fault.
   virtual base::Status Prepare(Request& request) const = 0;
   virtual MemoryUse memory() const = 0;
 
+  // The load thread, before the engine is attached: a step for slot `slot`, reused for every step
+  // in that slot.
+  virtual std::unique_ptr<Step> MakeStep(int slot) = 0;
+
   // The lease holder only.
-  virtual std::unique_ptr<Step> MakeStep(int slot) = 0;  // once a slot, when the engine is attached
   virtual Admission Admit(std::unique_ptr<Request>& request,
-                          base::Time now) = 0;  // takes it unless refused
-  virtual void OnEvent(const Event& event) = 0;
-  virtual void Sweep(base::Time now, Replies& replies) = 0;  // the cancelled and the expired
-  virtual const Offer* BestOffer(
-      base::Time now) = 0;  // null: nothing to do; O(1) when nothing changed
-  virtual void Form(const Offer& offer, Step& step) = 0;
+                          const Outlook& outlook) = 0;  // takes it unless refused
+  virtual void OnEvent(const Event& event, const Outlook& outlook, Replies& replies) = 0;
+  virtual void Sweep(base::Time now,
+                     Replies& replies) = 0;  // the cancelled and the expired; bounded work per call
+  // Null: nothing of that class to do; O(1) when nothing changed.
+  virtual const Offer* BestOffer(base::Time now, WorkClass work) = 0;
+  // Moves the offer's members into the step, dropping what cannot meet its deadline any more.
+  // False: nothing is left to run, and the step is not launched.
+  virtual bool Form(const Offer& offer, Step& step, Replies& replies) = 0;
   virtual void Commit(Step& step, StepStatus status, Replies& replies) = 0;
   virtual int64_t pending() const = 0;      // requests it holds: queued, parked and in steps
   virtual void CheckIntegrity() const = 0;  // the simulator calls it after every step

@@ -23,6 +23,25 @@ class ReplySink;
 using Parameter = std::variant<bool, int64_t, uint64_t, double, std::string>;
 using Parameters = std::vector<std::pair<std::string, Parameter>>;
 
+// Why a request was refused or dropped: the values of Reply::reason, the label of the metric, the
+// header's text.
+namespace reason {
+inline constexpr const char* kQueueFull = "queue_full";  // a queue's limit
+inline constexpr const char* kDeadlineAdmission =
+    "deadline_admission";  // could not be met: refused on arrival
+inline constexpr const char* kDeadlineQueue =
+    "deadline_queue";  // could not be met any more: dropped
+inline constexpr const char* kCancelled = "cancelled";
+inline constexpr const char* kDraining = "draining";
+}  // namespace reason
+
+// A node of the loop's inbox; the fields are the inbox's own.
+struct InboxNode {
+  enum class Kind : uint8_t { kRequest, kEvent, kCommand };
+  InboxNode* inbox_next = nullptr;
+  Kind inbox_kind = Kind::kRequest;
+};
+
 // What Engine::Prepare made of a request (token ids, row counts): the engine's own type.
 struct Prepared {
   virtual ~Prepared() = default;
@@ -30,12 +49,14 @@ struct Prepared {
 
 // One unit of work for one engine. Owner: the io thread until Submit, then the loop until its
 // terminal reply.
-struct Request {
+struct Request : InboxNode {
   std::shared_ptr<Call> call;
   std::string id;
   std::vector<tensor::NamedTensor> inputs;
   std::vector<std::string> outputs;  // names asked for; empty: all
   Parameters parameters;
+  int64_t rows = 1;     // of dimension 0 when the model joins requests; set by Prepare
+  int64_t bytes = 0;    // of the payload, for the limits of queues; set by Submit
   base::Time arrival;   // first byte of the request seen
   base::Time enqueued;  // moved into the loop; set by Submit
   std::unique_ptr<Prepared> prepared;
