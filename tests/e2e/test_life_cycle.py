@@ -1,0 +1,112 @@
+"""Readiness, bad models, signals and the verbs, as an operator meets them."""
+
+import json
+import subprocess
+
+import numpy as np
+import onnxruntime
+import pytest
+import tritonclient.http as http_client
+from conftest import BINARY, DEMO, GRAPHS, repository
+from graph_inputs import inputs
+
+TOWER = GRAPHS / "batch_norm_tower_ts13.onnx"
+
+
+def sluice(*arguments, check=True):
+    done = subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_sigterm_finishes_and_exits_with_zero(start, tmp_path):
+    server = start(repository(tmp_path, {"tower": TOWER}))
+    assert server.stop() == 0
+
+
+def test_a_bad_model_is_reported_and_the_others_serve(start, tmp_path):
+    folder = repository(tmp_path, {"tower": TOWER})
+    (folder / "broken" / "1").mkdir(parents=True)
+    (folder / "broken" / "1" / "model.onnx").write_bytes(b"not a model")
+    server = start(folder, "--no-strict")
+    with http_client.InferenceServerClient(server.http) as client:
+        index = {row["name"]: row for row in client.get_model_repository_index()}
+        assert index["tower"]["state"] == "READY"
+        assert index["broken"]["state"] == "UNAVAILABLE" and index["broken"]["reason"]
+
+
+def test_strict_readiness_wants_every_model(start, tmp_path):
+    folder = repository(tmp_path, {"tower": TOWER})
+    (folder / "broken" / "1").mkdir(parents=True)
+    (folder / "broken" / "1" / "model.onnx").write_bytes(b"not a model")
+    server = start(folder, ready=False)
+    with pytest.raises(RuntimeError):
+        server_ready_within(server, 5)
+    assert server.status("/v2/health/live") == 200
+
+
+def server_ready_within(server, seconds):
+    import time
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if server.status("/v2/health/ready") == 200:
+            return
+        time.sleep(0.1)
+    raise RuntimeError("never ready")
+
+
+@pytest.mark.parametrize("verb", ["serve", "check", "explain", "profile", "infer", "bench", "version"])
+def test_every_verb_has_help_with_an_example(verb):
+    text = sluice(verb, "--help").stdout
+    assert "example:" in text and f"sluice {verb}" in text
+
+
+def test_version_as_json():
+    assert json.loads(sluice("version", "--json").stdout)["version"]
+
+
+def test_check_names_the_bad_model(tmp_path):
+    folder = repository(tmp_path, {"tower": TOWER})
+    assert sluice("check", folder).returncode == 0
+    (folder / "broken" / "1").mkdir(parents=True)
+    (folder / "broken" / "1" / "model.onnx").write_bytes(b"not a model")
+    done = sluice("check", folder, "--json", check=False)
+    assert done.returncode != 0
+    assert {row["name"] for row in json.loads(done.stdout)["models"] if not row["ok"]} == {"broken"}
+
+
+@pytest.mark.parametrize("name", ["bert_encoder_ts15", "bert_encoder_dynamo19"])
+def test_explain_tells_what_was_fused(name):
+    plan = json.loads(sluice("explain", GRAPHS / f"{name}.onnx", "--json").stdout)
+    kinds = json.dumps(plan).lower()
+    assert "attention" in kinds and "layernorm" in kinds.replace("_", "").replace(" ", "")
+
+
+def test_profile_writes_a_chrome_trace(tmp_path):
+    trace = tmp_path / "trace.json"
+    sluice("profile", TOWER, "--trace", trace)
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason="demo/models is absent")
+@pytest.mark.parametrize("name", ["click", "package_encoder"])
+def test_the_demo_models_agree_with_onnx_runtime(start, tmp_path, name):
+    path = DEMO / name / "1" / "model.onnx"
+    folder = tmp_path / "plain"
+    (folder / name / "1").mkdir(parents=True)
+    (folder / name / "1" / "model.onnx").write_bytes(path.read_bytes())  # without its tokenizer: ids in
+    server = start(folder)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with http_client.InferenceServerClient(server.http) as client:
+        kinds = {i["name"]: i["datatype"] for i in client.get_model_metadata(name)["inputs"]}
+        for seed, size in enumerate((1, 2, 7, 24)):
+            feed = inputs(path, {"*": size}, seed)
+            tensors = []
+            for key, value in feed.items():
+                tensor = http_client.InferInput(key, list(value.shape), kinds[key])
+                tensor.set_data_from_numpy(value)
+                tensors.append(tensor)
+            answer = client.infer(name, tensors)
+            for output, want in zip(session.get_outputs(), session.run(None, feed)):
+                np.testing.assert_allclose(answer.as_numpy(output.name), want, rtol=1e-4, atol=1e-5)
