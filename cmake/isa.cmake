@@ -1,0 +1,21 @@
+# sluice_isa_sources(ROOM a.cc …): compiles each file once per x86 target, with that target's flags, into its own
+# object library; the room's library takes all of them. SLUICE_ISA is the namespace of the copy: avx2 or avx512.
+#
+# A file compiled here may define nothing with external linkage outside its SLUICE_ISA namespace and include no header
+# whose inline functions could be emitted as weak symbols (std containers, base/check.h): the linker would keep one copy
+# for the whole program, perhaps one that this machine cannot run. tools/tidy.py looks for such symbols.
+set(SLUICE_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt -mpopcnt -maes -mpclmul -mtune=znver3)
+set(SLUICE_ISA_FLAGS_avx512 ${SLUICE_ISA_FLAGS_avx2} -mavx512f -mavx512cd -mavx512bw -mavx512dq -mavx512vl
+    -mprefer-vector-width=512 -mtune=icelake-server)
+
+function(sluice_isa_sources room)
+  foreach(isa avx2 avx512)
+    set(target sluice_${room}_${isa})
+    add_library(${target} OBJECT ${ARGN})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+    target_link_libraries(${target} PRIVATE sluice_warnings PkgConfig::HWY)
+    target_compile_definitions(${target} PRIVATE SLUICE_ISA=${isa} HWY_COMPILE_ONLY_STATIC NDEBUG)
+    target_compile_options(${target} PRIVATE ${SLUICE_ISA_FLAGS_${isa}} -fno-exceptions -fno-rtti)
+    target_sources(sluice_${room} PRIVATE $<TARGET_OBJECTS:${target}>)
+  endforeach()
+endfunction()

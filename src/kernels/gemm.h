@@ -1,0 +1,88 @@
+// Matrix products in f32: Gemm with weights packed at load, and MatMul of two activations.
+//
+// Every output element is one chain of fused multiply-adds over k = 0, 1, …, from zero or from what
+// C held. Neither M, nor the tile, nor the target, nor the company of other rows changes its bits.
+// Bias, residual and activation follow, in this order, each rounded once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/activation.h"
+#include "kernels/target.h"
+#include "kernels/work.h"
+#include "tensor/dtype.h"
+
+namespace sluice::kernels {
+
+// B [k, n] in the layout of `target`: panels of 32 (AVX-512) or 16 (AVX2) columns, each [k, width],
+// the last padded with zeros. A view; kernels/weight_store.h owns such memory. k and n are at
+// least 1.
+struct PackedMatrix {
+  const float* data = nullptr;  // aligned to 64 bytes
+  int64_t k = 0;
+  int64_t n = 0;
+  Target target = Target::kAvx2;
+};
+
+// C [m, n] = act(A [m, k] B [k, n] + bias [n] + residual [m, n]).
+struct GemmArgs {
+  int64_t m = 0;             // 0 is allowed
+  const float* a = nullptr;  // [m, k], rows `a_stride` elements apart
+  int64_t a_stride = 0;
+  PackedMatrix b;
+  const float* bias = nullptr;  // [n], or null
+  const float* residual =
+      nullptr;  // [m, n], rows `residual_stride` apart, or null; does not overlap C
+  int64_t residual_stride = 0;
+  float* c = nullptr;  // [m, n], rows `c_stride` apart; does not overlap A
+  int64_t c_stride = 0;
+  Activation activation = Activation::kNone;
+  bool accumulate = false;  // the chains start from what C holds
+};
+
+int64_t GemmTiles(const GemmArgs& args);
+void Gemm(const GemmArgs& args, Tiles tiles);
+Work GemmWork(const GemmArgs& args);
+
+// A matrix to pack: element (k, n) is data[k * k_stride + n * n_stride], so that a transposed
+// weight needs no copy.
+struct MatrixSource {
+  const void* data = nullptr;
+  tensor::DType dtype = tensor::DType::kF32;  // kF32, kF16 or kBF16; packed as f32
+  int64_t k = 0;
+  int64_t n = 0;
+  int64_t k_stride = 0;
+  int64_t n_stride = 0;
+};
+
+// Bytes that PackMatrix writes: at most 31 columns more than k * n floats.
+int64_t PackedMatrixBytes(int64_t k, int64_t n, Target target);
+// Packs into `out`, which is aligned to 64 bytes and holds PackedMatrixBytes(source.k, source.n,
+// target).
+PackedMatrix PackMatrix(const MatrixSource& source, Target target, float* out);
+
+// C [o, i, m, n] = alpha * A [o, i, m, k] B [o, i, k, n] for o < outer, i < inner. A stride of 0
+// repeats a matrix, so the two batch dimensions serve broadcasting. B is packed block by block on
+// the stack: for weights use Gemm.
+struct MatMulArgs {
+  int64_t outer = 1;
+  int64_t inner = 1;
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;  // 0 gives zeros
+  const float* a = nullptr;
+  const float* b = nullptr;
+  float* c = nullptr;
+  int64_t a_outer = 0, a_inner = 0, a_row = 0, a_column = 1;  // strides in elements
+  int64_t b_outer = 0, b_inner = 0, b_row = 0,
+          b_column = 1;  // B^T: b_row = 1, b_column = its row stride
+  int64_t c_outer = 0, c_inner = 0, c_row = 0;
+  float alpha = 1.0f;  // multiplies A's elements before the product
+};
+
+int64_t MatMulTiles(const MatMulArgs& args);
+void MatMul(const MatMulArgs& args, Tiles tiles);
+Work MatMulWork(const MatMulArgs& args);
+
+}  // namespace sluice::kernels
