@@ -1,6 +1,7 @@
-// Reference gathers, scatters and selections: everything whose positions come from data. Positions are int32 or int64,
-// negative ones count from the end, and each is checked before it is used: one out of range is kInvalidArgument naming
-// the position, and nothing is read or written out of bounds. Any dtype moves; reductions need numeric ones.
+// Reference gathers, scatters and selections: everything whose positions come from data. Positions
+// are int32 or int64, negative ones count from the end, and each is checked before it is used: one
+// out of range is kInvalidArgument naming the position, and nothing is read or written out of
+// bounds. Any dtype moves; reductions need numeric ones.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace sluice::kernels::ref {
 using tensor::ConstView;
 using tensor::View;
 
-// y[..., i..., ...] = x[..., indices[i...], ...] along `axis`; y.shape = x[:axis] + indices.shape + x[axis+1:].
+// y[..., i..., ...] = x[..., indices[i...], ...] along `axis`; y.shape = x[:axis] + indices.shape +
+// x[axis+1:].
 struct GatherArgs {
   ConstView x;
   ConstView indices;
@@ -22,7 +24,8 @@ struct GatherArgs {
 };
 base::Status Gather(const GatherArgs& args);
 
-// y[i] = x[i with indices[i] on `axis`]; y.shape = indices.shape, whose other extents are at most x's.
+// y[i] = x[i with indices[i] on `axis`]; y.shape = indices.shape, whose other extents are at most
+// x's.
 struct GatherElementsArgs {
   ConstView x;
   ConstView indices;
@@ -40,7 +43,8 @@ struct GatherNdArgs {
 };
 base::Status GatherNd(const GatherNdArgs& args);
 
-// y = x, then for every i: y[i with indices[i] on axis] op= updates[i], in ascending order of i. y may be x's memory.
+// y = x, then for every i: y[i with indices[i] on axis] op= updates[i], in ascending order of i. y
+// may be x's memory.
 enum class ScatterReduction : uint8_t { kNone, kAdd, kMul, kMax, kMin };
 struct ScatterElementsArgs {
   ConstView x;
@@ -62,8 +66,9 @@ struct ScatterNdArgs {
 };
 base::Status ScatterNd(const ScatterNdArgs& args);
 
-// y = off everywhere and on at the index along `axis` of y (inserted). indices of any numeric dtype are truncated to
-// integers; values holds {off, on}, any dtype shared with y. An index outside [-depth, depth) gives all off, as ONNX.
+// y = off everywhere and on at the index along `axis` of y (inserted). indices of any numeric dtype
+// are truncated to integers; values holds {off, on}, any dtype shared with y. An index outside
+// [-depth, depth) gives all off, as ONNX.
 struct OneHotArgs {
   ConstView indices;
   ConstView values;
@@ -72,7 +77,8 @@ struct OneHotArgs {
 };
 void OneHot(const OneHotArgs& args);
 
-// Number of non-zero elements, and their coordinates as y int64 [rank, count], row-major order. Rank 0 counts as [1].
+// Number of non-zero elements, and their coordinates as y int64 [rank, count], row-major order.
+// Rank 0 counts as [1].
 int64_t NonZeroCount(const ConstView& x);
 struct NonZeroArgs {
   ConstView x;
@@ -80,8 +86,8 @@ struct NonZeroArgs {
 };
 void NonZero(const NonZeroArgs& args);
 
-// Slices of x along `axis` (or elements of x flattened with axis -1) where the bool condition, which may be shorter,
-// holds. CompressCount gives y's extent; `extent` is x's along the axis.
+// Slices of x along `axis` (or elements of x flattened with axis -1) where the bool condition,
+// which may be shorter, holds. CompressCount gives y's extent; `extent` is x's along the axis.
 int64_t CompressCount(const ConstView& condition, int64_t extent);
 struct CompressArgs {
   ConstView x;
@@ -91,8 +97,9 @@ struct CompressArgs {
 };
 void Compress(const CompressArgs& args);
 
-// The k = values.shape[axis] largest or smallest elements along `axis` with their positions (int64), sorted, the lower
-// position first among equals; NaN is the largest. `scratch` has TopKScratch elements.
+// The k = values.shape[axis] largest or smallest elements along `axis` with their positions
+// (int64), sorted, the lower position first among equals; NaN is the largest. `scratch` has
+// TopKScratch elements.
 struct TopKArgs {
   ConstView x;
   View values;
@@ -104,9 +111,10 @@ struct TopKArgs {
 int64_t TopKScratch(const TopKArgs& args);
 void TopK(const TopKArgs& args);
 
-// Distinct slices along `axis`, or elements of x flattened with axis -1. Two phases: UniqueFind fills `scratch` and
-// returns the count; then UniqueWrite writes the outputs that have data: y, first [count] (position of the first
-// occurrence), inverse [extent] and counts [count], int64. `sorted`: ascending, else by first occurrence.
+// Distinct slices along `axis`, or elements of x flattened with axis -1. Two phases: UniqueFind
+// fills `scratch` and returns the count; then UniqueWrite writes the outputs that have data: y,
+// first [count] (position of the first occurrence), inverse [extent] and counts [count], int64.
+// `sorted`: ascending, else by first occurrence.
 struct UniqueArgs {
   ConstView x;
   int axis = -1;

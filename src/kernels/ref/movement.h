@@ -1,6 +1,7 @@
-// Reference data movement that needs no index from data: transpose, concat, split, slice, pad, tile, expand and their
-// kin. Generic in the element (1, 2, 4, 8 or 16 bytes, so every dtype including kBytes); x and y share a dtype and never
-// overlap. Attributes are normalised by the caller (graph): axes >= 0, starts clamped.
+// Reference data movement that needs no index from data: transpose, concat, split, slice, pad,
+// tile, expand and their kin. Generic in the element (1, 2, 4, 8 or 16 bytes, so every dtype
+// including kBytes); x and y share a dtype and never overlap. Attributes are normalised by the
+// caller (graph): axes >= 0, starts clamped.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,8 @@ struct SplitArgs {
 };
 void Split(const SplitArgs& args);
 
-// y[i] = x[start + i * step] per axis; step != 0; every index that y's shape asks for lies within x (CHECKed).
+// y[i] = x[start + i * step] per axis; step != 0; every index that y's shape asks for lies within x
+// (CHECKed).
 struct SliceArgs {
   ConstView x;
   View y;
@@ -47,9 +49,9 @@ struct SliceArgs {
 };
 void Slice(const SliceArgs& args);
 
-// y[i] = x[i - before] per axis, outside of x by `mode`. before may be negative (a crop). `value` points to one element;
-// null means zero bytes. kReflect, kEdge and kWrap need non-empty axes of x where y is not empty (CHECKed); kReflect and
-// kWrap may reach further than one extent.
+// y[i] = x[i - before] per axis, outside of x by `mode`. before may be negative (a crop). `value`
+// points to one element; null means zero bytes. kReflect, kEdge and kWrap need non-empty axes of x
+// where y is not empty (CHECKed); kReflect and kWrap may reach further than one extent.
 enum class PadMode : uint8_t { kConstant, kReflect, kEdge, kWrap };
 struct PadArgs {
   PadMode mode = PadMode::kConstant;
@@ -74,7 +76,8 @@ struct ExpandArgs {
 };
 void Expand(const ExpandArgs& args);
 
-// x [N, C * b * b, H, W] -> y [N, C, H * b, W * b]; depth-column-row order, or column-row-depth with `crd`.
+// x [N, C * b * b, H, W] -> y [N, C, H * b, W * b]; depth-column-row order, or column-row-depth
+// with `crd`.
 struct DepthToSpaceArgs {
   ConstView x;
   View y;
@@ -90,7 +93,8 @@ struct SpaceToDepthArgs {
 };
 void SpaceToDepth(const SpaceToDepthArgs& args);
 
-// The upper (column - row >= k) or lower (column - row <= k) triangle of each matrix, zero bytes elsewhere.
+// The upper (column - row >= k) or lower (column - row <= k) triangle of each matrix, zero bytes
+// elsewhere.
 struct TriluArgs {
   ConstView x;
   View y;
@@ -114,8 +118,8 @@ struct RangeArgs {
 };
 void Range(const RangeArgs& args);
 
-// The first lengths[b] steps along `time_axis` reversed; {time_axis, batch_axis} = {0, 1}. lengths is int64 [batch]. A
-// length below 0 or above the time extent: kInvalidArgument.
+// The first lengths[b] steps along `time_axis` reversed; {time_axis, batch_axis} = {0, 1}. lengths
+// is int64 [batch]. A length below 0 or above the time extent: kInvalidArgument.
 struct ReverseSequenceArgs {
   ConstView x;
   ConstView lengths;

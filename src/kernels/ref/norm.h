@@ -1,5 +1,5 @@
-// Reference normalisations. Statistics in double, one rounding at the end. All tensors of an op share one float dtype
-// unless said; optional tensors have no data.
+// Reference normalisations. Statistics in double, one rounding at the end. All tensors of an op
+// share one float dtype unless said; optional tensors have no data.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@ namespace sluice::kernels::ref {
 using tensor::ConstView;
 using tensor::View;
 
-// Over the axes [axis, rank) of x. scale and bias (optional) broadcast to x.shape from the right and may have another
-// float dtype than x. mean and inv_std (optional) hold one element per row, in their own float dtype.
+// Over the axes [axis, rank) of x. scale and bias (optional) broadcast to x.shape from the right
+// and may have another float dtype than x. mean and inv_std (optional) hold one element per row, in
+// their own float dtype.
 struct LayerNormArgs {
   ConstView x;
   ConstView scale;
@@ -26,8 +27,8 @@ struct LayerNormArgs {
 };
 void LayerNorm(const LayerNormArgs& args);
 
-// x [N, C, ...]; scale, bias, mean, var [C] of any float dtype. With `training`, mean and var are of this batch (population
-// variance) and running_* = running * momentum + batch * (1 - momentum).
+// x [N, C, ...]; scale, bias, mean, var [C] of any float dtype. With `training`, mean and var are
+// of this batch (population variance) and running_* = running * momentum + batch * (1 - momentum).
 struct BatchNormArgs {
   ConstView x;
   ConstView scale;
@@ -43,8 +44,9 @@ struct BatchNormArgs {
 };
 void BatchNorm(const BatchNormArgs& args);
 
-// x [N, C, ...], statistics over groups of C / groups channels and everything behind them. groups = C is
-// InstanceNormalization. scale and bias hold C elements (per channel) or `groups` elements (per group, opset 18).
+// x [N, C, ...], statistics over groups of C / groups channels and everything behind them. groups =
+// C is InstanceNormalization. scale and bias hold C elements (per channel) or `groups` elements
+// (per group, opset 18).
 struct GroupNormArgs {
   ConstView x;
   ConstView scale;
