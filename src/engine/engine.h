@@ -32,8 +32,13 @@ enum class Admission {
 // What an engine may know of its surroundings when it admits a request.
 struct Outlook {
   base::Time now;
-  base::Time device_free;  // when the steps in flight, and work of others that goes first, will be
-                           // done; >= now
+  base::Time device_free;     // when the steps in flight will be done; >= now
+  base::Duration nest_below;  // a step predicted to take at most this need not wait for device_free
+
+  // When a step that takes `predicted` can start at the earliest.
+  base::Time start_of(base::Duration predicted) const {
+    return predicted <= nest_below ? now : device_free;
+  }
 };
 
 // Requests with a deadline and requests without one queue apart, so that the second keep their
@@ -108,6 +113,7 @@ class Replies {
         request;  // destroyed after posting, off the critical path; null for a chunk
   };
   std::vector<Row>& rows() { return rows_; }
+  const std::vector<Row>& rows() const { return rows_; }
 
  private:
   std::vector<Row> rows_;

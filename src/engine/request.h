@@ -26,11 +26,11 @@ using Parameters = std::vector<std::pair<std::string, Parameter>>;
 // Why a request was refused or dropped: the values of Reply::reason, the label of the metric, the
 // header's text.
 namespace reason {
-inline constexpr const char* kQueueFull = "queue_full";  // a queue's limit
-inline constexpr const char* kDeadlineAdmission =
-    "deadline_admission";  // could not be met: refused on arrival
-inline constexpr const char* kDeadlineQueue =
-    "deadline_queue";  // could not be met any more: dropped
+inline constexpr const char* kQueueFull = "queue_full";  // a queue has reached its limit
+// Its deadline could not be met: refused on arrival.
+inline constexpr const char* kDeadlineAdmission = "deadline_admission";
+// Its deadline could not be met any more: dropped from the queue.
+inline constexpr const char* kDeadlineQueue = "deadline_queue";
 inline constexpr const char* kCancelled = "cancelled";
 inline constexpr const char* kDraining = "draining";
 }  // namespace reason
@@ -80,17 +80,29 @@ struct Reply {
   Parameters parameters;  // e.g. a truncation notice
   Timings timings;
   bool terminal = true;
-  // The reason a request was refused or dropped, for the header and the metric: "queue_full",
-  // "deadline_admission", "deadline_queue", "cancelled", "draining"; empty otherwise.
-  const char* reason = "";
+  const char* reason = "";  // one of engine::reason when refused or dropped; empty otherwise
+};
+
+// The terminal reply of a request that was refused or dropped for `why`, one of engine::reason.
+Reply RefusalReply(const char* why);
+
+// An io thread that sleeps until woken. Any thread may wake it, any number of times; it must not
+// block.
+class Waker {
+ public:
+  virtual ~Waker() = default;
+  virtual void Wake() = 0;
 };
 
 // Receives the replies of one request. Post may be called on any thread; it must not block (it
-// hands over to io).
+// hands over to io) and must not wait for the loop, which is held meanwhile.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
   virtual void Post(Reply reply) = 0;
+  // The io thread that takes what was posted. The loop wakes each such thread once, after all posts
+  // of a step, so Post need not. Null: Post sees to that itself.
+  virtual Waker* waker() { return nullptr; }
 };
 
 }  // namespace sluice::engine

@@ -1,0 +1,306 @@
+// The turns of the loop: what the lease holder does. Who holds the lease, and when, is in lease.cc.
+#include "engine/device_loop.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/check.h"
+
+namespace sluice::engine {
+
+// The whole of scheduling: offer = best(engines); form(offer, slot); launch(slot); commit(oldest).
+bool DeviceLoop::Turn(base::Duration step_max) {
+  const base::Time now = Now();
+  Collect(now);
+  SweepIfDue(now);
+  bool worked = CommitFinished();
+  CarryOutCommands();
+  if (in_flight() < options_.depth && commands_ == nullptr) {
+    const Choice choice = Best(now, nullptr);
+    if (choice.seat != nullptr && choice.offer.cost.predicted <= step_max) {
+      Slot& slot = *slots_[static_cast<size_t>(launched_ % options_.depth)];
+      if (Form(choice, slot, now)) {
+        ++launched_;
+        Launch(slot);
+        CommitFinished();
+      }
+      worked = true;
+    }
+  }
+  PostReplies();
+  return worked;
+}
+
+// Takes what the inbox holds: requests go to their engines, events too, commands wait for a moment
+// with no step running.
+void DeviceLoop::Collect(base::Time now) {
+  for (InboxNode* node = inbox_.TakeAll(); node != nullptr;) {
+    InboxNode* next = node->inbox_next;
+    switch (node->inbox_kind) {
+      case InboxNode::Kind::kRequest:
+        TakeRequest(std::unique_ptr<Request>(static_cast<Request*>(node)), now);
+        break;
+      case InboxNode::Kind::kEvent: {
+        const std::unique_ptr<PostedEvent> posted(static_cast<PostedEvent*>(node));
+        Seat& seat = posted->pin->seat();
+        seat.engine->OnEvent(posted->event, OutlookFor(now), replies_);
+        break;
+      }
+      case InboxNode::Kind::kCommand: {
+        Command** last = &commands_;
+        while (*last != nullptr) last = &(*last)->next;
+        *last = static_cast<Command*>(node);
+        break;
+      }
+    }
+    node = next;
+  }
+}
+
+void DeviceLoop::TakeRequest(std::unique_ptr<Request> request, base::Time now) {
+  inbox_.Release(request->bytes);
+  ++held_;
+  if (request->call->cancelled()) return replies_.Refuse(std::move(request), reason::kCancelled);
+  if (request->call->expired(now)) {
+    return replies_.Refuse(std::move(request), reason::kDeadlineAdmission);
+  }
+  Seat& seat = request->pin->seat();
+  seat.idle = false;
+  switch (seat.engine->Admit(request, OutlookFor(now))) {
+    case Admission::kQueued:
+    case Admission::kParked:
+      CHECK(request == nullptr) << "an engine takes what it admits";
+      return;
+    case Admission::kQueueFull:
+      return replies_.Refuse(std::move(request), reason::kQueueFull);
+    case Admission::kTooLate:
+      return replies_.Refuse(std::move(request), reason::kDeadlineAdmission);
+  }
+}
+
+Outlook DeviceLoop::OutlookFor(base::Time now) const {
+  base::Duration ahead;
+  for (int64_t i = committed_; i < launched_; ++i) {
+    ahead = ahead + RemainingOf(*slots_[static_cast<size_t>(i % options_.depth)], now);
+  }
+  const bool may_nest = options_.nesting && running_ != nullptr && !running_->nested;
+  const base::Duration nest_below =
+      may_nest ? std::min(options_.quantum * kNestShare, ahead) : base::Duration{};
+  return {now, now + ahead, nest_below};
+}
+
+base::Duration DeviceLoop::RemainingOf(const Slot& slot, base::Time now) const {
+  const base::Duration elapsed = now - slot.step->launched - slot.step->nested;
+  return std::max(slot.step->predicted - elapsed, base::Duration{});
+}
+
+void DeviceLoop::SweepIfDue(base::Time now) {
+  if (held_ == 0 || now < swept_ + options_.sweep_every) return;
+  swept_ = now;
+  for (Seat* seat : seats_) {
+    if (!seat->idle) seat->engine->Sweep(now, replies_);
+  }
+}
+
+// The most urgent offer: among those of one class by priority, then by latest start, then by who
+// was served least. Timed work goes before untimed work until the tenth is due. `around`: the step
+// that a nested one would interrupt, or null. Sets next_wake_ to when an offer that waits for
+// company stops waiting.
+DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
+  Choice best[2];
+  base::Time wake = held_ > 0 ? swept_ + options_.sweep_every : base::Time::Never();
+  for (Seat* seat : seats_) {
+    if (seat->idle) continue;
+    if (around != nullptr && seat->in_flight > 0) continue;
+    bool offered = false;
+    for (const WorkClass work : {WorkClass::kTimed, WorkClass::kUntimed}) {
+      const Offer* offer = seat->engine->BestOffer(now, work);
+      if (offer == nullptr) continue;
+      offered = true;
+      DCHECK(offer->wait_until <= std::max(now, offer->latest_start));
+      if (offer->wait_until > now) {
+        wake = std::min(wake, offer->wait_until);
+        continue;
+      }
+      if (around != nullptr && !MayNest(*around, *offer, now)) continue;
+      Choice& held = best[work == WorkClass::kTimed ? 0 : 1];
+      const auto rank = [](const Seat& of, const Offer& its) {
+        return std::tuple(its.priority, its.latest_start, of.served);
+      };
+      if (held.seat == nullptr || rank(*seat, *offer) < rank(*held.seat, held.offer)) {
+        held.seat = seat;
+        held.offer = *offer;
+      }
+    }
+    seat->idle = !offered && seat->engine->pending() == 0;
+  }
+  next_wake_ = wake;
+  Choice& timed = best[0];
+  Choice& untimed = best[1];
+  timed.rivals_waited = untimed.seat != nullptr;
+  untimed.rivals_waited = timed.seat != nullptr;
+  if (around == nullptr && untimed.seat == nullptr) fair_share_.NobodyWaits();
+  if (timed.seat == nullptr) return untimed;
+  if (untimed.seat == nullptr) return timed;
+  return fair_share_.UntimedGoesFirst(untimed.offer.cost.predicted) ? untimed : timed;
+}
+
+bool DeviceLoop::Form(const Choice& choice, Slot& slot, base::Time now) {
+  slot.seat = choice.seat;
+  slot.offer = choice.offer;
+  slot.rivals_waited = choice.rivals_waited;
+  slot.step = slot.seat->steps[static_cast<size_t>(slot.index)].get();
+  Step& step = *slot.step;
+  step.formed = now;
+  step.launched = now;
+  step.finished = base::Time::Never();
+  step.nested = {};
+  step.status = {};
+  step.rows = choice.offer.cost.rows;
+  step.predicted = choice.offer.cost.predicted;
+  if (!slot.seat->engine->Form(slot.offer, step, replies_)) return false;
+  ++slot.seat->in_flight;
+  return true;
+}
+
+void DeviceLoop::Launch(Slot& slot) {
+  Slot* outer = running_;
+  running_ = &slot;
+  slot.exec = {options_.pool, slot.arena.data(), slot.arena.capacity()};
+  slot.step->launched = Now();
+  slot.looked = slot.step->launched;
+  slot.abandoned = false;
+  device_->Start(*slot.seat->engine, *slot.step, slot.exec, slot);
+  running_ = outer;
+}
+
+// Steps finish in launch order, so the oldest one tells.
+bool DeviceLoop::CommitFinished() {
+  bool committed = false;
+  while (in_flight() > 0 && device_->Finished(*OldestSlot().step)) {
+    Commit(OldestSlot());
+    ++committed_;
+    committed = true;
+  }
+  return committed;
+}
+
+void DeviceLoop::Commit(Slot& slot) {
+  Step& step = *slot.step;
+  Seat& seat = *slot.seat;
+  if (step.finished.never()) step.finished = Now();
+  const StepStatus status = slot.abandoned     ? StepStatus::kAbandoned
+                            : step.status.ok() ? StepStatus::kDone
+                                               : StepStatus::kFailed;
+  const size_t first = replies_.rows().size();
+  seat.engine->Commit(step, status, replies_);
+  --seat.in_flight;
+  const base::Time now = Now();
+  for (size_t i = first; i < replies_.rows().size(); ++i) {
+    Replies::Row& row = replies_.rows()[i];
+    if (row.request == nullptr) continue;
+    row.reply.timings = {step.formed - row.request->enqueued, step.launched - step.formed,
+                         step.computed(), now - step.finished, step.rows};
+  }
+  if (status == StepStatus::kDone) seat.statistics->RecordStep(step, now);
+  const base::Duration took = now - step.formed - step.nested;
+  seat.served = seat.served + took;
+  seat.short_steps.store(step.computed() < options_.inline_below, std::memory_order_relaxed);
+  if (slot.offer.work == WorkClass::kTimed) {
+    fair_share_.TimedRan(took, slot.rivals_waited);
+  } else {
+    fair_share_.UntimedRan(took, slot.rivals_waited);
+  }
+  slot.step = nullptr;
+}
+
+// Posts what has been collected and wakes each io thread once. A sink may Submit from inside Post:
+// the lease is held, so that only pushes into the inbox.
+void DeviceLoop::PostReplies() {
+  std::vector<Replies::Row>& rows = replies_.rows();
+  if (rows.empty()) return;
+  const base::Time now = Now();
+  int64_t answered = 0;
+  for (Replies::Row& row : rows) {
+    if (row.request != nullptr) {
+      row.request->pin->statistics().RecordReply(*row.request, row.reply, now);
+      ++answered;
+    }
+    Waker* waker = row.sink->waker();
+    row.sink->Post(std::move(row.reply));
+    if (waker != nullptr && std::find(wakers_.begin(), wakers_.end(), waker) == wakers_.end()) {
+      wakers_.push_back(waker);
+    }
+  }
+  for (Waker* waker : wakers_) waker->Wake();
+  wakers_.clear();
+  held_ -= answered;
+  rows.clear();  // requests and their pins go here, after everybody was woken
+  if (unanswered_.fetch_sub(answered, std::memory_order_seq_cst) == answered) drained_bell_.Ring();
+}
+
+// A running step offers to give way. Looks around at most every quarter of a quantum, and then only
+// when something waits.
+bool DeviceLoop::ReachSafepoint(Slot& slot) {
+  if (slot.abandoned) return false;
+  if (inbox_.empty() && held_ == slot.held_when_quiet) {
+    const base::Time quick = Now();
+    if (quick < slot.looked + options_.quantum) return true;
+  }
+  const base::Time now = Now();
+  slot.looked = now;
+  if (!slot.step->wanted()) {
+    slot.abandoned = true;
+    return false;
+  }
+  Collect(now);
+  SweepIfDue(now);
+  slot.held_when_quiet = held_;
+  if (options_.nesting) {
+    const Choice choice = Best(now, &slot);
+    if (choice.seat != nullptr) {
+      if (Form(choice, nested_, now)) {
+        Launch(nested_);
+        Commit(nested_);
+      }
+      slot.held_when_quiet = -1;  // there may be more
+      PostReplies();
+      slot.step->nested = slot.step->nested + (Now() - now);
+      return true;
+    }
+  }
+  PostReplies();
+  return true;
+}
+
+// One shorter, more urgent step: shorter than what is left of the outer one, short enough that the
+// outer one keeps a tenth of the device, and either it would miss its deadline by waiting, or it
+// does not make the outer one miss its own.
+bool DeviceLoop::MayNest(const Slot& around, const Offer& offer, base::Time now) const {
+  const base::Duration left = std::max(RemainingOf(around, now), options_.quantum);
+  const base::Duration cost = offer.cost.predicted;
+  if (offer.priority > around.offer.priority || cost >= left) return false;
+  if (cost > options_.quantum * kNestShare) return false;
+  if (offer.latest_start < now + left) return true;
+  return around.offer.latest_start.never() ||
+         now + left + cost <= around.offer.latest_start + around.step->predicted;
+}
+
+void DeviceLoop::CheckIntegrity() const {
+  CHECK(in_flight() >= 0 && in_flight() <= options_.depth);
+  CHECK(running_ == nullptr && replies_.rows().empty());
+  int64_t pending = 0;
+  int64_t steps = 0;
+  for (const Seat* seat : seats_) {
+    seat->engine->CheckIntegrity();
+    CHECK_GE(seat->in_flight, 0);
+    pending += seat->engine->pending();
+    steps += seat->in_flight;
+    CHECK(!seat->idle || seat->engine->pending() == 0) << "an idle seat holds requests";
+  }
+  CHECK_EQ(pending, held_);
+  CHECK_EQ(steps, in_flight());
+  CHECK_EQ(held_ + inbox_.requests(), unanswered());
+}
+
+}  // namespace sluice::engine

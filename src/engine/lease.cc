@@ -1,0 +1,235 @@
+// Who runs the loop and when: the lease, the worker, requests on their way in, engines that come
+// and go.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/check.h"
+#include "engine/device_loop.h"
+
+namespace sluice::engine {
+
+DeviceLoop::DeviceLoop(Options options, std::unique_ptr<Device> device)
+    : options_(std::move(options)), device_(std::move(device)), inbox_(options_.inbox) {
+  CHECK(options_.depth >= 1 && options_.depth <= kDepthMax) << options_.depth;
+  for (int i = 0; i < options_.depth; ++i) {
+    slots_.push_back(std::make_unique<Slot>());
+    slots_.back()->loop = this;
+    slots_.back()->index = i;
+  }
+  nested_.loop = this;
+  nested_.index = options_.depth;
+  nested_.nested = true;
+  if (!options_.threaded) return;
+  worker_ = std::thread([this] { WorkerMain(); });
+  MeasureHandoff();
+}
+
+DeviceLoop::~DeviceLoop() {
+  if (worker_.joinable()) {
+    stopping_.store(true, std::memory_order_seq_cst);
+    doorbell_.Ring();
+    worker_.join();
+  }
+  CHECK(seats_.empty()) << "every version is destroyed before its loop";
+  CHECK(inbox_.empty());
+}
+
+// --- The lease. See docs/device_loop.md for why no request is ever left behind.
+
+bool DeviceLoop::TryLease() {
+  uint32_t free = 0;
+  return lease_.load(std::memory_order_relaxed) == 0 &&
+         lease_.compare_exchange_strong(free, 1, std::memory_order_seq_cst);
+}
+
+// For everybody but the worker: what is left over is the worker's.
+void DeviceLoop::Leave() {
+  const bool leftover = held_ > 0 || commands_ != nullptr;
+  lease_.store(0, std::memory_order_seq_cst);
+  if (leftover || !inbox_.empty()) doorbell_.Ring();
+}
+
+void DeviceLoop::WorkerMain() {
+  setpriority(PRIO_PROCESS, 0, options_.nice);  // of this thread; a refusal is no error
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    const uint32_t ticket = doorbell_.Ticket();
+    base::Time wake = base::Time::Never();
+    if (TryLease()) {
+      while (Turn(base::Duration::Max())) {
+      }
+      wake = next_wake_;
+      lease_.store(0, std::memory_order_seq_cst);
+    }
+    if (!inbox_.empty() && lease_.load(std::memory_order_seq_cst) == 0) continue;
+    doorbell_.Wait(ticket, wake);
+  }
+}
+
+bool DeviceLoop::RunOnce() {
+  CHECK(!options_.threaded) << "the worker runs this loop";
+  if (!TryLease()) return false;
+  const bool worked = Turn(base::Duration::Max());
+  lease_.store(0, std::memory_order_seq_cst);
+  return worked;
+}
+
+// --- Requests and events on their way in.
+
+void DeviceLoop::Accept(std::unique_ptr<Request> request) {
+  Statistics& statistics = request->pin->statistics();
+  Seat& seat = request->pin->seat();
+  request->enqueued = Now();
+  request->bytes = 0;
+  for (const tensor::NamedTensor& input : request->inputs) {
+    request->bytes += input.tensor.buffer.bytes();
+  }
+  statistics.RecordSubmit();
+  const std::shared_ptr<const EngineVersion> pin = request->pin;  // outlives the push
+  const char* refused = nullptr;
+  unanswered_.fetch_add(1, std::memory_order_seq_cst);
+  if (draining_.load(std::memory_order_seq_cst)) {
+    refused = reason::kDraining;
+  } else if (!inbox_.TryPush(request)) {
+    refused = reason::kQueueFull;
+  }
+  if (refused != nullptr) {
+    Reply reply = RefusalReply(refused);
+    statistics.RecordReply(*request, reply, request->enqueued);
+    const std::shared_ptr<ReplySink> sink = request->sink;
+    Waker* waker = sink->waker();
+    request.reset();
+    if (unanswered_.fetch_sub(1, std::memory_order_seq_cst) == 1) drained_bell_.Ring();
+    sink->Post(std::move(reply));
+    if (waker != nullptr) waker->Wake();
+    return;
+  }
+  if (options_.inline_below.ns > 0 && seat.short_steps.load(std::memory_order_relaxed)) {
+    if (!TryLease()) return;  // the holder looks into the inbox after it has let go
+    Turn(options_.inline_below);
+    Leave();
+  } else if (lease_.load(std::memory_order_seq_cst) == 0) {
+    doorbell_.Ring();
+  }
+}
+
+void Submit(std::shared_ptr<const EngineVersion> pin, std::unique_ptr<Request> request) {
+  CHECK(request != nullptr && request->call != nullptr && request->sink != nullptr);
+  DeviceLoop& loop = pin->loop();
+  request->pin = std::move(pin);
+  loop.Accept(std::move(request));
+}
+
+void PostEvent(std::shared_ptr<const EngineVersion> pin, Event event) {
+  auto posted = std::make_unique<PostedEvent>();
+  posted->inbox_kind = InboxNode::Kind::kEvent;
+  DeviceLoop& loop = pin->loop();
+  posted->pin = std::move(pin);
+  posted->event = std::move(event);
+  loop.inbox_.Push(std::move(posted));
+  if (loop.lease_.load(std::memory_order_seq_cst) == 0) loop.Wake();
+}
+
+bool DeviceLoop::WaitDrained(base::Time until) {
+  for (;;) {
+    const uint32_t ticket = drained_bell_.Ticket();
+    if (unanswered_.load(std::memory_order_seq_cst) == 0) return true;
+    if (Now() >= until) return false;
+    if (options_.threaded) {
+      drained_bell_.Wait(ticket, until);
+    } else if (!RunOnce()) {
+      return unanswered_.load(std::memory_order_seq_cst) == 0;
+    }
+  }
+}
+
+// --- Engines come and go: load threads, one at a time.
+
+base::Status DeviceLoop::Attach(Seat& seat) {
+  const std::lock_guard<std::mutex> one_at_a_time(attach_mutex_);
+  Command command;
+  command.verb = Command::Verb::kAttach;
+  command.seat = &seat;
+  const int64_t bytes = seat.engine->memory().activation_bytes;
+  const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
+  if (grow) {
+    // Mapped and touched here, so that the first step of the new size does not wait for the
+    // kernel's zeros.
+    for (int i = 0; i <= options_.depth; ++i) {
+      command.arenas.push_back(TRY(tensor::Arena::Create(bytes)));
+      tensor::Arena& arena = command.arenas.back();
+      for (int64_t at = 0; at < arena.capacity(); at += 4096) arena.data()[at] = std::byte{0};
+    }
+    arena_bytes_.store(command.arenas.front().capacity(), std::memory_order_relaxed);
+  }
+  Send(command);
+  return base::Ok();
+}
+
+void DeviceLoop::Detach(Seat& seat) {
+  const std::lock_guard<std::mutex> one_at_a_time(attach_mutex_);
+  Command command;
+  command.verb = Command::Verb::kDetach;
+  command.seat = &seat;
+  Send(command);
+}
+
+// Hands the command over and waits until it has been carried out. Without a worker this thread runs
+// the loop meanwhile.
+void DeviceLoop::Send(Command& command) {
+  command.inbox_kind = InboxNode::Kind::kCommand;
+  inbox_.PushCommand(command);
+  if (options_.threaded) {
+    doorbell_.Ring();
+    for (;;) {
+      const uint32_t ticket = command_bell_.Ticket();
+      if (command.done.load(std::memory_order_acquire) != 0) return;
+      command_bell_.Wait(ticket, base::Time::Never());
+    }
+  }
+  while (command.done.load(std::memory_order_acquire) == 0) {
+    RunOnce();
+    if (in_flight() > 0) device_->Await(*OldestSlot().step);
+  }
+}
+
+void DeviceLoop::CarryOutCommands() {
+  if (in_flight() > 0) return;
+  while (commands_ != nullptr) {
+    Command& command = *commands_;
+    commands_ = command.next;
+    if (command.verb == Command::Verb::kAttach) {
+      seats_.push_back(command.seat);
+      if (!command.arenas.empty()) {
+        for (size_t i = 0; i < slots_.size(); ++i) {
+          std::swap(slots_[i]->arena, command.arenas[i]);
+        }
+        std::swap(nested_.arena, command.arenas.back());
+      }
+    } else if (command.verb == Command::Verb::kDetach) {
+      CHECK_EQ(command.seat->engine->pending(), 0) << "requests pin their version";
+      seats_.erase(std::find(seats_.begin(), seats_.end(), command.seat));
+    }
+    command.carried_out = Now();
+    command.done.store(1, std::memory_order_release);  // from here on its sender may destroy it
+    command_bell_.Ring();
+  }
+}
+
+// The median of some rings, from before the bell to after the worker has taken its lease once.
+void DeviceLoop::MeasureHandoff() {
+  constexpr int kRounds = 9;
+  std::vector<base::Duration> costs;
+  for (int i = 0; i < kRounds; ++i) {
+    Command ping;
+    ping.verb = Command::Verb::kPing;
+    const base::Time rung = Now();
+    Send(ping);
+    costs.push_back(ping.carried_out - rung);
+  }
+  std::nth_element(costs.begin(), costs.begin() + kRounds / 2, costs.end());
+  handoff_cost_ = costs[kRounds / 2];
+}
+
+}  // namespace sluice::engine

@@ -1,0 +1,111 @@
+// What a model version did: counts and times in the terms of Triton's statistics, refusals by
+// reason, histograms. Written by the loop, read by whoever scrapes; neither ever waits for the
+// other.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/request.h"
+
+namespace sluice::engine {
+
+struct Step;
+
+// How often something happened and how long it took in all.
+struct CountTime {
+  int64_t count = 0;
+  int64_t ns = 0;
+};
+
+// Counts by powers of two: bucket i holds values <= bound(i), the last one all that is larger.
+class Histogram {
+ public:
+  static constexpr int kBuckets = 28;
+  static int64_t bound(int bucket) { return int64_t{1} << bucket; }  // of the last: no bound
+
+  void Record(int64_t value);
+  struct Snapshot {
+    std::array<int64_t, kBuckets> counts{};  // not cumulative
+    int64_t sum = 0;
+  };
+  Snapshot snapshot() const;
+
+ private:
+  std::array<std::atomic<int64_t>, kBuckets> counts_{};
+  std::atomic<int64_t> sum_{0};
+};
+
+// Why a request ended without being computed, and what was computed too late.
+struct Refusals {
+  int64_t queue_full = 0;
+  int64_t deadline_admission = 0;
+  int64_t deadline_queue = 0;
+  int64_t cancelled = 0;
+  int64_t draining = 0;
+};
+
+// One per EngineVersion. Record…: the loop and Submit, any thread. snapshot: any thread; its
+// numbers are each exact, but taken one after the other.
+class Statistics {
+ public:
+  // `rows_max`: the largest step; larger ones are counted with it.
+  explicit Statistics(int64_t rows_max);
+
+  void RecordSubmit() { Add(pending_, 1); }
+  // The request's terminal reply. `request` tells rows, enqueued and deadline.
+  void RecordReply(const Request& request, const Reply& reply, base::Time now);
+  void RecordStep(const Step& step, base::Time committed);
+
+  struct Batch {
+    int64_t rows = 0;
+    CountTime input, infer, output;
+  };
+  struct Snapshot {
+    int64_t inference_count = 0;    // rows answered with success
+    int64_t execution_count = 0;    // steps
+    int64_t last_inference_ms = 0;  // UNIX time of the last request that was answered; 0: none
+    int64_t pending = 0;            // requests not answered yet
+    int64_t late = 0;               // answered with success after their deadline
+    CountTime success, fail, queue, input, infer, output, cancelled;
+    Refusals refusals;
+    std::vector<Batch> batches;  // of the sizes that occurred, ascending
+    Histogram::Snapshot queue_us, step_us, step_rows,
+        slack_us;  // slack: deadline minus reply, of what was in time
+  };
+  Snapshot snapshot() const;
+
+ private:
+  struct Tally {
+    std::atomic<int64_t> count{0}, ns{0};
+    void Record(base::Duration took) {
+      Add(count, 1);
+      Add(ns, took.ns);
+    }
+    CountTime get() const {
+      return {count.load(std::memory_order_relaxed), ns.load(std::memory_order_relaxed)};
+    }
+  };
+  struct Sized {
+    Tally input, infer, output;
+  };
+  static void Add(std::atomic<int64_t>& to, int64_t n) {
+    to.fetch_add(n, std::memory_order_relaxed);
+  }
+  void RecordRefusal(const char* why);
+
+  const int64_t rows_max_;
+  std::atomic<int64_t> inference_count_{0}, execution_count_{0}, last_inference_ms_{0};
+  std::atomic<int64_t> pending_{0}, late_{0};
+  std::atomic<int64_t> queue_full_{0}, deadline_admission_{0}, deadline_queue_{0}, draining_{0};
+  Tally success_, fail_, queue_, input_, infer_, output_, cancelled_;
+  std::unique_ptr<Sized[]> batches_;  // [rows_max + 1]
+  Histogram queue_us_, step_us_, step_rows_, slack_us_;
+};
+
+}  // namespace sluice::engine
