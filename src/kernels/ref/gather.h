@@ -120,10 +120,10 @@ struct UniqueArgs {
   int axis = -1;
   bool sorted = true;
   int64_t* scratch = nullptr;  // UniqueScratch elements
-  View y;
-  View first;
-  View inverse;
-  View counts;
+  View y = {};
+  View first = {};
+  View inverse = {};
+  View counts = {};
 };
 int64_t UniqueScratch(const UniqueArgs& args);
 int64_t UniqueFind(const UniqueArgs& args);

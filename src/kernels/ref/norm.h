@@ -19,8 +19,8 @@ struct LayerNormArgs {
   ConstView scale;
   ConstView bias;
   View y;
-  View mean;
-  View inv_std;
+  View mean = {};
+  View inv_std = {};
   int axis = -1;
   double epsilon = 1e-5;
   bool rms = false;  // RMSNormalization: no mean is subtracted
@@ -39,8 +39,8 @@ struct BatchNormArgs {
   double epsilon = 1e-5;
   bool training = false;
   double momentum = 0.9;
-  View running_mean;
-  View running_var;
+  View running_mean = {};
+  View running_var = {};
 };
 void BatchNorm(const BatchNormArgs& args);
 

@@ -10,14 +10,15 @@ namespace sluice::kernels::ref {
 using tensor::ConstView;
 using tensor::View;
 
-// How scale and zero point lie over x. One element: per tensor. block == 0: one per index of `axis`. block > 0: scale has
-// x's shape with the extent of `axis` divided by block, rounded up.
+// How scale and zero point lie over x. One element: per tensor. block == 0: one per index of
+// `axis`. block > 0: scale has x's shape with the extent of `axis` divided by block, rounded up.
 struct QuantGrid {
   int axis = 1;
   int64_t block = 0;
 };
 
-// y = saturate(round_half_even(x / scale) + zero), y an 8- or 16-bit integer. zero (optional) has y's dtype.
+// y = saturate(round_half_even(x / scale) + zero), y an 8- or 16-bit integer. zero (optional) has
+// y's dtype.
 struct QuantizeLinearArgs {
   ConstView x;
   ConstView scale;
