@@ -81,9 +81,11 @@ void Record(Tally& tally, const base::Status& status, Duration latency) {
 
 void RunCaller(Caller& caller, Arrivals* arrivals, Time measure_from, Time end, Tally& tally) {
   const SystemClock& clock = SystemClock::Get();
+  bool first = true;  // a closed loop makes at least one call, however late its thread began
   for (;;) {
     Time from = clock.Now();
-    if (from >= end) return;
+    if (from >= end && !(first && arrivals == nullptr)) return;
+    first = false;
     if (arrivals != nullptr) {
       from = arrivals->Take();
       if (from.never()) return;
