@@ -1,0 +1,83 @@
+#include "kernels/gemm.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/plan/gemm_plan.h"
+
+namespace sluice::kernels {
+namespace {
+
+GemmPlan Plan(const GemmArgs& args) {
+  return PlanGemm(args.m, args.b.n, args.b.k, args.b.target, MachineCaches());
+}
+
+}  // namespace
+
+int64_t GemmTiles(const GemmArgs& args) {
+  const GemmPlan plan = Plan(args);
+  return plan.row_tiles * plan.column_tiles;
+}
+
+void Gemm(const GemmArgs& args, Tiles tiles) {
+  CHECK(args.b.data != nullptr && args.b.k >= 1 && args.b.n >= 1);
+  CHECK(args.m <= 1 || (args.a_stride >= args.b.k && args.c_stride >= args.b.n));
+  const GemmPlan plan = Plan(args);
+  const auto run = SLUICE_PICK_ISA(args.b.target, RunGemm);
+  // Tiles count along a row of tiles first, so that a range covers rectangles one tile high whose
+  // strips of A are copied once.
+  for (int64_t tile = tiles.begin; tile < tiles.end;) {
+    const int64_t row = tile / plan.column_tiles;
+    const int64_t row_end_tile = std::min(tiles.end, (row + 1) * plan.column_tiles);
+    GemmRegion region;
+    region.row_begin = row * plan.tile_rows;
+    region.row_end = std::min(args.m, region.row_begin + plan.tile_rows);
+    region.column_begin = (tile - row * plan.column_tiles) * plan.tile_columns;
+    region.column_end =
+        std::min(args.b.n, (row_end_tile - row * plan.column_tiles) * plan.tile_columns);
+    run(args, plan, region);
+    tile = row_end_tile;
+  }
+}
+
+Work GemmWork(const GemmArgs& args) {
+  const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0) + (args.accumulate ? 1 : 0);
+  const int64_t floats =
+      args.m * args.b.k + args.b.k * args.b.n + c_passes * args.m * args.b.n + args.b.n;
+  return {2 * args.m * args.b.n * args.b.k, floats * static_cast<int64_t>(sizeof(float))};
+}
+
+int64_t MatMulTiles(const MatMulArgs& args) {
+  const GemmPlan plan = PlanMatMul(args.m, args.n, args.k, ActiveTarget());
+  return args.outer * args.inner * plan.row_tiles * plan.column_tiles;
+}
+
+void MatMul(const MatMulArgs& args, Tiles tiles) {
+  CHECK_GE(args.k, 0);
+  const Target target = ActiveTarget();
+  const GemmPlan plan = PlanMatMul(args.m, args.n, args.k, target);
+  const int64_t tiles_each = plan.row_tiles * plan.column_tiles;
+  const auto run = SLUICE_PICK_ISA(target, RunMatMul);
+  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const int64_t matrix = tile / tiles_each;
+    const int64_t row = (tile % tiles_each) / plan.column_tiles;
+    const int64_t column = tile % plan.column_tiles;
+    GemmRegion region;
+    region.row_begin = row * plan.tile_rows;
+    region.row_end = std::min(args.m, region.row_begin + plan.tile_rows);
+    region.column_begin = column * plan.tile_columns;
+    region.column_end = std::min(args.n, region.column_begin + plan.tile_columns);
+    run(args, plan, matrix, region);
+  }
+}
+
+Work MatMulWork(const MatMulArgs& args) {
+  const int64_t matrices = args.outer * args.inner;
+  const int64_t floats = args.m * args.k + args.k * args.n + args.m * args.n;
+  return {2 * matrices * args.m * args.n * args.k,
+          matrices * floats * static_cast<int64_t>(sizeof(float))};
+}
+
+}  // namespace sluice::kernels

@@ -1,0 +1,42 @@
+// Chooses blocks and tiles of a product from its sizes and the caches: pure functions, no effect on
+// any bit of a result.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/target.h"
+
+namespace sluice::kernels {
+
+// Columns that a panel of packed B has, and rows of A that a tile of registers takes.
+int64_t PanelColumns(Target target);
+int64_t StripRows(Target target);
+
+struct CacheSizes {
+  int64_t l1_bytes = 32 << 10;
+  int64_t l2_bytes = 512 << 10;
+};
+
+// Of this machine, asked once; the defaults where the system does not say.
+const CacheSizes& MachineCaches();
+
+// A tile is block_rows x tile_columns of C over all of k. Within a run of tiles, B is taken in
+// blocks of block_depth x block_columns that stay in L2 while every strip of A passes over them.
+struct GemmPlan {
+  int64_t tile_rows = 0;
+  int64_t tile_columns = 0;  // a multiple of the panel
+  int64_t row_tiles = 0;
+  int64_t column_tiles = 0;
+  int64_t block_depth =
+      0;  // k is cut into equal blocks of at most kStripDepth; all of k when m = 1
+  int64_t block_columns = 0;  // a multiple of the panel
+};
+
+// m may be 0; n and k are at least 1.
+GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSizes& caches);
+
+// For a product whose B is packed on the stack, block by block: block_depth * block_columns <=
+// kStackBlock. k may be 0.
+GemmPlan PlanMatMul(int64_t m, int64_t n, int64_t k, Target target);
+
+}  // namespace sluice::kernels
