@@ -79,8 +79,9 @@ TEST(RefGatherNd, TakesSlicesPerBatch) {
 TEST(RefScatterElements, ReducesRepeatedPositionsInOrder) {
   const Floats x = {1, 1, 1};
   const Floats updates = {2, 3, 4};
+  const Ints indices = {0, 0, -1};
   Floats y;
-  ScatterElementsArgs args{In(x, {3}), In(Ints{0, 0, -1}, {3}), In(updates, {3}), Out(y, {3}), 0};
+  ScatterElementsArgs args{In(x, {3}), In(indices, {3}), In(updates, {3}), Out(y, {3}), 0};
   ASSERT_TRUE(ScatterElements(args).ok());
   EXPECT_EQ(y, (Floats{3, 1, 4}));
   args.reduction = ScatterReduction::kAdd;
