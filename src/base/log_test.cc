@@ -1,8 +1,8 @@
 #include "base/log.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -36,11 +36,11 @@ TEST_F(LogTest, WritesTimeLevelEventAndPairsOnOneLine) {
       .With("retry", true)
       .With("empty", "");
   ASSERT_EQ(lines_.size(), 1u);
-  const std::regex expected(
-      R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z WARNING model_load_failed model=bert )"
-      R"(reason="no \\"such\\"\\nfile" bytes=-3 count=18446744073709551615 ratio=0.5 )"
-      "retry=true empty=\"\"\n");
-  EXPECT_TRUE(std::regex_match(lines_[0], expected)) << lines_[0];
+  EXPECT_THAT(lines_[0],
+              testing::MatchesRegex(
+                  R"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z WARNING )"
+                  R"(model_load_failed model=bert reason="no \\"such\\"\\nfile" bytes=-3 )"
+                  "count=18446744073709551615 ratio=0.5 retry=true empty=\"\"\n"));
 }
 
 TEST_F(LogTest, TheJsonFormatIsOneObjectALine) {

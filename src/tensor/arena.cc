@@ -13,11 +13,18 @@ namespace sluice::tensor {
 namespace {
 
 constexpr int64_t kHugePage = int64_t{2} << 20;
+// More than any machine's address space holds; keeps the rounding below from overflowing.
+constexpr int64_t kArenaBytesMax = int64_t{1} << 56;
 
 }  // namespace
 
 base::Result<Arena> Arena::Create(int64_t bytes) {
   CHECK_GE(bytes, 0);
+  if (bytes > kArenaBytesMax) {
+    return base::ResourceExhausted("an arena of " + std::to_string(bytes) +
+                                   " bytes is above the limit of " +
+                                   std::to_string(kArenaBytesMax));
+  }
   const int64_t capacity = (bytes + kHugePage - 1) / kHugePage * kHugePage;
   Arena arena;
   if (capacity == 0) return arena;

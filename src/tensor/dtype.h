@@ -86,6 +86,10 @@ template <>
 struct DTypeTrait<bool> {
   static constexpr DType value = DType::kBool;
 };
+template <>
+struct DTypeTrait<std::string_view> {
+  static constexpr DType value = DType::kBytes;
+};
 template <class T>
 inline constexpr DType DTypeOf = DTypeTrait<T>::value;
 

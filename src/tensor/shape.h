@@ -31,7 +31,10 @@ class Shape {
     return dims_[axis];
   }
   int64_t operator[](int axis) const { return dim(axis); }
-  void set_dim(int axis, int64_t extent) { dims_[axis] = extent; }
+  void set_dim(int axis, int64_t extent) {
+    DCHECK(axis >= 0 && axis < rank_ && extent >= 0);
+    dims_[axis] = extent;
+  }
   std::span<const int64_t> dims() const { return {dims_, static_cast<size_t>(rank_)}; }
   // Product of all extents; 1 for rank 0.
   int64_t elements() const;
