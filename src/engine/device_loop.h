@@ -20,6 +20,7 @@
 #include "engine/inbox.h"
 #include "engine/version.h"
 #include "tensor/arena.h"
+#include "tensor/ledger.h"
 
 namespace sluice::engine {
 
@@ -44,6 +45,7 @@ class DeviceLoop {
     std::string name = "cpu0";
     const base::Clock* clock = &base::SystemClock::Get();
     base::ThreadPool* pool = nullptr;  // the device's compute threads; null: the lease holder alone
+    tensor::Ledger* ledger = nullptr;  // the arenas are reserved there; null: nowhere
     int depth = 1;                     // slots: 1 on a CPU, 2 on a GPU; at most kDepthMax
     Inbox::Limits inbox;
     base::Duration quantum = base::Duration::Micros(500);  // a safepoint at least this often
@@ -129,6 +131,7 @@ class DeviceLoop {
 
   // Load threads.
   base::Status Attach(Seat& seat);
+  base::Status Reserve(int64_t bytes);
   void Detach(Seat& seat);
   void Send(Command& command);
   // Any thread.
@@ -174,6 +177,7 @@ class DeviceLoop {
 
   // Load threads, one at a time.
   std::mutex attach_mutex_;
+  tensor::Reservation reserved_;  // the arenas of all slots
 
   // The lease holder.
   alignas(64) std::vector<Seat*> seats_;

@@ -154,6 +154,7 @@ base::Status DeviceLoop::Attach(Seat& seat) {
   const int64_t bytes = seat.engine->memory().activation_bytes;
   const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
   if (grow) {
+    TRY(Reserve(bytes));
     // Mapped and touched here, so that the first step of the new size does not wait for the
     // kernel's zeros.
     for (int i = 0; i <= options_.depth; ++i) {
@@ -164,6 +165,18 @@ base::Status DeviceLoop::Attach(Seat& seat) {
     arena_bytes_.store(command.arenas.front().capacity(), std::memory_order_relaxed);
   }
   Send(command);
+  return base::Ok();
+}
+
+// Makes the ledger hold one arena of `bytes` a slot and one for nested steps.
+base::Status DeviceLoop::Reserve(int64_t bytes) {
+  if (options_.ledger == nullptr) return base::Ok();
+  int64_t all = 0;
+  if (__builtin_mul_overflow(bytes, options_.depth + 1, &all)) {
+    return base::ResourceExhausted("activations of " + std::to_string(bytes) + " bytes a slot");
+  }
+  if (reserved_.bytes() > 0) return reserved_.Resize(all);
+  reserved_ = TRY(options_.ledger->Reserve("loop " + options_.name + " activations", all));
   return base::Ok();
 }
 

@@ -11,7 +11,7 @@ MicroBatcher::MicroBatcher(Options options, CostModel& costs)
   CHECK(options_.priority_levels >= 1 && options_.priority_levels <= kLevelsMax);
   CHECK(options_.priority_default >= 1 && options_.priority_default <= options_.priority_levels);
   const auto levels = static_cast<size_t>(options_.priority_levels);
-  ahead_.resize(levels * (kRing + 1));
+  ahead_.resize(levels * (kBeyond + 1));
   level_counts_.resize(levels);
 }
 
@@ -62,10 +62,8 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
   node.group = at_group;
   node.level = level;
   node.probe = probe;
-  const int64_t slice = node.deadline.ns >> kSliceShift;
-  const bool beyond = slice - (outlook.now.ns >> kSliceShift) >= kRing;
-  node.ring = static_cast<int32_t>(beyond ? kRing : slice % kRing);
-  ahead_[at_level * (kRing + 1) + static_cast<size_t>(node.ring)] += units;
+  node.slice = SliceOf(node.deadline, outlook.now);
+  ahead_[at_level * (kBeyond + 1) + static_cast<size_t>(node.slice)] += units;
 
   Group& group = groups_[static_cast<size_t>(at_group)];
   group.oldest = group.count == 0 ? outlook.now : std::min(group.oldest, outlook.now);
@@ -109,15 +107,26 @@ bool MicroBatcher::CanMeet(const Request& request, uint64_t shape, int64_t units
   return outlook.start_of(own.predicted) + work <= deadline;
 }
 
+int MicroBatcher::SliceOf(base::Time deadline, base::Time now) {
+  for (int ring = 0; ring < kRings; ++ring) {
+    const int64_t slice = deadline.ns >> SliceShift(ring);
+    if (slice - (now.ns >> SliceShift(ring)) < kSlices) {
+      return ring * kSlices + static_cast<int>(slice % kSlices);
+    }
+  }
+  return kBeyond;
+}
+
 // Units of the same or a higher priority whose deadlines lie in an earlier slice of time.
 int64_t MicroBatcher::UnitsAhead(base::Time deadline, int level, base::Time now) const {
-  const int64_t first = now.ns >> kSliceShift;
-  const int64_t own = deadline.ns >> kSliceShift;
-  const int64_t slices = std::min<int64_t>(own - first, kRing);
   int64_t units = 0;
   for (int above = 0; above <= level; ++above) {
-    const int64_t* ring = &ahead_[static_cast<size_t>(above) * (kRing + 1)];
-    for (int64_t i = 0; i < slices; ++i) units += ring[(first + i) % kRing];
+    const int64_t* counts = &ahead_[static_cast<size_t>(above) * (kBeyond + 1)];
+    for (int ring = 0; ring < kRings; ++ring, counts += kSlices) {
+      const int64_t first = now.ns >> SliceShift(ring);
+      const int64_t slices = std::min<int64_t>((deadline.ns >> SliceShift(ring)) - first, kSlices);
+      for (int64_t i = 0; i < slices; ++i) units += counts[(first + i) % kSlices];
+    }
   }
   return units;
 }
@@ -225,7 +234,7 @@ std::unique_ptr<Request> MicroBatcher::Unlink(int32_t index) {
   int32_t& root = Root(node.group, node.work(), node.level);
   root = Heap::Remove(*this, root, index);
   const auto level = static_cast<size_t>(node.level);
-  ahead_[level * (kRing + 1) + static_cast<size_t>(node.ring)] -= node.units;
+  ahead_[level * (kBeyond + 1) + static_cast<size_t>(node.slice)] -= node.units;
   Group& group = groups_[static_cast<size_t>(node.group)];
   group.units -= node.units;
   --group.count;

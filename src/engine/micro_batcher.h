@@ -69,7 +69,7 @@ class MicroBatcher {
     int64_t units = 0;  // rows, or 1 when requests are never joined
     int32_t group = -1;
     int32_t level = 0;   // 0 is priority 1
-    int32_t ring = 0;    // where it is counted in ahead_
+    int32_t slice = 0;   // where it is counted in ahead_
     bool probe = false;  // runs although it will be late
     WorkClass work() const { return deadline.never() ? WorkClass::kUntimed : WorkClass::kTimed; }
   };
@@ -84,8 +84,14 @@ class MicroBatcher {
   };
   using Heap = PairingHeap<MicroBatcher>;
   friend Heap;
-  static constexpr int kRing = 128;       // slices of time for which work is counted by deadline
-  static constexpr int kSliceShift = 21;  // of 2^21 ns = 2.1 ms
+  // Work is counted by slices of its deadline: rings of kSlices slices, each ring's four times as
+  // long as the last one's, so that a slice is at most a sixteenth of the time to go. Beyond the
+  // rings (34 s) nothing is counted.
+  static constexpr int kSlices = 64;
+  static constexpr int kRings = 5;
+  static constexpr int kBeyond = kRings * kSlices;
+  static constexpr int SliceShift(int ring) { return 21 + 2 * ring; }  // from 2^21 ns = 2.1 ms
+  static int SliceOf(base::Time deadline, base::Time now);
   static size_t Index(WorkClass work) { return work == WorkClass::kTimed ? 0 : 1; }
 
   HeapLinks& links(int32_t node) { return nodes_[static_cast<size_t>(node)].links; }
@@ -120,7 +126,7 @@ class MicroBatcher {
   std::vector<int32_t> roots_;  // [groups, 2 classes, levels]
   std::vector<int32_t> live_;   // groups that are not empty
   std::unordered_map<uint64_t, int32_t> group_of_;
-  std::vector<int64_t> ahead_;         // [levels, kRing + 1] units by slice of their deadline
+  std::vector<int64_t> ahead_;         // [levels, kBeyond + 1] units by slice of their deadline
   std::vector<int64_t> level_counts_;  // [levels]
   int64_t waiting_ = 0;
   int64_t bytes_ = 0;

@@ -1,7 +1,6 @@
 #include "engine/statistics.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -9,26 +8,25 @@
 
 namespace sluice::engine {
 
-void Histogram::Record(int64_t value) {
-  const int64_t held = std::max<int64_t>(value, 0);
-  const int width = held <= 1 ? 0 : 64 - std::countl_zero(static_cast<uint64_t>(held - 1));
-  const auto bucket = static_cast<size_t>(std::min(width, kBuckets - 1));
-  counts_[bucket].fetch_add(1, std::memory_order_relaxed);
-  sum_.fetch_add(held, std::memory_order_relaxed);
+namespace {
+
+std::shared_ptr<base::Histogram> OrOwn(std::shared_ptr<base::Histogram> given) {
+  constexpr int kBounds = 24;
+  if (given != nullptr) return given;
+  return std::make_shared<base::Histogram>(base::ExponentialBounds(1, 2, kBounds));
 }
 
-Histogram::Snapshot Histogram::snapshot() const {
-  Snapshot taken;
-  for (size_t i = 0; i < counts_.size(); ++i) {
-    taken.counts[i] = counts_[i].load(std::memory_order_relaxed);
-  }
-  taken.sum = sum_.load(std::memory_order_relaxed);
-  return taken;
-}
+}  // namespace
 
-Statistics::Statistics(int64_t rows_max)
-    : rows_max_(std::max<int64_t>(rows_max, 1)),
-      batches_(std::make_unique<Sized[]>(static_cast<size_t>(rows_max_) + 1)) {}
+Statistics::Statistics(int64_t rows_max, Histograms histograms)
+    : rows_max_(std::clamp<int64_t>(rows_max, 1, kRowsMax)),
+      batches_(std::make_unique<Sized[]>(static_cast<size_t>(rows_max_) + 1)),
+      histograms_(std::move(histograms)) {
+  histograms_.queue_us = OrOwn(std::move(histograms_.queue_us));
+  histograms_.step_us = OrOwn(std::move(histograms_.step_us));
+  histograms_.step_rows = OrOwn(std::move(histograms_.step_rows));
+  histograms_.slack_us = OrOwn(std::move(histograms_.slack_us));
+}
 
 void Statistics::RecordRefusal(const char* why) {
   if (std::strcmp(why, reason::kQueueFull) == 0) Add(queue_full_, 1);
@@ -52,13 +50,13 @@ void Statistics::RecordReply(const Request& request, const Reply& reply, base::T
   input_.Record(reply.timings.input);
   infer_.Record(reply.timings.compute);
   output_.Record(reply.timings.output);
-  queue_us_.Record(reply.timings.queue.ns / 1000);
+  histograms_.queue_us->Observe(reply.timings.queue.us());
   const base::Time deadline = request.call->deadline();
   if (deadline.never()) return;
   if (now > deadline) {
     Add(late_, 1);
   } else {
-    slack_us_.Record((deadline - now).ns / 1000);
+    histograms_.slack_us->Observe((deadline - now).us());
   }
 }
 
@@ -71,8 +69,8 @@ void Statistics::RecordStep(const Step& step, base::Time committed) {
   sized.input.Record(step.launched - step.formed);
   sized.infer.Record(step.computed());
   sized.output.Record(committed - step.finished);
-  step_us_.Record(step.computed().ns / 1000);
-  step_rows_.Record(step.rows);
+  histograms_.step_us->Observe(step.computed().us());
+  histograms_.step_rows->Observe(static_cast<double>(step.rows));
 }
 
 Statistics::Snapshot Statistics::snapshot() const {
@@ -99,10 +97,6 @@ Statistics::Snapshot Statistics::snapshot() const {
     if (sized.infer.get().count == 0) continue;
     taken.batches.push_back({rows, sized.input.get(), sized.infer.get(), sized.output.get()});
   }
-  taken.queue_us = queue_us_.snapshot();
-  taken.step_us = step_us_.snapshot();
-  taken.step_rows = step_rows_.snapshot();
-  taken.slack_us = slack_us_.snapshot();
   return taken;
 }
 

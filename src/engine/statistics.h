@@ -3,14 +3,13 @@
 // other.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <ctime>
 #include <memory>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "engine/request.h"
 
 namespace sluice::engine {
@@ -23,22 +22,13 @@ struct CountTime {
   int64_t ns = 0;
 };
 
-// Counts by powers of two: bucket i holds values <= bound(i), the last one all that is larger.
-class Histogram {
- public:
-  static constexpr int kBuckets = 28;
-  static int64_t bound(int bucket) { return int64_t{1} << bucket; }  // of the last: no bound
-
-  void Record(int64_t value);
-  struct Snapshot {
-    std::array<int64_t, kBuckets> counts{};  // not cumulative
-    int64_t sum = 0;
-  };
-  Snapshot snapshot() const;
-
- private:
-  std::array<std::atomic<int64_t>, kBuckets> counts_{};
-  std::atomic<int64_t> sum_{0};
+// Where distributions are observed: series of a metrics registry, or, where one is null, a
+// histogram of the statistics' own.
+struct Histograms {
+  std::shared_ptr<base::Histogram> queue_us;  // of answered requests
+  std::shared_ptr<base::Histogram> step_us;   // compute time of steps
+  std::shared_ptr<base::Histogram> step_rows;
+  std::shared_ptr<base::Histogram> slack_us;  // deadline minus reply, of what was in time
 };
 
 // Why a request ended without being computed, and what was computed too late.
@@ -54,8 +44,10 @@ struct Refusals {
 // numbers are each exact, but taken one after the other.
 class Statistics {
  public:
-  // `rows_max`: the largest step; larger ones are counted with it.
-  explicit Statistics(int64_t rows_max);
+  static constexpr int64_t kRowsMax = 1024;
+
+  // `rows_max`: the largest step; what is larger than it, or than kRowsMax, is counted with it.
+  explicit Statistics(int64_t rows_max, Histograms histograms = {});
 
   void RecordSubmit() { Add(pending_, 1); }
   // The request's terminal reply. `request` tells rows, enqueued and deadline.
@@ -75,10 +67,9 @@ class Statistics {
     CountTime success, fail, queue, input, infer, output, cancelled;
     Refusals refusals;
     std::vector<Batch> batches;  // of the sizes that occurred, ascending
-    Histogram::Snapshot queue_us, step_us, step_rows,
-        slack_us;  // slack: deadline minus reply, of what was in time
   };
   Snapshot snapshot() const;
+  const Histograms& histograms() const { return histograms_; }  // none is null
 
  private:
   struct Tally {
@@ -105,7 +96,7 @@ class Statistics {
   std::atomic<int64_t> queue_full_{0}, deadline_admission_{0}, deadline_queue_{0}, draining_{0};
   Tally success_, fail_, queue_, input_, infer_, output_, cancelled_;
   std::unique_ptr<Sized[]> batches_;  // [rows_max + 1]
-  Histogram queue_us_, step_us_, step_rows_, slack_us_;
+  Histograms histograms_;
 };
 
 }  // namespace sluice::engine

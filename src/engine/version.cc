@@ -5,15 +5,18 @@
 
 namespace sluice::engine {
 
-EngineVersion::EngineVersion(std::unique_ptr<Engine> engine, DeviceLoop& loop)
+EngineVersion::EngineVersion(std::unique_ptr<Engine> engine, DeviceLoop& loop,
+                             Histograms histograms)
     : engine_(std::move(engine)),
       loop_(&loop),
-      statistics_(std::make_unique<Statistics>(engine_->description().batch_rows_max)) {}
+      statistics_(std::make_unique<Statistics>(engine_->description().batch_rows_max,
+                                               std::move(histograms))) {}
 
 base::Result<std::shared_ptr<const EngineVersion>> EngineVersion::Create(
-    std::unique_ptr<Engine> engine, DeviceLoop& loop, Retire retire) {
+    std::unique_ptr<Engine> engine, DeviceLoop& loop, Retire retire, Histograms histograms) {
   CHECK(engine != nullptr && retire);
-  std::unique_ptr<EngineVersion> version(new EngineVersion(std::move(engine), loop));
+  std::unique_ptr<EngineVersion> version(
+      new EngineVersion(std::move(engine), loop, std::move(histograms)));
   auto seat = std::make_unique<Seat>();
   seat->version = version.get();
   seat->engine = version->engine_.get();

@@ -24,10 +24,11 @@ class EngineVersion {
   using Retire = std::function<void(std::unique_ptr<EngineVersion>)>;
 
   // On the load thread. Attaches the engine to the loop and makes it ready for requests.
-  // kResourceExhausted: its activations do not fit into what the ledger leaves. `loop` outlives the
-  // version.
+  // kResourceExhausted: its activations do not fit into what the ledger leaves. `histograms`: where
+  // to observe; see Statistics. `loop` outlives the version.
   static base::Result<std::shared_ptr<const EngineVersion>> Create(std::unique_ptr<Engine> engine,
-                                                                   DeviceLoop& loop, Retire retire);
+                                                                   DeviceLoop& loop, Retire retire,
+                                                                   Histograms histograms = {});
   // On the load thread: waits until the loop has let go of the engine, then destroys it.
   ~EngineVersion();
   EngineVersion(const EngineVersion&) = delete;
@@ -40,7 +41,7 @@ class EngineVersion {
 
  private:
   friend class DeviceLoop;
-  EngineVersion(std::unique_ptr<Engine> engine, DeviceLoop& loop);
+  EngineVersion(std::unique_ptr<Engine> engine, DeviceLoop& loop, Histograms histograms);
   Seat& seat() const { return *seat_; }
 
   std::unique_ptr<Engine> engine_;
