@@ -200,8 +200,8 @@ class MatrixForms(nn.Module):
     def forward(self, x):
         flat = x.reshape(-1, 8)
         return (torch.addmm(self.bias, flat, self.weight, beta=0.5, alpha=2.0),
-                torch.matmul(x.unsqueeze(1), self.stack), torch.matmul(x, self.vector), self.line(x),
-                torch.bmm(x, x.transpose(1, 2)))
+                torch.matmul(x.unsqueeze(1), self.stack), torch.matmul(x, self.vector),
+                self.line(x), torch.bmm(x, x.transpose(1, 2)))
 
 
 def graphs() -> list[Graph]:
