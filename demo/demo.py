@@ -137,7 +137,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--url", default="127.0.0.1:8000", help="the server's HTTP address")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build" / "demo",
                         help="folder for fetched package lists")
-    parser.add_argument("--packages", type=int, default=4000, help="documents to embed")
+    parser.add_argument("--packages", type=int, default=6000, help="documents to embed")
     parser.add_argument("--top", type=int, default=3, help="documents shown a query")
     parser.add_argument("--requests", type=int, default=300, help="single requests timed a model")
     return parser.parse_args()

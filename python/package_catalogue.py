@@ -42,12 +42,11 @@ def fetch_lists(folder: Path) -> None:
     subprocess.run(["apt-get", "-qq", *apt_options(folder), "update"], check=True)
 
 
-def copy_lists(folder: Path) -> bool:
+def copy_lists(folder: Path, lists: Path = Path("/var/lib/apt/lists")) -> bool:
     """Copies the machine's own lists into `folder`; false when they have no long descriptions.
 
     Compressed lists are unpacked on the way: apt-cache takes minutes over them as they are.
     """
-    lists = Path("/var/lib/apt/lists")
     if not list(lists.glob("*Translation-en*")):
         return False
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
