@@ -51,8 +51,8 @@ def choose_documents(packages: list[Package], held_out: set[str], count: int, se
                      ) -> list[Package]:
     """Up to `count` packages with distinct long descriptions.
 
-    A quarter of the places may go to held-out packages, which the encoder was not trained on; the rest
-    are programs before the rest, drawn by `seed`.
+    A quarter of the places may go to held-out packages, which the encoder was not trained on; the
+    others go to programs before libraries and the like, drawn by `seed`.
     """
     packages = package_catalogue.distinct_by_long(packages)
     generator = random.Random(seed)

@@ -45,7 +45,10 @@ def milliseconds(seconds: np.ndarray) -> str:
 
 def find_packages(encoder: PackageEncoder, options: argparse.Namespace) -> dict:
     """Embeds packages of this machine's catalogue and answers the queries."""
-    packages, origin = catalogue.read_catalogue(options.work / "catalogue")
+    if options.installed:
+        packages, origin = catalogue.read_installed(), "the packages installed on this machine"
+    else:
+        packages, origin = catalogue.read_catalogue(options.work / "catalogue")
     held_out = set((HERE / "models/package_encoder/held_out.txt").read_text().split())
     documents = catalogue.choose_documents(packages, held_out, options.packages, seed=1)
     say("catalogue", f"{len(documents):,} of {len(packages):,} packages from {origin}")
@@ -137,6 +140,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--url", default="127.0.0.1:8000", help="the server's HTTP address")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build" / "demo",
                         help="folder for fetched package lists")
+    parser.add_argument("--installed", action="store_true",
+                        help="read the installed packages' descriptions only: no network")
     parser.add_argument("--packages", type=int, default=6000, help="documents to embed")
     parser.add_argument("--top", type=int, default=3, help="documents shown a query")
     parser.add_argument("--requests", type=int, default=300, help="single requests timed a model")
