@@ -52,7 +52,8 @@ inline constexpr int64_t kUnbound = INT64_MIN;
 // result is a fresh symbol, which equals nothing but itself.
 class SymbolTable {
  public:
-  static constexpr size_t kTermsMax = 64;
+  static constexpr size_t kTermsMax = 32;
+  static constexpr int kAtomSizeMax = 64;  // operations nested in an opaque atom
 
   // The symbol called `name`; the same Dim each time. An extent: at least 0.
   Dim Symbol(std::string_view name);
@@ -116,6 +117,11 @@ class SymbolTable {
     int32_t symbol = -1;
     Dim a;
     Dim b;
+    int size = 1;  // atoms within, itself included
+  };
+  struct Interval {
+    int64_t lower = 0;
+    int64_t upper = 0;
   };
   struct Term {
     std::vector<int32_t> atoms;  // sorted; a power repeats its atom
@@ -138,11 +144,15 @@ class SymbolTable {
   Polynomial Expand(Dim a) const;
   Dim Intern(const Polynomial& polynomial);
   base::Result<int64_t> EvaluateAtom(const Atom& atom, const Bindings& bindings) const;
+  Interval Bounds(Dim a) const;
+  int Size(Dim a) const;
+  static bool OrderBefore(Dim a, Dim b);
   std::string AtomName(const Atom& atom) const;
   int64_t AtomLower(const Atom& atom) const;
   int64_t AtomUpper(const Atom& atom) const;
 
   std::vector<SymbolFacts> symbols_;
+  int64_t next_fresh_ = 0;
   std::map<std::string, int32_t, std::less<>> symbol_by_name_;
   std::vector<Atom> atoms_;
   std::map<std::pair<std::pair<AtomKind, int32_t>,

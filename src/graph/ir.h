@@ -125,20 +125,23 @@ struct GraphOutput {
 // immutable after load.
 class Graph {
  public:
-  explicit Graph(std::shared_ptr<SymbolTable> symbols) : symbols_(std::move(symbols)) {}
+  explicit Graph(std::shared_ptr<SymbolTable> symbols);
+  ~Graph();
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
   // Building. Names that are taken or empty get a suffix that makes them unique.
-  Value* AddInput(std::string_view name, tensor::DType dtype, std::optional<SymShape> shape);
-  Value* AddConstant(std::string_view name, std::shared_ptr<const tensor::Tensor> tensor);
-  Value* AddConstant(std::string_view name, tensor::Tensor tensor);
-  void AddOutput(std::string_view name, Value* value);
+  Value* AddInput(std::string_view base, tensor::DType dtype, std::optional<SymShape> shape);
+  Value* AddConstant(std::string_view base, std::shared_ptr<const tensor::Tensor> tensor);
+  Value* AddConstant(std::string_view base, tensor::Tensor tensor);
+  void AddOutput(std::string_view base, Value* value);
   // A new node before `before` (at the end when null) with `output_count` new untyped outputs.
   Node* AddNode(const OpDef* op, int opset, std::vector<Value*> inputs, size_t output_count,
                 Node* before = nullptr);
-  // One more output of `node`; its name made from `name`.
-  Value* AddNodeOutput(Node* node, std::string_view name);
+  // One more output of `node`; its name made from `name`. Skip: an optional output that nobody asks
+  // for.
+  Value* AddNodeOutput(Node* node, std::string_view base);
+  void SkipNodeOutput(Node* node);
 
   // Editing.
   void SetInput(Node* node, size_t index,
@@ -170,7 +173,7 @@ class Graph {
   bool IsInput(const Value* value) const;
   // Uses by nodes and as graph outputs.
   int64_t UseCount(const Value* value) const;
-  Value* FindValue(std::string_view name) const;
+  Value* FindValue(std::string_view base) const;
   int64_t node_count() const { return node_count_; }
   size_t value_id_limit() const { return values_.size(); }  // every Value::id is below
   SymbolTable& symbols() const { return *symbols_; }
@@ -179,8 +182,8 @@ class Graph {
   std::string name;
 
  private:
-  Value* NewValue(std::string_view name);
-  std::string UniqueName(std::string_view name);
+  Value* NewValue(std::string_view base);
+  std::string UniqueName(std::string_view base);
   void Link(Node* node, Node* before);
   void Unlink(Node* node);
 

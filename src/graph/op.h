@@ -18,7 +18,7 @@
 namespace sluice::graph {
 
 // The ONNX opsets whose semantics the registry knows.
-inline constexpr int kOpsetMin = 7;
+inline constexpr int kOpsetMin = 1;
 inline constexpr int kOpsetMax = 25;
 // The domain of ops that our passes make: fused ops. Never accepted from a file.
 inline constexpr std::string_view kOurDomain = "sluice";
@@ -76,6 +76,7 @@ class RunContext {
   const tensor::ConstView& input(size_t i) const {
     return i < inputs_.size() ? inputs_[i] : absent_;
   }
+  std::span<const tensor::ConstView> inputs() const { return inputs_; }
   size_t output_count() const { return node_.outputs.size(); }
   bool has_output(size_t i) const { return node_.output(i) != nullptr; }
 
