@@ -27,11 +27,13 @@ struct OpDef;
 // Bounds on what a model file may make us build. Every one is tested.
 struct GraphLimits {
   int64_t nodes_max = 200'000;  // over all subgraphs, after functions are inlined
-  int64_t nesting_max = 16;     // subgraphs in subgraphs, functions in functions
+  int64_t nesting_max = 8;      // subgraphs in subgraphs, functions in functions
   int64_t name_bytes_max = 4096;
   int64_t inputs_per_node_max = 4096;  // and outputs
   int64_t attributes_per_node_max = 256;
-  int64_t tensor_bytes_max = int64_t{64} << 30;  // of one initialiser
+  int64_t tensor_bytes_max = int64_t{64} << 30;  // of one tensor
+  int64_t inline_bytes_max = int64_t{8}
+                             << 30;  // of all tensors stored in the model file, after inlining
 };
 
 // Input `index` of `node`.

@@ -97,8 +97,8 @@ class RunContext {
   // Input i as a tensor that shares its bytes, and an output from one: control flow only.
   virtual base::Result<tensor::Tensor> InputTensor(size_t i) = 0;
   virtual base::Status SetOutput(size_t i, tensor::Tensor tensor) = 0;
-  // Iterations that a Loop or Scan may make.
-  virtual int64_t iterations_max() const { return 0; }
+  // Before each iteration of a Loop or Scan; kResourceExhausted when the run has used up its own.
+  virtual base::Status TakeIteration() { return base::Ok(); }
 
   // kInvalidArgument that names the node.
   base::Error Fail(std::string_view text) const;
