@@ -1,4 +1,5 @@
 // Where, Clip and the conversions between types; Dropout as inference sees it.
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
