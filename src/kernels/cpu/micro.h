@@ -56,6 +56,14 @@ void Micro(const MicroArgs& args) {
     if constexpr (kMasked && j == kWide - 1) return hn::MaskedLoad(mask, d, from + j * kLanes);
     return hn::LoadU(d, from + j * kLanes);
   };
+  // What the next call will write, and perhaps read, is fetched meanwhile.
+  if constexpr (!kMasked) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      Unroll<kWide * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
+        __builtin_prefetch(args.c + i * args.c_row + kWide * kLanes + j * 16, 1);
+      });
+    });
+  }
   VF acc[kRows][kWide];
   if (args.accumulate) {
     Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
