@@ -4,8 +4,8 @@
 #include "conformance/kernel_table.h"
 #include "kernels/gemm.h"
 #include "kernels/ref/gemm.h"
+#include "tensor/arena.h"
 #include "tensor/float16.h"
-#include "tensor/tensor.h"
 
 namespace sluice::conformance {
 namespace {
@@ -20,11 +20,31 @@ std::string Name(const Shape& s) {
   return std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k);
 }
 
+// Floats on 2 MiB pages, as the arenas and the weight store have them.
+class HugeFloats {
+ public:
+  explicit HugeFloats(int64_t count)
+      : arena_(std::move(tensor::Arena::Create(count * 4).value())), count_(count) {
+    data_ = reinterpret_cast<float*>(arena_.Take(count * 4));
+  }
+  HugeFloats(int64_t count, uint32_t seed) : HugeFloats(count) {
+    const std::vector<float> values = RandomFloats(count, seed);
+    std::copy(values.begin(), values.end(), data_);
+  }
+  float* data() { return data_; }
+  int64_t bytes() const { return count_ * 4; }
+
+ private:
+  tensor::Arena arena_;
+  int64_t count_;
+  float* data_;
+};
+
 // A weight with its packed copy.
 struct Weight {
   std::vector<float> values;
   MatrixSource source;
-  tensor::Buffer memory;
+  HugeFloats memory{0};
   PackedMatrix packed;
 
   Weight(int64_t k, int64_t n, uint32_t seed) : values(RandomFloats(k * n, seed)) {
@@ -32,8 +52,8 @@ struct Weight {
     Pack();
   }
   void Pack() {
-    memory = tensor::Buffer::Allocate(PackedMatrixBytes(source.k, source.n, ActiveTarget()));
-    packed = PackMatrix(source, ActiveTarget(), reinterpret_cast<float*>(memory.mutable_data()));
+    memory = HugeFloats(PackedMatrixBytes(source.k, source.n, ActiveTarget()) / 4);
+    packed = PackMatrix(source, ActiveTarget(), memory.data());
   }
 };
 
@@ -254,8 +274,8 @@ void MeasureGemm(Perf& perf) {
     const Weight w(layer.k, layer.n, 1);
     const std::vector<float> bias = RandomFloats(layer.n, 2);
     for (const int64_t m : {1, 4, 8, 32, 128, 512}) {
-      const std::vector<float> a = RandomFloats(m * layer.k, 3);
-      std::vector<float> c(static_cast<size_t>(m * layer.n));
+      HugeFloats a(m * layer.k, 3);
+      HugeFloats c(m * layer.n);
       GemmArgs args;
       args.m = m;
       args.a = a.data();

@@ -80,6 +80,7 @@ void Micro(const MicroArgs& args) {
   const float* b = args.b;
   const int64_t b_row = args.b_row;
   const int64_t b_panel = args.b_panel;
+#pragma GCC unroll 2
   for (const float* const end = a + args.depth; a != end; ++a, b += b_row) {
     VF column[kWide];
     Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
