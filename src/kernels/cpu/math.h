@@ -19,15 +19,17 @@ using F32 = hn::ScalableTag<float>;
 using I32 = hn::RebindToSigned<F32>;
 using VF = hn::Vec<F32>;
 
-// e^x to 2 units in the last place; 0 below -86.6 (there is no denormal tail), inf above 88.72, NaN
-// for NaN. Range reduction and coefficients: S. Moshier, Cephes, expf.
-HWY_INLINE VF Exp(VF x) {
+// e^x for x in [-86.6, 88.8], exact in the exponent's arithmetic only up to 88.72; NaN for NaN.
+// Range reduction and coefficients: S. Moshier, Cephes, expf.
+HWY_INLINE VF ExpInRange(VF x) {
   const F32 d;
   const I32 di;
-  // The operand that may be NaN comes second: x86 min and max return it.
-  const VF clamped = hn::Min(hn::Set(d, 88.8f), hn::Max(hn::Set(d, -86.6f), x));
-  const VF n = hn::Round(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
-  VF r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), clamped);
+  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits; the conversion would
+  // cost five instructions more for its overflow.
+  const VF shifter = hn::Set(d, 12582912.0f);
+  const VF shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), shifter);
+  const VF n = hn::Sub(shifted, shifter);
+  VF r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
   VF p = hn::Set(d, 1.9875691500e-4f);
   p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
@@ -36,11 +38,25 @@ HWY_INLINE VF Exp(VF x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
   p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  // 2^(n - 1) is finite up to n = 128; the missing factor is p + p.
-  const VF half_power =
-      hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 126))));
-  const VF y = hn::Mul(hn::Add(p, p), half_power);
-  return hn::IfThenElse(hn::Lt(x, hn::Set(d, -86.6f)), hn::Zero(d), y);
+  const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), power));
+}
+
+// e^x for x <= 0, as softmax needs it, to 2 units in the last place; 0 below -86.6 (there is no
+// denormal tail).
+HWY_INLINE VF ExpNegative(VF x) {
+  const F32 d;
+  const VF low = hn::Set(d, -86.6f);
+  // The operand that may be NaN comes second: x86 min and max return it.
+  return hn::IfThenElse(hn::Lt(x, low), hn::Zero(d), ExpInRange(hn::Max(low, x)));
+}
+
+// e^x for any x: as ExpNegative, and inf above 88.72.
+HWY_INLINE VF Exp(VF x) {
+  const F32 d;
+  const VF high = hn::Set(d, 88.722839f);
+  const VF y = ExpNegative(hn::Min(high, x));
+  return hn::IfThenElse(hn::Gt(x, high), hn::Set(d, __builtin_inff()), y);
 }
 
 // erf(x) to 2e-7 absolute. x P(x^2) with P of degree 14 in x^2 mapped to [-1, 1]: our own minimax

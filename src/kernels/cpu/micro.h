@@ -149,6 +149,7 @@ template <class Finish>
 __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, int64_t columns,
                                                      Finish finish) {
   const int64_t at_once = PanelsAtOnce(rows) * kPanel;
+  int64_t finished = 0;
   const int row = rows - 1;
   for (int64_t j = 0; j < columns;) {
     int64_t width = columns - j;
@@ -167,8 +168,11 @@ __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, i
       args.columns = static_cast<int>(width);
     }
     run(args);
-    finish(j, width);
     j += width;
+    if (j - finished >= kFinishColumns || j == columns) {
+      finish(finished, j - finished);
+      finished = j;
+    }
     args.b += args.b_panel * (width / kPanel);
     args.c += width;
     if (args.bias != nullptr) args.bias += width;
