@@ -1,10 +1,94 @@
-// Our own ops that passes make.
+// The ops that passes make. They have no reference kernel: what they mean is what they were made
+// from, and tests compare with that.
+#include "graph/op.h"
+#include "graph/ops/rules.h"
 #include "graph/ops/tables.h"
 
 namespace sluice::graph {
+namespace {
+
+// FusedLinear(a [..., K], b [K, N] or [N, K] with trans_b, bias [N]?, residual [..., N]?) -> [...,
+// N]: activation(a b + bias + residual).
+base::Status InferFusedLinear(InferContext& context) {
+  const SymShape* a = context.shape(0);
+  const SymShape* b = context.shape(1);
+  if (a == nullptr || b == nullptr || a->size() < 2 || b->size() != 2)
+    return context.Fail("needs known ranks");
+  const bool transposed = context.node().Int("trans_b", 0) != 0;
+  const Dim k = (*b)[transposed ? 1 : 0];
+  if (a->back().is_constant() && k.is_constant() && !(a->back() == k)) {
+    return context.Fail("the operands disagree on K: " + context.symbols().ToString(*a) + " and " +
+                        context.symbols().ToString(*b));
+  }
+  SymShape shape = *a;
+  shape.back() = (*b)[transposed ? 0 : 1];
+  context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
+// FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?) -> [..., Sq, Dv]:
+// softmax(scale * q k + mask) v, the mask f32 and broadcast to [..., Sq, Sk].
+base::Status InferFusedAttention(InferContext& context) {
+  const SymShape* q = context.shape(0);
+  const SymShape* k = context.shape(1);
+  const SymShape* v = context.shape(2);
+  if (q == nullptr || k == nullptr || v == nullptr || q->size() < 2 || k->size() != q->size() ||
+      v->size() != q->size()) {
+    return context.Fail("needs operands of one rank");
+  }
+  const size_t rank = q->size();
+  const auto agree = [](Dim a, Dim b) { return !a.is_constant() || !b.is_constant() || a == b; };
+  bool fits = agree((*q)[rank - 1], (*k)[rank - 2]) && agree((*k)[rank - 1], (*v)[rank - 2]);
+  for (size_t i = 0; i + 2 < rank; ++i)
+    fits = fits && agree((*q)[i], (*k)[i]) && agree((*q)[i], (*v)[i]);
+  if (const SymShape* mask = context.shape(3)) {
+    fits = fits && mask->size() <= rank;
+    for (size_t i = 0; fits && i < mask->size(); ++i) {
+      const size_t axis = rank - mask->size() + i;
+      const Dim extent = axis == rank - 1 ? (*k)[rank - 1] : (*q)[axis];
+      fits = (*mask)[i].Is(1) || agree((*mask)[i], extent);
+    }
+  }
+  if (!fits) {
+    return context.Fail("operands " + context.symbols().ToString(*q) + ", " +
+                        context.symbols().ToString(*k) + " and " + context.symbols().ToString(*v) +
+                        " (or the mask) do not fit together");
+  }
+  SymShape shape = *q;
+  shape.back() = v->back();
+  context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
+// FusedChain(inputs…) -> one f32 or bool tensor of their broadcast shape: graph/chain_code.h has
+// the program.
+base::Status InferFusedChain(InferContext& context) {
+  const std::optional<SymShape> shape = TRY(BroadcastInputs(context, 0, context.input_count()));
+  const std::optional<tensor::DType> type =
+      tensor::DTypeFromName(context.node().String("type", "FP32"));
+  context.SetOutput(0, type.value_or(tensor::DType::kF32), shape);
+  return base::Ok();
+}
+
+// FusedNorm(x, residual, scale, bias?): LayerNormalization over the last axis of x + residual, of
+// one shape.
+base::Status InferFusedNorm(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  context.SetOutput(0, context.dtype(0), x == nullptr ? std::nullopt : std::optional<SymShape>(*x));
+  return base::Ok();
+}
+
+constexpr OpDef kFusedOps[] = {
+    {"FusedLinear", 1, 2, 4, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
+    {"FusedAttention", 1, 3, 4, 1, 1, kNoTraits, InferFusedAttention, nullptr, kOurDomain},
+    {"FusedChain", 1, 1, -1, 1, 1, kNoTraits, InferFusedChain, nullptr, kOurDomain},
+    {"FusedNorm", 1, 3, 4, 1, 1, kNoTraits, InferFusedNorm, nullptr, kOurDomain},
+};
+
+}  // namespace
 
 std::span<const OpDef> FusedOps() {
-  return {};
+  return kFusedOps;
 }
 
 }  // namespace sluice::graph

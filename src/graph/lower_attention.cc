@@ -1,0 +1,176 @@
+// Fused attention over strided operands.
+#include <cstddef>
+
+#include "graph/lowering_rules.h"
+#include "graph/op.h"
+#include "graph/strided_copy.h"
+#include "kernels/attention.h"
+
+namespace sluice::graph {
+namespace {
+
+using kernels::AttentionArgs;
+using kernels::HeadsView;
+using tensor::Shape;
+
+void RunAttention(const void* args, kernels::Tiles tiles) {
+  kernels::Attention(*static_cast<const AttentionArgs*>(args), tiles);
+}
+
+// [batch, heads, rows, columns] strides of a value of rank 2 to 4, the missing axes in front.
+struct Axes {
+  int64_t batch = 0, heads = 0, row = 0, column = 0;
+  Ref ref;
+};
+
+Axes AxesOf(const Shape& shape, const Place& place) {
+  const int rank = shape.rank();
+  Axes axes;
+  axes.ref = place.ref;
+  axes.column = place.strides[rank - 1];
+  axes.row = place.strides[rank - 2];
+  if (rank == 3) axes.batch = place.strides[0];
+  if (rank == 4) {
+    axes.batch = place.strides[0];
+    axes.heads = place.strides[1];
+  }
+  return axes;
+}
+
+// Copies a value in the order of `shape` and `place`, packed.
+Axes CopyPacked(Lowering& lowering, const Value* value, const Shape& shape, const Place& place) {
+  const StridedCopyArgs args = MakeStridedCopy(shape, place, 4);
+  Place copy;
+  SetPackedStrides(shape, copy);
+  copy.ref = {lowering.builder().NewBuffer(shape.elements() * 4), 0};
+  StepSpec spec{.run = StridedCopy,
+                .tiles = StridedCopyTiles(args),
+                .work = StridedCopyWork(args),
+                .info = {"copy", value->name, shape.ToString(), {}}};
+  lowering.builder().Add(
+      std::move(spec), args,
+      {{offsetof(StridedCopyArgs, src), place.ref}, {offsetof(StridedCopyArgs, dst), copy.ref}});
+  return AxesOf(shape, copy);
+}
+
+// Q, V, or K^T read as K: rows of `column` elements that lie together. `transposed` swaps the last
+// two axes.
+Axes RowsOf(Lowering& lowering, const Value* value, bool transposed) {
+  Shape shape = lowering.shape(value);
+  Place place = lowering.place(value);
+  const int last = shape.rank() - 1;
+  if (transposed) {
+    const int64_t extent = shape[last];
+    shape.set_dim(last, shape[last - 1]);
+    shape.set_dim(last - 1, extent);
+    std::swap(place.strides[last], place.strides[last - 1]);
+  }
+  if (place.strides[last] == 1 || shape[last] == 1) return AxesOf(shape, place);
+  return CopyPacked(lowering, value, shape, place);
+}
+
+HeadsView ViewOf(const Axes& axes) {
+  return {nullptr, axes.batch, axes.heads, axes.row};
+}
+
+// The mask broadcast to the scores' shape [.., queries, keys]; copied where a row is not
+// contiguous.
+Axes MaskAxes(Lowering& lowering, const Value* mask, const Shape& scores) {
+  const Shape& from = lowering.shape(mask);
+  const Place& source = lowering.place(mask);
+  Place place;
+  place.ref = source.ref;
+  for (int axis = 0; axis < from.rank(); ++axis) {
+    const int target = scores.rank() - from.rank() + axis;
+    place.strides[target] = from[axis] == 1 ? 0 : source.strides[axis];
+  }
+  const int last = scores.rank() - 1;
+  if (place.strides[last] == 1 || scores[last] == 1) return AxesOf(scores, place);
+  // Only the axes that the mask has are copied.
+  Shape compact = scores;
+  for (int axis = 0; axis < last; ++axis) {
+    if (place.strides[axis] == 0) compact.set_dim(axis, 1);
+  }
+  Axes axes = CopyPacked(lowering, mask, compact, place);
+  const int rank = compact.rank();
+  if (compact[rank - 2] == 1) axes.row = 0;
+  if (rank == 3 && compact[0] == 1) axes.batch = 0;
+  if (rank == 4 && compact[0] == 1) axes.batch = 0;
+  if (rank == 4 && compact[1] == 1) axes.heads = 0;
+  return axes;
+}
+
+// Attention writes [batch, row, head, column] where a transpose follows, so that the transpose is a
+// view.
+Ref DefineOutput(Lowering& lowering, const Value* output, AttentionArgs& args) {
+  const Shape& shape = lowering.shape(output);
+  const int64_t columns = args.value_dim;
+  if (shape.rank() == 4 && output->uses.size() == 1 && output->uses[0].node->Is("Transpose")) {
+    const int64_t strides[] = {shape[1] * shape[2] * columns, columns, shape[1] * columns, 1};
+    args.out_batch = strides[0];
+    args.out_head = strides[1];
+    args.out_row = strides[2];
+    return lowering.DefineAt(output, strides);
+  }
+  args.out_row = columns;
+  args.out_head = args.queries * columns;
+  args.out_batch = args.heads * args.out_head;
+  return lowering.Define(output);
+}
+
+base::Result<bool> LowerAttention(Lowering& lowering, const Node& node) {
+  const Shape& q = lowering.shape(node.input(0));
+  const Shape& k = lowering.shape(node.input(1));
+  const Shape& v = lowering.shape(node.input(2));
+  const int rank = q.rank();
+  AttentionArgs args;
+  args.batch = rank >= 3 ? q[0] : 1;
+  args.heads = rank == 4 ? q[1] : 1;
+  args.queries = q[rank - 2];
+  args.keys = k[rank - 1];
+  args.dim = q[rank - 1];
+  args.value_dim = v[rank - 1];
+  args.scale = node.Float("scale", 1);
+  if (args.dim < 1 || args.value_dim < 1)
+    return base::InvalidArgument("node '" + node.name + "': a head of no elements");
+  const Axes q_axes = RowsOf(lowering, node.input(0), false);
+  const Axes k_axes = RowsOf(lowering, node.input(1), true);
+  const Axes v_axes = RowsOf(lowering, node.input(2), false);
+  args.q = ViewOf(q_axes);
+  args.k = ViewOf(k_axes);
+  args.v = ViewOf(v_axes);
+  Axes mask;
+  if (node.input(3) != nullptr) {
+    Shape scores = q;
+    scores.set_dim(rank - 1, args.keys);
+    mask = MaskAxes(lowering, node.input(3), scores);
+    args.mask_batch = mask.batch;
+    args.mask_head = mask.heads;
+    args.mask_query = mask.row;
+  }
+  const Ref out = DefineOutput(lowering, node.output(), args);
+  StepInfo info = lowering.Info(node, "attention");
+  info.detail = std::to_string(args.batch) + "x" + std::to_string(args.heads) + " heads, " +
+                std::to_string(args.queries) + "x" + std::to_string(args.keys) + "x" +
+                std::to_string(args.dim) + (node.input(3) != nullptr ? " masked" : "");
+  StepSpec spec{.run = RunAttention,
+                .tiles = kernels::AttentionTiles(args),
+                .work = kernels::AttentionWork(args),
+                .info = std::move(info)};
+  lowering.builder().Add(std::move(spec), args,
+                         {{offsetof(AttentionArgs, q.data), q_axes.ref},
+                          {offsetof(AttentionArgs, k.data), k_axes.ref},
+                          {offsetof(AttentionArgs, v.data), v_axes.ref},
+                          {offsetof(AttentionArgs, mask), mask.ref},
+                          {offsetof(AttentionArgs, out), out}});
+  return true;
+}
+
+}  // namespace
+
+std::span<const LoweringRule> AttentionRules() {
+  static constexpr LoweringRule kRules[] = {{"FusedAttention", ~0u, LowerAttention}};
+  return kRules;
+}
+
+}  // namespace sluice::graph

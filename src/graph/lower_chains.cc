@@ -1,0 +1,136 @@
+// Fused elementwise chains: broadcasting turned into strides over at most three axes.
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+
+#include "graph/chain_code.h"
+#include "graph/lowering_rules.h"
+#include "graph/op.h"
+
+namespace sluice::graph {
+namespace {
+
+using kernels::ChainArgs;
+using tensor::Shape;
+
+void RunChainStep(const void* args, kernels::Tiles tiles) {
+  kernels::RunChain(*static_cast<const ChainArgs*>(args), tiles);
+}
+
+// Axes of the output, merged where every input lets them, innermost first.
+struct Axis {
+  int64_t extent = 1;
+  int64_t strides[kernels::kChainInputs] = {};
+};
+
+// Stride of an input along an output axis: 0 where it is broadcast.
+int64_t StrideAlong(const Shape& shape, const Place& place, const Shape& output, int axis) {
+  const int own = axis - (output.rank() - shape.rank());
+  return own < 0 || shape[own] == 1 ? 0 : place.strides[own];
+}
+
+std::vector<Axis> MergeAxes(const Shape& output, std::span<const Shape> shapes,
+                            std::span<const Place> places) {
+  std::vector<Axis> axes;
+  for (int axis = output.rank() - 1; axis >= 0; --axis) {
+    if (output[axis] == 1) continue;
+    Axis next;
+    next.extent = output[axis];
+    for (size_t i = 0; i < shapes.size(); ++i)
+      next.strides[i] = StrideAlong(shapes[i], places[i], output, axis);
+    bool merges = !axes.empty();
+    for (size_t i = 0; merges && i < shapes.size(); ++i) {
+      merges = next.strides[i] == axes.back().strides[i] * axes.back().extent;
+    }
+    if (merges) {
+      axes.back().extent *= next.extent;
+    } else {
+      axes.push_back(next);
+    }
+  }
+  return axes;
+}
+
+// Whether three axes and a column stride of 0 or 1 do.
+bool Fits(const std::vector<Axis>& axes, size_t inputs) {
+  if (axes.size() > 3) return false;
+  for (size_t i = 0; i < inputs && !axes.empty(); ++i) {
+    if (axes[0].strides[i] != 0 && axes[0].strides[i] != 1) return false;
+  }
+  return true;
+}
+
+base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
+  const Shape& output = lowering.shape(node.output());
+  const size_t count = node.inputs.size();
+  std::vector<Shape> shapes;
+  std::vector<Place> places;
+  for (const Value* value : node.inputs) {
+    shapes.push_back(lowering.shape(value));
+    places.push_back(lowering.place(value));
+  }
+  std::vector<Axis> axes = MergeAxes(output, shapes, places);
+  // Strided operands are packed one after the other until the axes fit; packed ones with odd
+  // broadcasts are expanded.
+  for (size_t i = 0; i < count && !Fits(axes, count); ++i) {
+    if (IsPacked(shapes[i], places[i])) continue;
+    places[i].ref = lowering.Packed(node.inputs[i]);
+    SetPackedStrides(shapes[i], places[i]);
+    axes = MergeAxes(output, shapes, places);
+  }
+  for (size_t i = 0; i < count && !Fits(axes, count); ++i) {
+    if (shapes[i] == output) continue;
+    places[i] = lowering.Expanded(node.inputs[i], output);
+    shapes[i] = output;
+    axes = MergeAxes(output, shapes, places);
+  }
+  CHECK(Fits(axes, count)) << node.name;
+  axes.resize(3);
+  auto chain = std::make_shared<kernels::Chain>(kernels::CompileChain(MakeChainProgram(node)));
+  ChainArgs args;
+  args.chain = chain.get();
+  args.columns = axes[0].extent;
+  args.rows = axes[1].extent;
+  args.outer = axes[2].extent;
+  std::vector<PointerField> pointers;
+  for (size_t i = 0; i < count; ++i) {
+    args.inputs[i].column = axes[0].strides[i];
+    args.inputs[i].row = axes[1].strides[i];
+    args.inputs[i].outer = axes[2].strides[i];
+    pointers.push_back({offsetof(ChainArgs, inputs) + i * sizeof(kernels::ChainInput) +
+                            offsetof(kernels::ChainInput, data),
+                        places[i].ref});
+  }
+  const Ref out = lowering.Define(node.output());
+  pointers.push_back({offsetof(ChainArgs, outputs), out});
+  lowering.Keep(std::move(chain));
+  StepInfo info = lowering.Info(node, "elementwise");
+  info.detail += " of " + std::to_string(node.Ints("steps").size() / 7) + " ops";
+  StepSpec spec{.run = RunChainStep,
+                .tiles = output.elements() == 0 ? 0 : kernels::ChainTiles(args),
+                .work = kernels::ChainWork(args),
+                .info = std::move(info)};
+  lowering.builder().AddBlock(std::move(spec), std::as_bytes(std::span(&args, 1)), pointers);
+  for (size_t i = 0; i < count; ++i) {
+    const bool same = node.inputs[i]->dtype == node.output()->dtype && shapes[i] == output &&
+                      IsPacked(shapes[i], places[i]) && places[i].ref.offset == 0;
+    // Read through another view as well, its elements would change under that view.
+    const auto same_buffer = [&](const Place& place) {
+      return place.ref.buffer == places[i].ref.buffer;
+    };
+    if (same && std::count_if(places.begin(), places.end(), same_buffer) == 1) {
+      lowering.builder().AllowInPlace({out.buffer, places[i].ref.buffer});
+      break;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::span<const LoweringRule> ChainRules() {
+  static constexpr LoweringRule kRules[] = {{"FusedChain", ~0u, LowerChain}};
+  return kRules;
+}
+
+}  // namespace sluice::graph

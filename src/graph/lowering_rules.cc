@@ -1,0 +1,23 @@
+#include "graph/lowering_rules.h"
+
+#include <map>
+
+#include "graph/op.h"
+
+namespace sluice::graph {
+
+const LoweringRule* FindLoweringRule(const Node& node) {
+  static const auto* const rules = [] {
+    auto* built = new std::map<std::string_view, const LoweringRule*>();
+    for (const std::span<const LoweringRule> table :
+         {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), RowRules(), MoveRules()}) {
+      for (const LoweringRule& rule : table) built->emplace(rule.op, &rule);
+    }
+    return built;
+  }();
+  if (!node.op->domain.empty() && node.op->domain != kOurDomain) return nullptr;
+  const auto found = rules->find(node.op->name);
+  return found == rules->end() ? nullptr : found->second;
+}
+
+}  // namespace sluice::graph

@@ -1,0 +1,97 @@
+// Computes what has only constant inputs, and integer values whose elements inference has proven
+// constant.
+#include "graph/interpreter.h"
+#include "graph/op.h"
+#include "graph/passes/pass.h"
+
+namespace sluice::graph {
+namespace {
+
+int64_t OutputBytes(const Node& node) {
+  int64_t bytes = 0;
+  for (const Value* value : node.outputs) {
+    if (value == nullptr) continue;
+    if (!value->shape.has_value()) return INT64_MAX;
+    int64_t size = tensor::DTypeSize(value->dtype);
+    for (const Dim& dim : *value->shape) {
+      if (!dim.is_constant() || __builtin_mul_overflow(size, dim.constant(), &size))
+        return INT64_MAX;
+    }
+    if (__builtin_add_overflow(bytes, size, &bytes)) return INT64_MAX;
+  }
+  return bytes;
+}
+
+// The tensor of a value whose elements are all proven constants, or null.
+std::shared_ptr<const tensor::Tensor> KnownTensor(const Value& value) {
+  if (!value.elements.has_value() || value.dtype != tensor::DType::kI64 || !value.shape.has_value())
+    return nullptr;
+  auto tensor = std::make_shared<tensor::Tensor>();
+  tensor->dtype = tensor::DType::kI64;
+  for (const Dim& dim : *value.shape) {
+    if (!dim.is_constant()) return nullptr;
+    tensor->shape.Append(dim.constant());
+  }
+  if (tensor->shape.elements() != static_cast<int64_t>(value.elements->size())) return nullptr;
+  tensor->buffer = tensor::Buffer::Allocate(tensor->shape.elements() * 8);
+  for (size_t i = 0; i < value.elements->size(); ++i) {
+    const Dim dim = (*value.elements)[i];
+    if (!dim.is_constant()) return nullptr;
+    tensor->mutable_view().as<int64_t>()[i] = dim.constant();
+  }
+  return tensor;
+}
+
+void Replace(Graph& graph, Value* value, std::shared_ptr<const tensor::Tensor> tensor) {
+  graph.ReplaceUses(value, graph.AddConstant(value->name, std::move(tensor)));
+}
+
+bool FoldElements(Graph& graph, Node& node) {
+  bool all = !node.outputs.empty();
+  for (Value* value : node.outputs) {
+    if (value == nullptr) continue;
+    std::shared_ptr<const tensor::Tensor> tensor = KnownTensor(*value);
+    if (tensor == nullptr) {
+      all = false;
+      continue;
+    }
+    if (graph.UseCount(value) > 0) Replace(graph, value, std::move(tensor));
+  }
+  return all;
+}
+
+}  // namespace
+
+base::Result<int64_t> FoldConstants(PassContext& context) {
+  int64_t folded = 0;
+  for (Node* node : context.graph.Nodes()) {
+    if ((node->op->traits & (kControlFlow | kNotDeterministic)) != 0 || !node->subgraphs.empty())
+      continue;
+    if (FoldElements(context.graph, *node)) {
+      context.graph.Erase(node);
+      ++folded;
+      continue;
+    }
+    std::vector<tensor::Tensor> inputs;
+    bool constant = true;
+    for (const Value* value : node->inputs) {
+      if (value != nullptr && !value->is_constant()) constant = false;
+      inputs.push_back(value == nullptr || !constant ? tensor::Tensor() : *value->constant);
+    }
+    if (!constant || node->op->run == nullptr) continue;
+    if (OutputBytes(*node) > context.options.folded_bytes_max) continue;
+    base::Result<std::vector<tensor::Tensor>> outputs =
+        RunNode(*node, inputs, {.bytes_max = 4 * context.options.folded_bytes_max});
+    if (!outputs.ok()) continue;  // it fails, or not, when it runs
+    for (size_t i = 0; i < node->outputs.size(); ++i) {
+      if (node->outputs[i] == nullptr || context.graph.UseCount(node->outputs[i]) == 0) continue;
+      Replace(context.graph, node->outputs[i],
+              std::make_shared<const tensor::Tensor>(std::move(outputs.value()[i])));
+    }
+    context.graph.Erase(node);
+    ++folded;
+  }
+  return folded;
+}
+
+}  // namespace sluice::graph

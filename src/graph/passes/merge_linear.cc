@@ -1,0 +1,122 @@
+// Linear layers over the same input whose results attention reads become one over their weights
+// side by side: one pass over the input, and a split that costs nothing because attention takes
+// strided operands.
+#include <cstring>
+#include <map>
+
+#include "graph/op.h"
+#include "graph/passes/match.h"
+#include "graph/passes/pass.h"
+
+namespace sluice::graph {
+namespace {
+
+bool IsView(const Node& node) {
+  return node.Is("Reshape") || node.Is("Transpose") || node.Is("Squeeze") || node.Is("Unsqueeze") ||
+         node.Is("Flatten");
+}
+
+// Whether every reader of `value` is attention, through views.
+bool OnlyAttentionReads(const Graph& graph, const Value* value, int depth) {
+  if (value->uses.empty() || graph.IsOutput(value) || depth == 0) return false;
+  for (const Use& use : value->uses) {
+    if (use.node->Is("FusedAttention") && use.index < 3) continue;
+    if (!IsView(*use.node) || use.index != 0) return false;
+    if (!OnlyAttentionReads(graph, use.node->output(), depth - 1)) return false;
+  }
+  return true;
+}
+
+int64_t WidthOf(const Node& linear) {
+  const tensor::Shape& shape = linear.input(1)->constant->shape;
+  return linear.Int("trans_b", 0) != 0 ? shape[0] : shape[1];
+}
+
+bool Mergeable(const Graph& graph, const Node& node) {
+  if (!node.Is("FusedLinear") || node.Has("activation") || node.input(3) != nullptr) return false;
+  if (node.input(2) != nullptr && !node.input(2)->is_constant()) return false;
+  return OnlyAttentionReads(graph, node.output(), 6);
+}
+
+// The weights side by side as [K, sum of N].
+tensor::Tensor JoinWeights(const std::vector<Node*>& linears, int64_t k, int64_t width) {
+  tensor::Tensor joined{tensor::DType::kF32, tensor::Shape({k, width}),
+                        tensor::Buffer::Allocate(k * width * 4)};
+  float* const out = joined.mutable_view().as<float>();
+  int64_t at = 0;
+  for (const Node* linear : linears) {
+    const int64_t n = WidthOf(*linear);
+    const float* const b = linear->input(1)->constant->view().as<float>();
+    const bool transposed = linear->Int("trans_b", 0) != 0;
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j)
+        out[i * width + at + j] = transposed ? b[j * k + i] : b[i * n + j];
+    }
+    at += n;
+  }
+  return joined;
+}
+
+tensor::Tensor JoinBiases(const std::vector<Node*>& linears, int64_t width) {
+  tensor::Tensor joined{tensor::DType::kF32, tensor::Shape({width}),
+                        tensor::Buffer::Allocate(width * 4)};
+  float* out = joined.mutable_view().as<float>();
+  for (const Node* linear : linears) {
+    const int64_t n = WidthOf(*linear);
+    for (int64_t j = 0; j < n; ++j) {
+      *out++ =
+          linear->input(2) == nullptr ? 0.0F : linear->input(2)->constant->view().as<float>()[j];
+    }
+  }
+  return joined;
+}
+
+base::Status MergeGroup(Graph& graph, const std::vector<Node*>& linears) {
+  Node& first = *linears[0];
+  const tensor::Shape& shape = first.input(1)->constant->shape;
+  const int64_t k = first.Int("trans_b", 0) != 0 ? shape[1] : shape[0];
+  int64_t width = 0;
+  tensor::Tensor sizes{tensor::DType::kI64, tensor::Shape({static_cast<int64_t>(linears.size())}),
+                       tensor::Buffer::Allocate(static_cast<int64_t>(linears.size()) * 8)};
+  for (size_t i = 0; i < linears.size(); ++i) {
+    sizes.mutable_view().as<int64_t>()[i] = WidthOf(*linears[i]);
+    width += WidthOf(*linears[i]);
+  }
+  Node* joined = graph.AddNode(
+      RequireOp("FusedLinear"), kOpsetMax,
+      {first.inputs[0], graph.AddConstant("joined_weights", JoinWeights(linears, k, width)),
+       graph.AddConstant("joined_biases", JoinBiases(linears, width))},
+      1, &first);
+  joined->name = first.name;
+  joined->Set("trans_b", int64_t{0});
+  TRY(InferNode(graph, *joined));
+  Node* split = graph.AddNode(RequireOp("Split"), 18,
+                              {joined->output(), graph.AddConstant("widths", std::move(sizes))},
+                              linears.size(), &first);
+  split->Set("axis", int64_t{RankOf(joined->output()) - 1});
+  TRY(InferNode(graph, *split));
+  for (size_t i = 0; i < linears.size(); ++i) {
+    graph.ReplaceUses(linears[i]->output(), split->output(i));
+    graph.Erase(linears[i]);
+  }
+  return base::Ok();
+}
+
+}  // namespace
+
+base::Result<int64_t> MergeLinear(PassContext& context) {
+  Graph& graph = context.graph;
+  std::map<int32_t, std::vector<Node*>> by_input;  // in topological order within a group
+  for (Node* node : graph.Nodes()) {
+    if (Mergeable(graph, *node)) by_input[node->input(0)->id].push_back(node);
+  }
+  int64_t count = 0;
+  for (const auto& [input, linears] : by_input) {
+    if (linears.size() < 2) continue;
+    TRY(MergeGroup(graph, linears));
+    count += static_cast<int64_t>(linears.size());
+  }
+  return count;
+}
+
+}  // namespace sluice::graph

@@ -1,0 +1,79 @@
+// The order of the passes, and what surrounds each: timing, counting, verifying.
+#include <array>
+
+#include "base/clock.h"
+#include "graph/op.h"
+#include "graph/passes/pass.h"
+
+namespace sluice::graph {
+namespace {
+
+// Run again and again until nothing changes: what one removes uncovers work for the others.
+constexpr std::array kCleaning = {
+    Pass{"fold_constants", FoldConstants},
+    Pass{"remove_identities", RemoveIdentities},
+    Pass{"merge_views", MergeViews},
+    Pass{"merge_duplicates", MergeDuplicates},
+    Pass{"remove_dead_nodes", RemoveDeadNodes},
+};
+// Run once, in this order: recognisers of whole formulas first, since later passes eat their parts.
+constexpr std::array kFusing = {
+    Pass{"recognize_layer_norm", RecognizeLayerNorm},
+    Pass{"recognize_gelu", RecognizeGelu},
+    Pass{"recognize_attention", RecognizeAttention},
+    Pass{"form_linear", FormLinear},
+    Pass{"fuse_epilogues", FuseEpilogues},
+    Pass{"merge_linear", MergeLinear},
+    Pass{"fuse_elementwise", FuseElementwise},
+};
+constexpr size_t kNearMissesMax = 64;
+
+base::Result<int64_t> RunOne(const Pass& pass, PassContext& context, PassReport& report) {
+  const base::Time start = base::SystemClock::Get().Now();
+  base::Result<int64_t> changes = pass.run(context);
+  if (!changes.ok()) return std::move(changes).error();
+  base::Status verified = Verify(context.graph);
+  if (!verified.ok()) {
+    return base::Internal("after pass " + std::string(pass.name) + ": " + verified.error().message);
+  }
+  report.name = pass.name;
+  report.changes += *changes;
+  report.elapsed_us += (base::SystemClock::Get().Now() - start).ns / 1000;
+  return *changes;
+}
+
+}  // namespace
+
+void PassContext::Miss(const Node& node, std::string what) {
+  if (near_misses.size() >= kNearMissesMax) return;
+  const std::string& name =
+      node.name.empty() && node.output() != nullptr ? node.output()->name : node.name;
+  near_misses.push_back({name, std::move(what)});
+}
+
+base::Result<PassResult> RunPasses(Graph& graph, const PassOptions& options) {
+  PassResult result;
+  PassContext context{graph, options, result.near_misses};
+  const auto clean = [&](size_t first_report) -> base::Status {
+    for (int round = 0; round < options.rounds_max; ++round) {
+      int64_t changes = 0;
+      for (size_t i = 0; i < kCleaning.size(); ++i) {
+        changes += TRY(RunOne(kCleaning[i], context, result.reports[first_report + i]));
+      }
+      if (changes == 0) break;
+    }
+    return base::Ok();
+  };
+  result.reports.resize(kCleaning.size());
+  TRY(clean(0));
+  if (!options.fuse) return result;
+  for (const Pass& pass : kFusing) {
+    PassReport report;
+    (void)TRY(RunOne(pass, context, report));
+    result.reports.push_back(report);
+  }
+  TRY(clean(0));
+  return result;
+}
+
+}  // namespace sluice::graph
