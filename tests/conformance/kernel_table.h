@@ -62,6 +62,9 @@ struct Kernel {
 };
 
 std::span<const Kernel> GemmKernels();
+std::span<const Kernel> RowKernels();
+std::span<const Kernel> ChainKernels();
+std::span<const Kernel> MoveKernels();
 
 // Allowed error of each kernel; the only place where tolerances stand.
 struct Tolerance {

@@ -15,6 +15,30 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"attention", 3e-6, 3e-6},
       // Polynomials and exponentials in f32.
       Tolerance{"activation", 6e-7, 1e-6},
+      // Sums of n terms of magnitude 1 scale the absolute part by sqrt(n) where a check says so.
+      Tolerance{"row_norm", 2e-6, 1e-6},
+      Tolerance{"row_l2_norm", 1e-7, 1e-6},
+      Tolerance{"row_softmax", 2e-7, 1e-6},
+      Tolerance{"row_log_softmax", 2e-6, 1e-6},
+      Tolerance{"row_reduce", 4e-7, 1e-6},
+      Tolerance{"masked_mean", 5e-7, 1e-6},
+      // Single steps that are correctly rounded, in programs: no error at all.
+      Tolerance{"chain_exact", 0, 0},
+      // Transcendental steps: units of 6e-8 relative; the absolute part is at magnitude 1.
+      Tolerance{"chain_exp", 3e-38, 2.4e-7},
+      Tolerance{"chain_log", 0, 2.4e-7},
+      Tolerance{"chain_erf", 3.2e-7, 0},
+      Tolerance{"chain_tanh", 0, 3.6e-7},
+      Tolerance{"chain_sigmoid", 2e-7, 0},
+      Tolerance{"chain_gelu", 1e-6, 1e-6},
+      Tolerance{"chain_silu", 3e-7, 1e-6},
+      Tolerance{"chain_softplus", 2e-7, 3e-7},
+      Tolerance{"chain_rsqrt", 0, 1.8e-7},
+      // What only moves or converts.
+      Tolerance{"gather_rows", 0, 0},
+      Tolerance{"bag", 4e-7, 1e-6},
+      Tolerance{"transpose", 0, 0},
+      Tolerance{"convert", 0, 0},
   };
   return kTable;
 }
