@@ -15,6 +15,7 @@ bool DeviceLoop::Turn(base::Duration step_max) {
   SweepIfDue(now);
   bool worked = CommitFinished();
   CarryOutCommands();
+  next_wake_ = held_ > 0 ? swept_ + options_.sweep_every : base::Time::Never();
   if (in_flight() < options_.depth && commands_ == nullptr) {
     const Choice choice = Best(now, nullptr);
     if (choice.seat != nullptr && choice.offer.cost.predicted <= step_max) {
@@ -104,14 +105,14 @@ void DeviceLoop::SweepIfDue(base::Time now) {
 
 // The most urgent offer: among those of one class by priority, then by latest start, then by who
 // was served least. Timed work goes before untimed work until the tenth is due. `around`: the step
-// that a nested one would interrupt, or null. Sets next_wake_ to when an offer that waits for
-// company stops waiting.
+// that a nested one would interrupt, or null. Brings next_wake_ forward to when an offer that waits
+// for company stops waiting.
 DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
   Choice best[2];
-  base::Time wake = held_ > 0 ? swept_ + options_.sweep_every : base::Time::Never();
+  bool waits[2] = {false, false};
+  base::Time wake = next_wake_;
   for (Seat* seat : seats_) {
     if (seat->idle) continue;
-    if (around != nullptr && seat->in_flight > 0) continue;
     bool offered = false;
     for (const WorkClass work : {WorkClass::kTimed, WorkClass::kUntimed}) {
       const Offer* offer = seat->engine->BestOffer(now, work);
@@ -122,8 +123,10 @@ DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
         wake = std::min(wake, offer->wait_until);
         continue;
       }
-      if (around != nullptr && !MayNest(*around, *offer, now)) continue;
-      Choice& held = best[work == WorkClass::kTimed ? 0 : 1];
+      const size_t at = work == WorkClass::kTimed ? 0 : 1;
+      waits[at] = true;
+      if (around != nullptr && (seat->in_flight > 0 || !MayNest(*around, *offer, now))) continue;
+      Choice& held = best[at];
       const auto rank = [](const Seat& of, const Offer& its) {
         return std::tuple(its.priority, its.latest_start, of.served);
       };
@@ -137,9 +140,9 @@ DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
   next_wake_ = wake;
   Choice& timed = best[0];
   Choice& untimed = best[1];
-  timed.rivals_waited = untimed.seat != nullptr;
-  untimed.rivals_waited = timed.seat != nullptr;
-  if (around == nullptr && untimed.seat == nullptr) fair_share_.NobodyWaits();
+  timed.rivals_waited = waits[1];
+  untimed.rivals_waited = waits[0];
+  if (!waits[1] && around == nullptr) fair_share_.NobodyWaits();
   if (timed.seat == nullptr) return untimed;
   if (untimed.seat == nullptr) return timed;
   return fair_share_.UntimedGoesFirst(untimed.offer.cost.predicted) ? untimed : timed;
@@ -189,6 +192,11 @@ void DeviceLoop::Commit(Slot& slot) {
   Step& step = *slot.step;
   Seat& seat = *slot.seat;
   if (step.finished.never()) step.finished = Now();
+  if (!slot.nested) {
+    // A stream begins a step when it is done with the one before.
+    step.launched = std::max(step.launched, last_finished_);
+    last_finished_ = step.finished;
+  }
   const StepStatus status = slot.abandoned     ? StepStatus::kAbandoned
                             : step.status.ok() ? StepStatus::kDone
                                                : StepStatus::kFailed;
@@ -203,7 +211,7 @@ void DeviceLoop::Commit(Slot& slot) {
                          step.computed(), now - step.finished, step.rows};
   }
   if (status == StepStatus::kDone) seat.statistics->RecordStep(step, now);
-  const base::Duration took = now - step.formed - step.nested;
+  const base::Duration took = now - step.launched - step.nested;
   seat.served = seat.served + took;
   seat.short_steps.store(step.computed() < options_.inline_below, std::memory_order_relaxed);
   if (slot.offer.work == WorkClass::kTimed) {
@@ -278,9 +286,12 @@ bool DeviceLoop::ReachSafepoint(Slot& slot) {
 // does not make the outer one miss its own.
 bool DeviceLoop::MayNest(const Slot& around, const Offer& offer, base::Time now) const {
   const base::Duration left = std::max(RemainingOf(around, now), options_.quantum);
-  const base::Duration cost = offer.cost.predicted;
+  const base::Duration cost = offer.cost.predicted * (offer.cost.measured ? 1 : kCaution);
   if (offer.priority > around.offer.priority || cost >= left) return false;
   if (cost > options_.quantum * kNestShare) return false;
+  // Costs are predictions: what nested steps really took counts too.
+  const base::Duration own = now - around.step->launched - around.step->nested;
+  if (around.step->nested > own * kNestShare) return false;
   if (offer.latest_start < now + left) return true;
   return around.offer.latest_start.never() ||
          now + left + cost <= around.offer.latest_start + around.step->predicted;

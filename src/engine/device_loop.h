@@ -60,6 +60,8 @@ class DeviceLoop {
   static constexpr int kDepthMax = 4;
   static constexpr int64_t kNestShare =
       9;  // a nested step takes at most so many quanta: the outer one keeps a tenth
+  static constexpr int64_t kCaution =
+      8;  // an unmeasured step may take so many times its prior, before it may nest
 
   explicit DeviceLoop(Options options)
       : DeviceLoop(std::move(options), std::make_unique<InlineDevice>()) {}
@@ -191,6 +193,7 @@ class DeviceLoop {
   Replies replies_;
   std::vector<Waker*> wakers_;
   FairShare fair_share_;
+  base::Time last_finished_;  // of the steps that were not nested
   base::Time swept_;
   base::Time next_wake_ = base::Time::Never();
 

@@ -66,7 +66,7 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
   ahead_[at_level * (kBeyond + 1) + static_cast<size_t>(node.slice)] += units;
 
   Group& group = groups_[static_cast<size_t>(at_group)];
-  group.oldest = group.count == 0 ? outlook.now : std::min(group.oldest, outlook.now);
+  group.oldest = group.count == 0 ? request->enqueued : std::min(group.oldest, request->enqueued);
   group.units += units;
   ++group.count;
   ++group.counts[Index(node.work())];
@@ -80,8 +80,8 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
   node.request = std::move(request);
   int32_t& root = Root(at_group, node.work(), level);
   root = Heap::Push(*this, root, index);
-  Consider(at_group, WorkClass::kTimed);
-  Consider(at_group, WorkClass::kUntimed);
+  Consider(at_group, WorkClass::kTimed, outlook.now);
+  Consider(at_group, WorkClass::kUntimed, outlook.now);
   return Admission::kQueued;
 }
 
@@ -197,33 +197,39 @@ bool MicroBatcher::Ranks(const Offer& a, int32_t a_lead, const Offer& b, int32_t
 }
 
 // The group has gained a request: is it the best one now?
-void MicroBatcher::Consider(int32_t group, WorkClass work) {
+void MicroBatcher::Consider(int32_t group, WorkClass work, base::Time now) {
   const size_t at = Index(work);
   if (dirty_[at] || groups_[static_cast<size_t>(group)].counts[at] == 0) return;
-  if (best_[at] == group) {
-    // It gained rows and perhaps a later latest start, so another group may be more urgent now.
-    if (live_.size() == 1) return MakeOffer(group, work, offers_[at]);
+  if (best_[at] == group && live_.size() > 1) {
+    // It may have gained a later latest start with its row, and another group be more urgent now.
     dirty_[at] = true;
     return;
   }
   Offer offer;
   MakeOffer(group, work, offer);
-  if (best_[at] < 0 || Ranks(offer, Lead(group, work), offers_[at], Lead(best_[at], work))) {
-    best_[at] = group;
-    offers_[at] = offer;
+  const bool ready = offer.wait_until <= now;
+  if (!ready) rescan_at_[at] = std::min(rescan_at_[at], offer.wait_until);
+  if (best_[at] >= 0 && best_[at] != group) {
+    const bool best_ready = offers_[at].wait_until <= now;
+    if (best_ready && !ready) return;
+    if (best_ready && !Ranks(offer, Lead(group, work), offers_[at], Lead(best_[at], work))) return;
+    if (!best_ready && !ready && offers_[at].wait_until <= offer.wait_until) return;
   }
+  best_[at] = group;
+  offers_[at] = offer;
 }
 
-void MicroBatcher::Rescan(WorkClass work) {
+void MicroBatcher::Rescan(WorkClass work, base::Time now) {
   const size_t at = Index(work);
   dirty_[at] = false;
   best_[at] = -1;
-  for (const int32_t group : live_) Consider(group, work);
+  rescan_at_[at] = base::Time::Never();
+  for (const int32_t group : live_) Consider(group, work, now);
 }
 
-const Offer* MicroBatcher::BestOffer(WorkClass work) {
+const Offer* MicroBatcher::BestOffer(base::Time now, WorkClass work) {
   const size_t at = Index(work);
-  if (dirty_[at]) Rescan(work);
+  if (dirty_[at] || now >= rescan_at_[at]) Rescan(work, now);
   return best_[at] < 0 ? nullptr : &offers_[at];
 }
 

@@ -46,7 +46,8 @@ class MicroBatcher {
   // Takes the request (whose rows and bytes are set, rows <= rows_max) unless it returns kQueueFull
   // or kTooLate.
   Admission Add(std::unique_ptr<Request>& request, uint64_t shape, const Outlook& outlook);
-  const Offer* BestOffer(WorkClass work);
+  // The most urgent step that is ready at `now`; when none is, the one that will be ready first.
+  const Offer* BestOffer(base::Time now, WorkClass work);
   // Moves the members of the best step of the offer's class to `members` (empty, its capacity
   // reserved) and sets step.rows and step.predicted. False: everything it could take was dropped.
   bool Take(const Offer& offer, Step& step, std::vector<std::unique_ptr<Request>>& members,
@@ -109,8 +110,8 @@ class MicroBatcher {
   bool CanMeet(const Request& request, uint64_t shape, int64_t units, int level,
                const Outlook& outlook) const;
   int64_t UnitsAhead(base::Time deadline, int level, base::Time now) const;
-  void Consider(int32_t group, WorkClass work);
-  void Rescan(WorkClass work);
+  void Consider(int32_t group, WorkClass work, base::Time now);
+  void Rescan(WorkClass work, base::Time now);
   bool Ranks(const Offer& a, int32_t a_lead, const Offer& b, int32_t b_lead) const;
   void MakeOffer(int32_t group, WorkClass work, Offer& offer) const;
   std::unique_ptr<Request> Unlink(int32_t node);
@@ -136,6 +137,8 @@ class MicroBatcher {
   std::array<Offer, 2> offers_;
   std::array<int32_t, 2> best_{-1, -1};  // group of the offer; -1: none
   std::array<bool, 2> dirty_{false, false};
+  std::array<base::Time, 2> rescan_at_{base::Time::Never(),
+                                       base::Time::Never()};  // more is ready then
 };
 
 }  // namespace sluice::engine

@@ -103,9 +103,7 @@ bool FakeEngine::Form(const engine::Offer& offer, engine::Step& base_step,
   step.duration = {static_cast<int64_t>(static_cast<double>(planned.ns) * noise)};
   in_steps_ += static_cast<int64_t>(step.members.size());
   in_flight_.push_back(step.number);
-  if (options_.hooks.on_form) {
-    options_.hooks.on_form(step, costs_.Predict(step.shape, step.rows).measured);
-  }
+  if (options_.hooks.on_form) options_.hooks.on_form(step);
   return true;
 }
 
@@ -115,7 +113,7 @@ void FakeEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Saf
   auto& step = static_cast<FakeStep&>(base_step);
   CHECK_GE(exec.memory_bytes, options_.activation_bytes);
   const auto mark = static_cast<unsigned char>(step.number * 31 + options_.name.size() * 7 + 1);
-  const auto bytes = static_cast<size_t>(options_.activation_bytes);
+  const size_t bytes = std::min<size_t>(static_cast<size_t>(options_.activation_bytes), 4096);
   if (bytes > 0) std::memset(exec.memory, mark, bytes);
   base::Duration left = step.duration;
   while (left > base::Duration{}) {

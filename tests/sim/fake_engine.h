@@ -38,7 +38,8 @@ struct FakeStep : engine::Step {
 
 // What a test wants to see; every function may be empty.
 struct FakeHooks {
-  std::function<void(const FakeStep&, bool measured)> on_form;
+  std::function<void(const engine::Offer&)> on_offer;
+  std::function<void(const FakeStep&)> on_form;
   std::function<void(const FakeStep&)> on_commit;
 };
 
@@ -71,8 +72,10 @@ class FakeEngine : public engine::Engine {
   void OnEvent(const engine::Event& event, const engine::Outlook& outlook,
                engine::Replies& replies) override;
   void Sweep(base::Time now, engine::Replies& replies) override;
-  const engine::Offer* BestOffer(base::Time, engine::WorkClass work) override {
-    return batcher_.BestOffer(work);
+  const engine::Offer* BestOffer(base::Time now, engine::WorkClass work) override {
+    const engine::Offer* offer = batcher_.BestOffer(now, work);
+    if (offer != nullptr && options_.hooks.on_offer) options_.hooks.on_offer(*offer);
+    return offer;
   }
   bool Form(const engine::Offer& offer, engine::Step& step, engine::Replies& replies) override;
   void Commit(engine::Step& step, engine::StepStatus status, engine::Replies& replies) override;
