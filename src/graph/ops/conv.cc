@@ -248,8 +248,9 @@ int64_t TransposedExtent(const Node& node, WindowAttributes& attributes, int i, 
     extent = full;
   }
   if (!wanted.empty() || same) {
-    const int64_t total = full - extent;
-    if (extent < 0 || total < 0) return -1;
+    if (extent < 0 || extent > kWindowMax) return -1;
+    // What lies beyond the full extent is reached by no window and holds the bias alone.
+    const int64_t total = std::max<int64_t>(0, full - extent);
     window.pad[i] = attributes.auto_pad == AutoPad::kSameUpper ? total / 2 : total - total / 2;
     attributes.pad_end[i] = total - window.pad[i];
   }

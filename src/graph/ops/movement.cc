@@ -172,6 +172,8 @@ Status InferSplit(InferContext& context) {
       dim = part;
     } else {
       dim = context.symbols().Sub(extent, context.symbols().Mul(part, Dim(pieces - 1)));
+      // More outputs than elements: the last ones are empty (and so is the rest of this branch).
+      if (dim.is_constant()) dim = Dim(std::max<int64_t>(0, dim.constant()));
     }
     context.SetOutput(i, dtype, std::move(result));
   }

@@ -16,6 +16,7 @@ std::span<const OpDef> GatherOps();
 std::span<const OpDef> MatmulOps();
 std::span<const OpDef> NormOps();
 std::span<const OpDef> ConvOps();
+std::span<const OpDef> ResizeOps();
 std::span<const OpDef> QuantizeOps();
 std::span<const OpDef> AttentionOps();
 std::span<const OpDef> ControlFlowOps();
