@@ -17,8 +17,8 @@ const Tables& AllTables() {
     auto* built = new Tables();
     for (const std::span<const OpDef> table :
          {ElementwiseOps(), SelectionOps(), ReductionOps(), ShapeOps(), MovementOps(), GatherOps(),
-          MatmulOps(), NormOps(), ConvOps(), ResizeOps(), QuantizeOps(), AttentionOps(), ControlFlowOps(),
-          FusedOps()}) {
+          MatmulOps(), NormOps(), ConvOps(), ResizeOps(), QuantizeOps(), AttentionOps(),
+          ControlFlowOps(), FusedOps()}) {
       for (const OpDef& row : table) (*built)[{row.domain, row.name}].push_back(&row);
     }
     return built;

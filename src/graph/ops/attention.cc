@@ -19,7 +19,8 @@ using kernels::ref::HeadStrides;
 enum Input : size_t { kQuery, kKey, kValue, kMask, kPastKey, kPastValue, kKeyLengths };
 enum Output : size_t { kY, kPresentKey, kPresentValue, kScores };
 
-// An operand [batch, heads, length, dim], or [batch, length, heads * dim] with the heads named by an attribute.
+// An operand [batch, heads, length, dim], or [batch, length, heads * dim] with the heads named by
+// an attribute.
 struct Operand {
   int64_t batch = 0;
   int64_t heads = 0;
@@ -31,7 +32,10 @@ struct Operand {
 std::optional<Operand> OperandOf(const Shape& shape, int64_t heads) {
   if (shape.rank() == 4) {
     if (heads != 0 && heads != shape[1]) return std::nullopt;
-    return Operand{shape[0], shape[1], shape[2], shape[3],
+    return Operand{shape[0],
+                   shape[1],
+                   shape[2],
+                   shape[3],
                    {shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3]}};
   }
   if (shape.rank() != 3 || heads < 1 || shape[2] % heads != 0) return std::nullopt;
@@ -47,12 +51,14 @@ std::optional<SymShape> SymbolicOperand(InferContext& context, size_t input, int
   if (shape == nullptr) return std::nullopt;
   if (shape->size() == 4) return *shape;
   if (shape->size() != 3 || heads < 1) return std::nullopt;
-  return SymShape{(*shape)[0], Dim(heads), (*shape)[1], context.symbols().FloorDiv((*shape)[2], Dim(heads))};
+  return SymShape{(*shape)[0], Dim(heads), (*shape)[1],
+                  context.symbols().FloorDiv((*shape)[2], Dim(heads))};
 }
 
 Status InferAttention(InferContext& context) {
   TRY(ExpectType(context, kQuery, kFloatTypes));
-  for (const Input input : {kKey, kValue, kPastKey, kPastValue}) TRY(ExpectSameType(context, kQuery, input));
+  for (const Input input : {kKey, kValue, kPastKey, kPastValue})
+    TRY(ExpectSameType(context, kQuery, input));
   TRY(ExpectType(context, kMask, kFloatTypes | kBoolType));
   TRY(ExpectType(context, kKeyLengths, kInt64Type));
   if (context.has_input(kPastKey) != context.has_input(kPastValue)) {
@@ -61,7 +67,8 @@ Status InferAttention(InferContext& context) {
   const int64_t mode = context.node().Int("qk_matmul_output_mode", 0);
   if (mode < 0 || mode > 3) return context.Fail("qk_matmul_output_mode is out of range");
   const DType dtype = context.dtype(kQuery);
-  const std::optional<SymShape> q = SymbolicOperand(context, kQuery, context.node().Int("q_num_heads", 0));
+  const std::optional<SymShape> q =
+      SymbolicOperand(context, kQuery, context.node().Int("q_num_heads", 0));
   const int64_t key_heads = context.node().Int("kv_num_heads", 0);
   std::optional<SymShape> k = SymbolicOperand(context, kKey, key_heads);
   std::optional<SymShape> v = SymbolicOperand(context, kValue, key_heads);
@@ -87,13 +94,15 @@ Status InferAttention(InferContext& context) {
   return Ok();
 }
 
-// Past and new rows one behind the other as [batch, heads, past + length, dim], in the output when it is asked for.
+// Past and new rows one behind the other as [batch, heads, past + length, dim], in the output when
+// it is asked for.
 struct Present {
   tensor::ConstView view;
   Operand operand;
 };
 
-Result<Present> JoinPast(RunContext& context, size_t input, const Operand& operand, size_t past_input, size_t output) {
+Result<Present> JoinPast(RunContext& context, size_t input, const Operand& operand,
+                         size_t past_input, size_t output) {
   const tensor::ConstView& now = context.input(input);
   const bool has_past = context.has_input(past_input);
   if (!has_past && !context.has_output(output)) return Present{now, operand};
@@ -101,13 +110,15 @@ Result<Present> JoinPast(RunContext& context, size_t input, const Operand& opera
   int64_t past_length = 0;
   if (has_past) {
     const Shape& shape = past.shape;
-    if (shape.rank() != 4 || shape[0] != operand.batch || shape[1] != operand.heads || shape[3] != operand.dim) {
+    if (shape.rank() != 4 || shape[0] != operand.batch || shape[1] != operand.heads ||
+        shape[3] != operand.dim) {
       return context.Fail("the past " + shape.ToString() + " does not fit " + now.shape.ToString());
     }
     past_length = shape[2];
   }
   const int64_t length = past_length + operand.length;
-  const Shape shape = TRY(Shape::FromDims(std::array{operand.batch, operand.heads, length, operand.dim}));
+  const Shape shape =
+      TRY(Shape::FromDims(std::array{operand.batch, operand.heads, length, operand.dim}));
   tensor::View made{now.dtype, shape, nullptr};
   if (context.has_output(output)) {
     made = TRY(context.Output(output, now.dtype, shape));
@@ -146,17 +157,23 @@ bool MaskFits(const Shape& mask, const Shape& scores) {
 
 Status RunAttention(RunContext& context) {
   const Node& node = context.node();
-  const std::optional<Operand> q = OperandOf(context.input(kQuery).shape, node.Int("q_num_heads", 0));
-  const std::optional<Operand> k = OperandOf(context.input(kKey).shape, node.Int("kv_num_heads", 0));
-  const std::optional<Operand> v = OperandOf(context.input(kValue).shape, node.Int("kv_num_heads", 0));
-  if (!q.has_value() || !k.has_value() || !v.has_value() || q->batch != k->batch || q->batch != v->batch ||
-      k->heads != v->heads || k->heads < 1 || q->heads % k->heads != 0 || k->length != v->length || q->dim != k->dim) {
-    return context.Fail("Q " + context.input(kQuery).shape.ToString() + ", K " + context.input(kKey).shape.ToString() +
-                        " and V " + context.input(kValue).shape.ToString() + " do not fit each other");
+  const std::optional<Operand> q =
+      OperandOf(context.input(kQuery).shape, node.Int("q_num_heads", 0));
+  const std::optional<Operand> k =
+      OperandOf(context.input(kKey).shape, node.Int("kv_num_heads", 0));
+  const std::optional<Operand> v =
+      OperandOf(context.input(kValue).shape, node.Int("kv_num_heads", 0));
+  if (!q.has_value() || !k.has_value() || !v.has_value() || q->batch != k->batch ||
+      q->batch != v->batch || k->heads != v->heads || k->heads < 1 || q->heads % k->heads != 0 ||
+      k->length != v->length || q->dim != k->dim) {
+    return context.Fail("Q " + context.input(kQuery).shape.ToString() + ", K " +
+                        context.input(kKey).shape.ToString() + " and V " +
+                        context.input(kValue).shape.ToString() + " do not fit each other");
   }
   const Present key = TRY(JoinPast(context, kKey, *k, kPastKey, kPresentKey));
   const Present value = TRY(JoinPast(context, kValue, *v, kPastValue, kPresentValue));
-  if (key.operand.length != value.operand.length) return context.Fail("the pasts have different lengths");
+  if (key.operand.length != value.operand.length)
+    return context.Fail("the pasts have different lengths");
   kernels::ref::AttentionArgs args;
   args.batch = q->batch;
   args.heads = q->heads;
@@ -171,19 +188,23 @@ Status RunAttention(RunContext& context) {
   args.q_strides = q->strides;
   args.k_strides = key.operand.strides;
   args.v_strides = value.operand.strides;
-  args.scale = node.Has("scale") ? static_cast<double>(node.Float("scale", 1)) : 1 / std::sqrt(static_cast<double>(q->dim));
+  args.scale = node.Has("scale") ? static_cast<double>(node.Float("scale", 1))
+                                 : 1 / std::sqrt(static_cast<double>(q->dim));
   args.softcap = static_cast<double>(node.Float("softcap", 0));
   args.causal = node.Int("is_causal", 0) != 0;
   args.causal_offset = context.has_input(kPastKey) ? context.input(kPastKey).shape[2] : 0;
-  const Shape scores = TRY(Shape::FromDims(std::array{args.batch, args.heads, args.queries, args.keys}));
+  const Shape scores =
+      TRY(Shape::FromDims(std::array{args.batch, args.heads, args.queries, args.keys}));
   if (context.has_input(kMask)) {
     args.mask = context.input(kMask);
     if (!MaskFits(args.mask.shape, scores)) {
-      return context.Fail("the mask " + args.mask.shape.ToString() + " does not broadcast to " + scores.ToString());
+      return context.Fail("the mask " + args.mask.shape.ToString() + " does not broadcast to " +
+                          scores.ToString());
     }
   }
   if (context.has_input(kKeyLengths)) {
-    if (context.input(kKeyLengths).shape != Shape({args.batch})) return context.Fail("nonpad_kv_seqlen is one per row");
+    if (context.input(kKeyLengths).shape != Shape({args.batch}))
+      return context.Fail("nonpad_kv_seqlen is one per row");
     args.key_lengths = context.input(kKeyLengths).as<int64_t>();
   }
   const bool split = context.input(kQuery).shape.rank() == 4;
@@ -196,7 +217,8 @@ Status RunAttention(RunContext& context) {
   args.y = TRY(context.Output(kY, args.q.dtype, shape));
   if (context.has_output(kScores)) args.scores = TRY(context.Output(kScores, args.q.dtype, scores));
   args.stage = static_cast<kernels::ref::ScoreStage>(node.Int("qk_matmul_output_mode", 0));
-  const int64_t scratch_bytes = std::max<int64_t>(args.keys, 1) * static_cast<int64_t>(sizeof(double));
+  const int64_t scratch_bytes =
+      std::max<int64_t>(args.keys, 1) * static_cast<int64_t>(sizeof(double));
   args.scratch = reinterpret_cast<double*>(TRY(context.Scratch(scratch_bytes)));
   kernels::ref::Attention(args);
   return Ok();
@@ -216,7 +238,8 @@ Status RunRotary(RunContext& context) {
   const tensor::ConstView& x = context.input(0);
   const std::optional<Operand> operand =
       OperandOf(x.shape, x.shape.rank() == 3 ? context.node().Int("num_heads", 0) : 0);
-  if (!operand.has_value()) return context.Fail("X " + x.shape.ToString() + " does not split into heads");
+  if (!operand.has_value())
+    return context.Fail("X " + x.shape.ToString() + " does not split into heads");
   kernels::ref::RotaryArgs args;
   args.batch = operand->batch;
   args.heads = operand->heads;
@@ -255,6 +278,8 @@ constexpr auto kOps = std::to_array<OpDef>({
 
 }  // namespace
 
-std::span<const OpDef> AttentionOps() { return kOps; }
+std::span<const OpDef> AttentionOps() {
+  return kOps;
+}
 
 }  // namespace sluice::graph

@@ -65,7 +65,8 @@ Status InferQuantizeLinear(InferContext& context) {
     if (!wanted.has_value() || (kQuantTypes >> static_cast<unsigned>(*wanted) & 1u) == 0) {
       return context.Fail("output_dtype " + std::to_string(code) + " is not supported");
     }
-    if (context.has_input(2) && *wanted != dtype) return context.Fail("output_dtype disagrees with the zero point");
+    if (context.has_input(2) && *wanted != dtype)
+      return context.Fail("output_dtype disagrees with the zero point");
     dtype = *wanted;
   }
   context.SetOutput(0, dtype, ShapeOf(context, 0));
@@ -116,7 +117,8 @@ Status InferDynamicQuantize(InferContext& context) {
 }
 
 // Output i, or scratch of the same shape when nobody asked for it.
-Result<tensor::View> OutputOrScratch(RunContext& context, size_t i, DType dtype, const Shape& shape) {
+Result<tensor::View> OutputOrScratch(RunContext& context, size_t i, DType dtype,
+                                     const Shape& shape) {
   if (context.has_output(i)) return context.Output(i, dtype, shape);
   const int64_t bytes = TRY(tensor::CheckedBytes(shape, tensor::DTypeSize(dtype)));
   return tensor::View{dtype, shape, TRY(context.Scratch(bytes))};
@@ -137,7 +139,8 @@ enum QInput : size_t { kA, kAScale, kAZero, kB, kBScale, kBZero, kYScale, kYZero
 
 Status InferQLinearMatMul(InferContext& context) {
   for (const QInput input : {kA, kB, kYZero}) TRY(ExpectType(context, input, kByteTypes));
-  for (const QInput input : {kAScale, kBScale, kYScale}) TRY(ExpectType(context, input, kScaleTypes));
+  for (const QInput input : {kAScale, kBScale, kYScale})
+    TRY(ExpectType(context, input, kScaleTypes));
   TRY(ExpectSameType(context, kA, kAZero));
   TRY(ExpectSameType(context, kB, kBZero));
   const SymShape* a = context.shape(kA);
@@ -149,7 +152,9 @@ Status InferQLinearMatMul(InferContext& context) {
     result = longer;
     if (a->size() == b->size()) {
       for (size_t i = 0; i + 2 < a->size(); ++i) {
-        if ((*a)[i] != (*b)[i]) (*result)[i] = (*a)[i].Is(1) ? (*b)[i] : ((*b)[i].Is(1) ? (*a)[i] : context.Fresh("batch"));
+        if ((*a)[i] != (*b)[i])
+          (*result)[i] =
+              (*a)[i].Is(1) ? (*b)[i] : ((*b)[i].Is(1) ? (*a)[i] : context.Fresh("batch"));
       }
     } else {
       for (size_t i = 0; i + 2 < longer.size(); ++i) (*result)[i] = context.Fresh("batch");
@@ -161,7 +166,8 @@ Status InferQLinearMatMul(InferContext& context) {
   return Ok();
 }
 
-// Rescales the int32 sums in place of nothing: y = quantise(sums * a_scale * b_scale[axis] , y_scale, y_zero).
+// Rescales the int32 sums in place of nothing: y = quantise(sums * a_scale * b_scale[axis] ,
+// y_scale, y_zero).
 struct RequantArgs {
   tensor::ConstView sums;
   tensor::ConstView a_scale;
@@ -177,12 +183,14 @@ Status Requantize(RunContext& context, const RequantArgs& args) {
   const Shape& shape = args.y.shape;
   if (args.a_scale.shape.elements() != 1 || args.y_scale.shape.elements() != 1 ||
       args.y_zero.shape.elements() != 1 || (count != 1 && count != shape[args.axis])) {
-    return context.Fail("only the second operand's scale may have more than one element, one for each column");
+    return context.Fail(
+        "only the second operand's scale may have more than one element, one for each column");
   }
   auto* scales = reinterpret_cast<float*>(TRY(context.Scratch(count * 4)));
   const auto a_scale = kernels::ref::LoadOne<double>(args.a_scale.dtype, args.a_scale.data, 0);
   for (int64_t i = 0; i < count; ++i) {
-    scales[i] = static_cast<float>(a_scale * kernels::ref::LoadOne<double>(args.b_scale.dtype, args.b_scale.data, i));
+    scales[i] = static_cast<float>(
+        a_scale * kernels::ref::LoadOne<double>(args.b_scale.dtype, args.b_scale.data, i));
   }
   const int64_t bytes = TRY(tensor::CheckedBytes(shape, 4));
   const tensor::View real{DType::kF32, shape, TRY(context.Scratch(bytes))};
@@ -209,7 +217,8 @@ Status RunQLinearMatMul(RunContext& context) {
   shape.Append(b.shape[rank_b - 1]);
   const int64_t bytes = TRY(tensor::CheckedBytes(shape, 4));
   const int64_t b_zeros = context.input(kBZero).shape.elements();
-  if (context.input(kAZero).shape.elements() != 1 || (b_zeros != 1 && context.input(kBZero).shape != Shape({shape[shape.rank() - 1]}))) {
+  if (context.input(kAZero).shape.elements() != 1 ||
+      (b_zeros != 1 && context.input(kBZero).shape != Shape({shape[shape.rank() - 1]}))) {
     return context.Fail("a zero point has a wrong shape");
   }
   const tensor::View sums{DType::kI32, shape, TRY(context.Scratch(bytes))};
@@ -233,6 +242,8 @@ constexpr auto kOps = std::to_array<OpDef>({
 
 }  // namespace
 
-std::span<const OpDef> QuantizeOps() { return kOps; }
+std::span<const OpDef> QuantizeOps() {
+  return kOps;
+}
 
 }  // namespace sluice::graph

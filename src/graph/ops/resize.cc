@@ -81,8 +81,8 @@ Status CheckAttributes(const Context& context, ResizeArgs& args) {
   } else {
     return context.Fail("mode is not known");
   }
-  const std::string_view coordinate =
-      node.String("coordinate_transformation_mode", node.op->since >= 11 ? "half_pixel" : "asymmetric");
+  const std::string_view coordinate = node.String(
+      "coordinate_transformation_mode", node.op->since >= 11 ? "half_pixel" : "asymmetric");
   if (coordinate == "half_pixel") {
     args.coordinate = ResizeCoordinate::kHalfPixel;
   } else if (coordinate == "half_pixel_symmetric") {
@@ -98,7 +98,8 @@ Status CheckAttributes(const Context& context, ResizeArgs& args) {
   } else {
     return context.Fail("coordinate_transformation_mode is not supported");
   }
-  const std::string_view rounding = node.String("nearest_mode", node.op->since >= 11 ? "round_prefer_floor" : "floor");
+  const std::string_view rounding =
+      node.String("nearest_mode", node.op->since >= 11 ? "round_prefer_floor" : "floor");
   if (rounding == "round_prefer_floor") {
     args.rounding = ResizeRounding::kRoundPreferFloor;
   } else if (rounding == "round_prefer_ceil") {
@@ -119,13 +120,15 @@ Status CheckAttributes(const Context& context, ResizeArgs& args) {
 
 // From the sizes of some axes to what becomes of each; with a policy, one scale for all of them.
 template <class Context>
-Status FromSizes(const Context& context, const Ints& axes, const Ints& sizes, const int64_t* extents, AxisResize* out) {
+Status FromSizes(const Context& context, const Ints& axes, const Ints& sizes,
+                 const int64_t* extents, AxisResize* out) {
   const AspectPolicy policy = TRY(PolicyOf(context));
   if (sizes.count != axes.count) return context.Fail("sizes must list one extent for each axis");
   double shared = policy == AspectPolicy::kNotLarger ? INFINITY : 0;
   for (int64_t i = 0; i < axes.count; ++i) {
     const int64_t extent = extents[axes[i]];
-    if (sizes[i] < 0 || sizes[i] > INT32_MAX || extent < 1) return context.Fail("an extent is out of range");
+    if (sizes[i] < 0 || sizes[i] > INT32_MAX || extent < 1)
+      return context.Fail("an extent is out of range");
     const double scale = static_cast<double>(sizes[i]) / static_cast<double>(extent);
     out[axes[i]] = {scale, sizes[i]};
     shared = policy == AspectPolicy::kNotLarger ? std::min(shared, scale) : std::max(shared, scale);
@@ -140,9 +143,10 @@ Status FromSizes(const Context& context, const Ints& axes, const Ints& sizes, co
 }
 
 template <class Context>
-Status FromScales(const Context& context, const Ints& axes, const tensor::ConstView& scales, const int64_t* extents,
-                  AxisResize* out) {
-  if (scales.shape.elements() != axes.count) return context.Fail("scales must list one factor for each axis");
+Status FromScales(const Context& context, const Ints& axes, const tensor::ConstView& scales,
+                  const int64_t* extents, AxisResize* out) {
+  if (scales.shape.elements() != axes.count)
+    return context.Fail("scales must list one factor for each axis");
   for (int64_t i = 0; i < axes.count; ++i) {
     const auto scale = kernels::ref::LoadOne<double>(scales.dtype, scales.data, i);
     if (!(scale > 0 && scale <= kScaleMax)) return context.Fail("a scale is out of range");
@@ -189,7 +193,8 @@ Status InferResize(InferContext& context) {
     known = false;
   }
   for (const int64_t axis : axes) {
-    result[static_cast<size_t>(axis)] = known ? Dim(resized[axis].extent) : context.Fresh("resized");
+    result[static_cast<size_t>(axis)] =
+        known ? Dim(resized[axis].extent) : context.Fresh("resized");
   }
   context.SetOutput(0, context.dtype(0), std::move(result));
   return Ok();
@@ -228,7 +233,8 @@ Status RunResize(RunContext& context) {
     shape.Append(resized[i].extent);
   }
   shape = TRY(Shape::FromDims(shape.dims()));
-  if (x.elements() == 0 && shape.elements() > 0) return context.Fail("an empty tensor cannot be resized");
+  if (x.elements() == 0 && shape.elements() > 0)
+    return context.Fail("an empty tensor cannot be resized");
   args.y = TRY(context.Output(0, args.x.dtype, shape));
   kernels::ref::Resize(args);
   return Ok();
@@ -242,6 +248,8 @@ constexpr auto kOps = std::to_array<OpDef>({
 
 }  // namespace
 
-std::span<const OpDef> ResizeOps() { return kOps; }
+std::span<const OpDef> ResizeOps() {
+  return kOps;
+}
 
 }  // namespace sluice::graph

@@ -10,7 +10,9 @@
 namespace sluice::kernels::ref {
 namespace {
 
-double At(const ConstView& x, int64_t i) { return LoadOne<double>(x.dtype, x.data, i); }
+double At(const ConstView& x, int64_t i) {
+  return LoadOne<double>(x.dtype, x.data, i);
+}
 
 // What the mask adds to the score of (b, h, i, j).
 class Mask {
@@ -55,11 +57,13 @@ void AttendRow(const AttentionArgs& args, const Mask& mask, int64_t b, int64_t h
   double largest = -std::numeric_limits<double>::infinity();
   for (int64_t j = 0; j < args.keys; ++j) {
     double score = 0;
-    for (int64_t d = 0; d < args.dim; ++d) score += At(args.q, q + d) * At(args.k, k + j * args.k_strides.row + d);
+    for (int64_t d = 0; d < args.dim; ++d)
+      score += At(args.q, q + d) * At(args.k, k + j * args.k_strides.row + d);
     score *= args.scale;
     write_scores(ScoreStage::kProduct, j, score);
     score += mask(b, h, i, j);
-    if ((args.causal && j > i + args.causal_offset) || (args.key_lengths != nullptr && j >= args.key_lengths[b])) {
+    if ((args.causal && j > i + args.causal_offset) ||
+        (args.key_lengths != nullptr && j >= args.key_lengths[b])) {
       score = -std::numeric_limits<double>::infinity();
     }
     write_scores(ScoreStage::kMasked, j, score);
@@ -76,7 +80,8 @@ void AttendRow(const AttentionArgs& args, const Mask& mask, int64_t b, int64_t h
   }
   for (int64_t d = 0; d < args.value_dim; ++d) {
     double total = 0;
-    for (int64_t j = 0; j < args.keys; ++j) total += row[j] * At(args.v, v + j * args.v_strides.row + d);
+    for (int64_t j = 0; j < args.keys; ++j)
+      total += row[j] * At(args.v, v + j * args.v_strides.row + d);
     StoreOne(args.y.dtype, args.y.data, y + d, total);
   }
 }
@@ -102,7 +107,8 @@ base::Status Rotary(const RotaryArgs& args) {
       int64_t position = b * args.length + s;
       if (by_id) {
         const int64_t id = IndexAt(args.position_ids, position);
-        if (id < 0 || id >= positions) return IndexError("RotaryEmbedding", id, positions, position);
+        if (id < 0 || id >= positions)
+          return IndexError("RotaryEmbedding", id, positions, position);
         position = id;
       }
       for (int64_t h = 0; h < args.heads; ++h) {

@@ -1,5 +1,6 @@
-// Reference attention as ONNX defines it: scaled dot products, a mask, a soft cap, softmax over the keys, weighted sum of
-// the values. All in double with one rounding at the end; and the rotation of positions that goes before it.
+// Reference attention as ONNX defines it: scaled dot products, a mask, a soft cap, softmax over the
+// keys, weighted sum of the values. All in double with one rounding at the end; and the rotation of
+// positions that goes before it.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ struct HeadStrides {
 // What `scores` holds: after the products, the mask, the soft cap or the softmax.
 enum class ScoreStage : uint8_t { kProduct, kMasked, kCapped, kSoftmax };
 
-// q [batch, heads, queries, dim], k [batch, key_heads, keys, dim], v [batch, key_heads, keys, value_dim], y [batch,
-// heads, queries, value_dim], each laid out by its strides; key_heads divides heads. All of one float dtype.
+// q [batch, heads, queries, dim], k [batch, key_heads, keys, dim], v [batch, key_heads, keys,
+// value_dim], y [batch, heads, queries, value_dim], each laid out by its strides; key_heads divides
+// heads. All of one float dtype.
 struct AttentionArgs {
   int64_t batch = 0;
   int64_t heads = 0;
@@ -42,10 +44,10 @@ struct AttentionArgs {
   HeadStrides y_strides;
   double scale = 1;
   double softcap = 0;  // 0: none
-  // Optional; bool (false excludes) or float (added). Broadcasts to [batch, heads, queries, mask keys]; keys beyond the
-  // mask's are excluded.
+  // Optional; bool (false excludes) or float (added). Broadcasts to [batch, heads, queries, mask
+  // keys]; keys beyond the mask's are excluded.
   ConstView mask;
-  bool causal = false;       // query i sees keys up to i + causal_offset
+  bool causal = false;  // query i sees keys up to i + causal_offset
   int64_t causal_offset = 0;
   const int64_t* key_lengths = nullptr;  // [batch]; keys from there on are excluded
   View scores;                           // optional [batch, heads, queries, keys], of q's dtype
@@ -54,9 +56,10 @@ struct AttentionArgs {
 };
 void Attention(const AttentionArgs& args);
 
-// Rotates pairs of the first `rotary` of `dim` channels by the angle of the position: RotaryEmbedding. x and y [batch,
-// heads, length, dim] by strides. cos and sin [positions, rotary / 2] indexed by position_ids [batch, length], or without
-// ids [batch, length, rotary / 2]. A position outside is kInvalidArgument.
+// Rotates pairs of the first `rotary` of `dim` channels by the angle of the position:
+// RotaryEmbedding. x and y [batch, heads, length, dim] by strides. cos and sin [positions, rotary /
+// 2] indexed by position_ids [batch, length], or without ids [batch, length, rotary / 2]. A
+// position outside is kInvalidArgument.
 struct RotaryArgs {
   int64_t batch = 0;
   int64_t heads = 0;
