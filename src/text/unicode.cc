@@ -17,6 +17,7 @@ namespace {
 constexpr char32_t kPlaneRunes = 0x10000;
 // Unicode versions of the library's tables.
 constexpr int kCategoryVersion = 8;
+constexpr int kMarkVersion = 9;
 constexpr int kDecompositionVersion = 11;
 constexpr int kExpansionMax = 18;  // of NFKD: U+FDFA
 
@@ -96,6 +97,13 @@ uint32_t CategoryMask(char32_t rune) {
   return IsAssignedBy(rune, kCategoryVersion) ? mask : U_GC_CN_MASK;
 }
 
+// Category M* as Unicode 9.0 had it, for StripAccents.
+bool IsMark(char32_t rune) {
+  if (rune == 0x1CF2 || rune == 0x1CF3) return true;
+  return rune != 0x111C9 && (U_GET_GC_MASK(static_cast<UChar32>(rune)) & U_GC_M_MASK) != 0 &&
+         IsAssignedBy(rune, kMarkVersion);
+}
+
 uint8_t CombiningClass(char32_t rune) {
   const uint8_t value = u_getCombiningClass(static_cast<UChar32>(rune));
   return value != 0 && IsAssignedBy(rune, kDecompositionVersion) ? value : 0;
@@ -148,7 +156,7 @@ uint16_t ComputeClasses(char32_t rune) {
   set((mask & U_GC_P_MASK) != 0 || (rune < 0x80 && (mask & U_GC_S_MASK) != 0), kPunctuation);
   set(u_isUWhiteSpace(c), kSpace);
   set((mask & U_GC_MN_MASK) != 0, kNonspacing);
-  set((mask & U_GC_M_MASK) != 0, kMark);
+  set(IsMark(rune), kMark);
   const uint32_t category_now = U_GET_GC_MASK(c);
   set(u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL) ||
           (category_now & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||

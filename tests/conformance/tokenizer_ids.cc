@@ -1,0 +1,87 @@
+// Reads cases, one JSON object a line, and prints what the tokenizer makes of each: for
+// tokenizer_test.py.
+//
+// usage: tokenizer_ids TOKENIZER.json < cases
+// A case is {"text": …, "pair": … or absent, "max": tokens or 0, "fixed": add fixed tokens, "pad":
+// length or 0}, an answer
+// {"ids": […], "type_ids": […], "mask": […], "truncated": …} or {"error": …}.
+#include <iostream>
+#include <string>
+
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+namespace {
+
+using sluice::base::JsonDocument;
+using sluice::base::JsonValue;
+using sluice::base::JsonWriter;
+using sluice::base::Result;
+using sluice::text::EncodeOptions;
+using sluice::text::Encoding;
+using sluice::text::Tokenizer;
+
+Result<Encoding> EncodeCase(const Tokenizer& tokenizer, JsonDocument& document,
+                            const std::string& line) {
+  const JsonValue root = TRY(document.Parse(line));
+  const JsonValue text_value = TRY(root.Get("text"));
+  const std::string_view text = TRY(text_value.AsString());
+  const auto pair = TRY(root.Find("pair"));
+  const auto length_max = TRY(root.Find("max"));
+  const auto fixed = TRY(root.Find("fixed"));
+  const auto pad = TRY(root.Find("pad"));
+  EncodeOptions options;
+  if (length_max) options.length_max = TRY(length_max->AsInt());
+  if (fixed) options.add_fixed_tokens = TRY(fixed->AsBool());
+  Encoding encoding;
+  if (pair) {
+    const std::string_view second = TRY(pair->AsString());
+    encoding = TRY(tokenizer.EncodePair(text, second, options));
+  } else {
+    encoding = TRY(tokenizer.Encode(text, options));
+  }
+  if (pad) tokenizer.Pad(TRY(pad->AsInt()), encoding);
+  return encoding;
+}
+
+void Answer(const Result<Encoding>& encoding, std::string& out) {
+  JsonWriter writer(out);
+  writer.BeginObject();
+  if (encoding.ok()) {
+    writer.Key("ids").Numbers(std::span<const int32_t>(encoding->ids));
+    writer.Key("type_ids").Numbers(std::span<const int32_t>(encoding->type_ids));
+    writer.Key("mask").Numbers(std::span<const int32_t>(encoding->attention_mask));
+    writer.Key("truncated").Bool(encoding->truncated);
+  } else {
+    writer.Key("error").String(encoding.error().message);
+  }
+  writer.EndObject();
+  out += '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: tokenizer_ids TOKENIZER.json < cases\n";
+    return 2;
+  }
+  const auto tokenizer = Tokenizer::Load(argv[1]);
+  if (!tokenizer.ok()) {
+    std::cerr << tokenizer.error().message << "\n";
+    return 1;
+  }
+  std::ios::sync_with_stdio(false);
+  JsonDocument document;
+  std::string line;
+  std::string out;
+  while (std::getline(std::cin, line)) {
+    Answer(EncodeCase(**tokenizer, document, line), out);
+    if (out.size() > (1 << 20)) {
+      std::cout << out;
+      out.clear();
+    }
+  }
+  std::cout << out;
+  return 0;
+}
