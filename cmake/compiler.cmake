@@ -20,6 +20,11 @@ if(SLUICE_SANITIZE)
   add_link_options(-fsanitize=${_sanitizers})
 endif()
 
+# Coverage feedback for the fuzzers must be in every object, their main function only in theirs.
+if(SLUICE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # Warnings are errors in our code; generated code includes none of these.
 add_library(sluice_warnings INTERFACE)
 target_compile_options(sluice_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion -Werror)

@@ -25,3 +25,15 @@ function(sluice_test name)
   endforeach()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
+
+# sluice_fuzzer(NAME SOURCES … DEPS room …): a libFuzzer binary in tests/fuzz of the build folder (preset fuzz, clang).
+# NAME ends in _fuzz. Seeds stand in tests/fuzz/corpus/NAME, a dictionary in tests/fuzz/NAME.dict.
+function(sluice_fuzzer name)
+  cmake_parse_arguments(FUZZ "" "" "SOURCES;DEPS;LIBRARIES" ${ARGN})
+  add_executable(${name} ${FUZZ_SOURCES})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${name} PRIVATE sluice_warnings ${FUZZ_LIBRARIES})
+  foreach(dep ${FUZZ_DEPS})
+    target_link_libraries(${name} PRIVATE sluice_${dep})
+  endforeach()
+endfunction()

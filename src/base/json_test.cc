@@ -283,6 +283,13 @@ TEST(JsonWriter, FloatsReadBackAsTheSameBits) {
   }
 }
 
+TEST(JsonWriter, NegativeZeroKeepsItsSignThroughOurReader) {
+  std::string out;
+  AppendJsonDouble(-0.0, out);
+  JsonDocument document;
+  EXPECT_TRUE(std::signbit(Parse(document, out).AsDouble().value()));
+}
+
 TEST(JsonWriter, NanAndInfinityBecomeNull) {
   std::string out;
   const std::array<float, 4> values = {1.0f, std::numeric_limits<float>::infinity(),

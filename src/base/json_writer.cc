@@ -56,6 +56,10 @@ void AppendNumber(T value, std::string& out) {
         out += "null";
         return;
       }
+      if (value == 0 && std::signbit(value)) {
+        out += "-0.0";  // readers take "-0" for an integer, which has no sign
+        return;
+      }
     }
     std::array<char, 32> text;  // the longest is -1.7976931348623157e+308
     const std::to_chars_result end = std::to_chars(text.data(), text.data() + text.size(), value);
