@@ -12,6 +12,7 @@ namespace {
 using tensor::DType;
 
 constexpr int64_t kTileBytes = 64 << 10;
+constexpr int64_t kTurnTileBytes = 256 << 10;
 
 // A transpose with extents of 1 dropped and axes that stay neighbours merged; in the order of y.
 struct TransposePlan {
@@ -22,7 +23,7 @@ struct TransposePlan {
   int turn = -1;             // axis of y that is x's innermost, when it is not y's innermost too
   int64_t outer = 1;         // iterations over the axes that are neither `turn` nor the innermost
   int64_t strips = 1;        // pieces of one iteration
-  int64_t strip_extent = 0;  // of axis `turn`, or rows copied
+  int64_t strip_extent = 0;  // of y's innermost axis, or rows copied
 };
 
 TransposePlan MakePlan(const TransposeArgs& args) {
@@ -64,11 +65,11 @@ TransposePlan MakePlan(const TransposeArgs& args) {
     if (d != plan.turn) plan.outer *= plan.extent[d];
   }
   if (plan.turn >= 0) {
-    // Strips of whole cache lines of x.
-    const int64_t row_bytes = plan.extent[last] * args.element_bytes;
-    const int64_t rows = std::max<int64_t>(1, kTileBytes / std::max<int64_t>(1, row_bytes));
+    // Pieces of y's innermost axis: their rows of x are read once, from end to end.
+    const int64_t row_bytes = plan.extent[plan.turn] * args.element_bytes;
+    const int64_t rows = std::max<int64_t>(1, kTurnTileBytes / std::max<int64_t>(1, row_bytes));
     plan.strip_extent = (rows + 15) / 16 * 16;
-    plan.strips = (plan.extent[plan.turn] + plan.strip_extent - 1) / plan.strip_extent;
+    plan.strips = (plan.extent[last] + plan.strip_extent - 1) / plan.strip_extent;
   } else {
     const int64_t run_bytes = plan.extent[last] * args.element_bytes;
     plan.strip_extent = std::max<int64_t>(1, kTileBytes / std::max<int64_t>(1, run_bytes));
@@ -112,13 +113,13 @@ struct Element16 {
   uint64_t halves[2];
 };
 
-// Rows [begin, begin + count) of axis `turn` of one outer iteration.
+// Indices [begin, begin + columns) of y's innermost axis in one outer iteration.
 void TurnStrip(const TransposeArgs& args, const TransposePlan& plan, const Offsets& at,
-               int64_t begin, int64_t count) {
+               int64_t begin, int64_t columns) {
   const int last = plan.rank - 1;
-  const int64_t x0 = at.x + begin;
-  const int64_t y0 = at.y + begin * plan.y_stride[plan.turn];
-  const int64_t columns = plan.extent[last];
+  const int64_t x0 = at.x + begin * plan.x_stride[last];
+  const int64_t y0 = at.y + begin;
+  const int64_t count = plan.extent[plan.turn];
   const auto run = [&](auto tag) {
     using E = decltype(tag);
     TurnElements(static_cast<const E*>(args.x) + x0, plan.x_stride[last], columns, count,
@@ -161,7 +162,7 @@ void Transpose(const TransposeArgs& args, Tiles tiles) {
   if (plan.turn >= 0) {
     for (int64_t t = tiles.begin; t < tiles.end; ++t) {
       const int64_t begin = t % plan.strips * plan.strip_extent;
-      const int64_t count = std::min(plan.extent[plan.turn] - begin, plan.strip_extent);
+      const int64_t count = std::min(plan.extent[last] - begin, plan.strip_extent);
       TurnStrip(args, plan, OuterOffsets(plan, t / plan.strips), begin, count);
     }
     return;

@@ -167,10 +167,10 @@ void RunBinary(ChainOp op, const Operand& a, const Operand& b, int64_t n, float*
       return Map2(a, b, n, y, [](VF p, VF q) HWY_ATTR { return Truth(hn::Ge(p, q)); });
     case ChainOp::kAnd:
       return Map2(a, b, n, y,
-                  [d](VF p, VF q) HWY_ATTR { return Truth(hn::And(IsTrue(p), IsTrue(q))); });
+                  [](VF p, VF q) HWY_ATTR { return Truth(hn::And(IsTrue(p), IsTrue(q))); });
     case ChainOp::kOr:
       return Map2(a, b, n, y,
-                  [d](VF p, VF q) HWY_ATTR { return Truth(hn::Or(IsTrue(p), IsTrue(q))); });
+                  [](VF p, VF q) HWY_ATTR { return Truth(hn::Or(IsTrue(p), IsTrue(q))); });
     default:  // kLeakyRelu
       return Map2(a, b, n, y, [d](VF p, VF q) HWY_ATTR {
         return hn::IfThenElse(hn::Lt(p, hn::Zero(d)), hn::Mul(p, q), p);
@@ -180,12 +180,11 @@ void RunBinary(ChainOp op, const Operand& a, const Operand& b, int64_t n, float*
 
 void RunTernary(ChainOp op, const Operand& a, const Operand& b, const Operand& c, int64_t n,
                 float* y) {
-  const F32 d;
   if (op == ChainOp::kMulAdd) {
     return Map3(a, b, c, n, y, [](VF p, VF q, VF r) HWY_ATTR { return hn::MulAdd(p, q, r); });
   }
   return Map3(a, b, c, n, y,
-              [d](VF p, VF q, VF r) HWY_ATTR { return hn::IfThenElse(IsTrue(p), q, r); });
+              [](VF p, VF q, VF r) HWY_ATTR { return hn::IfThenElse(IsTrue(p), q, r); });
 }
 
 constexpr int kLanesMax = 16;

@@ -92,7 +92,10 @@ int64_t GatherAs(const GatherRowsArgs& args, int64_t begin, int64_t end) {
 template <class Row>
 class BagSum {
  public:
-  explicit BagSum(const BagArgs& args) : args_(args) {}
+  // Bags up to last_bag will follow each other: rows are fetched ahead across their borders.
+  BagSum(const BagArgs& args, int64_t last_bag)
+      : args_(args),
+        fetch_end_(args.offsets != nullptr ? args.offsets[last_bag] : last_bag * args.bag_size) {}
 
   int64_t Run(int64_t bag) {
     const F32 d;
@@ -115,7 +118,7 @@ class BagSum {
   HWY_INLINE int64_t ForRows(Add add) {
     int64_t count = 0;
     for (int64_t i = begin_; i < end_; ++i) {
-      if (i + kAhead < end_) FetchRow(args_.table, args_.indices, i + kAhead);
+      if (i + kAhead < fetch_end_) FetchRow(args_.table, args_.indices, i + kAhead);
       const int64_t row = RowAt(args_.indices, i, args_.table.rows);
       if (row < 0) {
         if (bad_ == kAllInRange) bad_ = i;
@@ -166,6 +169,7 @@ class BagSum {
   }
 
   const BagArgs& args_;
+  int64_t fetch_end_;
   int64_t begin_ = 0;
   int64_t end_ = 0;
   int64_t bad_ = kAllInRange;
@@ -174,7 +178,7 @@ class BagSum {
 template <class Row>
 int64_t BagsAs(const BagArgs& args, int64_t begin, int64_t end) {
   int64_t bad = kAllInRange;
-  BagSum<Row> sum(args);
+  BagSum<Row> sum(args, end);
   for (int64_t bag = begin; bag < end; ++bag) {
     const int64_t found = sum.Run(bag);
     if (bad == kAllInRange) bad = found;
