@@ -290,6 +290,16 @@ TEST(JsonWriter, NegativeZeroKeepsItsSignThroughOurReader) {
   EXPECT_TRUE(std::signbit(Parse(document, out).AsDouble().value()));
 }
 
+TEST(JsonWriter, LargeWholeNumbersAreNotTakenForIntegersThatOverflow) {
+  std::string out;
+  AppendJsonDouble(88888888888888885248.0, out);
+  JsonDocument document;
+  EXPECT_EQ(Parse(document, out).AsDouble().value(), 88888888888888885248.0);
+  out.clear();
+  AppendJsonFloat(1e20f, out);
+  EXPECT_EQ(out, "1e+20");
+}
+
 TEST(JsonWriter, NanAndInfinityBecomeNull) {
   std::string out;
   const std::array<float, 4> values = {1.0f, std::numeric_limits<float>::infinity(),

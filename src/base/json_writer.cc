@@ -62,7 +62,14 @@ void AppendNumber(T value, std::string& out) {
       }
     }
     std::array<char, 32> text;  // the longest is -1.7976931348623157e+308
-    const std::to_chars_result end = std::to_chars(text.data(), text.data() + text.size(), value);
+    std::to_chars_result end = std::to_chars(text.data(), text.data() + text.size(), value);
+    if constexpr (std::is_floating_point_v<T>) {
+      // Readers take a long run of digits for an integer, and refuse it beyond 64 bits.
+      if (std::fabs(value) >= T{1e16}) {
+        end = std::to_chars(text.data(), text.data() + text.size(), value,
+                            std::chars_format::scientific);
+      }
+    }
     out.append(text.data(), static_cast<size_t>(end.ptr - text.data()));
   }
 }

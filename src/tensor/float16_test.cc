@@ -1,7 +1,6 @@
 #include "tensor/float16.h"
 
 #include <gtest/gtest.h>
-#include <immintrin.h>
 
 #include <bit>
 #include <cmath>
@@ -147,8 +146,10 @@ TEST(BFloat16, RandomFloatsRoundToNearestEven) {
   }
 }
 
+using FourFloats = float __attribute__((vector_size(16)));
+
 __attribute__((target("f16c"))) uint16_t ToHalfInHardware(float x) {
-  return static_cast<uint16_t>(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), 0), 0));
+  return static_cast<uint16_t>(__builtin_ia32_vcvtps2ph(FourFloats{x, 0, 0, 0}, 0)[0]);
 }
 
 TEST(Float16, AgreesWithTheProcessorsOwnConversion) {

@@ -18,11 +18,15 @@ using sluice::text::Tokenizer;
 
 constexpr std::string_view kSeparator("\n\0", 2);
 constexpr std::string_view kOwn = R"({
-  "added_tokens": [{"id": 1, "content": "[SEP]", "special": true},
-                   {"id": 8, "content": "W", "single_word": true, "lstrip": true, "normalized": true}],
-  "normalizer": {"type": "BertNormalizer"}, "pre_tokenizer": {"type": "BertPreTokenizer"},
-  "model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3, "##ab": 4, "e": 5,
-            ".": 6, "##\u1161": 7}}})";
+  "added_tokens": [
+    {"id": 1, "content": "[SEP]", "special": true},
+    {"id": 8, "content": "W", "single_word": true, "lstrip": true, "normalized": true}],
+  "normalizer": {"type": "BertNormalizer"},
+  "pre_tokenizer": {"type": "BertPreTokenizer"},
+  "model": {
+    "type": "WordPiece",
+    "vocab": {"[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3, "##ab": 4, "e": 5, ".": 6, "##\u1161": 7}}
+})";
 
 void EncodeAll(const Tokenizer& tokenizer, std::string_view text) {
   for (const int64_t limit : {0, 1, 7, 64}) {
