@@ -11,37 +11,37 @@
 
 #include "base/result.h"
 #include "kernels/gemm.h"
+#include "tensor/arena.h"
 
 namespace sluice::kernels {
 
-// A packed matrix and its memory, immutable. Shared by plans; freed with the last of them.
+// A packed matrix, immutable. Shared by plans; it keeps its memory alive.
 class PackedWeight {
  public:
-  PackedWeight(PackedMatrix matrix, void* mapping, int64_t bytes)
-      : matrix_(matrix), mapping_(mapping), bytes_(bytes) {}
-  PackedWeight(const PackedWeight&) = delete;
-  PackedWeight& operator=(const PackedWeight&) = delete;
-  ~PackedWeight();
+  PackedWeight(PackedMatrix matrix, int64_t bytes, std::shared_ptr<const void> memory)
+      : matrix_(matrix), bytes_(bytes), memory_(std::move(memory)) {}
 
   const PackedMatrix& matrix() const { return matrix_; }
   int64_t bytes() const { return bytes_; }
 
  private:
   PackedMatrix matrix_;
-  void* mapping_;
   int64_t bytes_;
+  std::shared_ptr<const void> memory_;
 };
 
-// Thread-safe. Holds weak references only: what no plan uses is gone. The process has one
-// (Process()); tests make their own.
+// Thread-safe. Holds weak references only: what no plan uses is gone. The process has one,
+// Process(); tests make their own. Weights lie side by side in slabs of 2 MiB pages; a slab is
+// returned to the system when its last weight is gone.
 class WeightStore {
  public:
   static WeightStore& Process();
 
-  // `source` packed for ActiveTarget(). kInvalidArgument for sizes below 1 or that overflow, or
-  // another dtype than f32, f16, bf16; kResourceExhausted when memory is refused. Packing runs
-  // outside the lock, so that loading one model never delays another's lookup; of two racing
-  // threads one result is kept.
+  // `source` packed for ActiveTarget(). A hash finds a candidate and a comparison of every element
+  // decides, so no file can be crafted to receive another's weights. Hashing, comparing and packing
+  // run outside the lock; when two threads race for the same content one result is kept.
+  // kInvalidArgument for sizes below 1, for what would exceed kWeightBytesMax, and for dtypes other
+  // than f32, f16 and bf16; kResourceExhausted when memory is refused.
   base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
 
   // Bytes of the packed weights alive now, and how many they are.
@@ -49,16 +49,26 @@ class WeightStore {
   int64_t resident_count() const;
 
  private:
-  // 128-bit hash of the content as f32 in (k, n) order, with the shape and the layout.
   struct Key {
-    uint64_t hash_high, hash_low;
-    int64_t k, n;
+    uint64_t hash;  // of the elements as f32
+    int64_t k;
+    int64_t n;
     Target target;
     auto operator<=>(const Key&) const = default;
   };
+  struct Slab {
+    tensor::Arena arena;
+  };
+
+  std::shared_ptr<const PackedWeight> Find(const Key& key, const MatrixSource& source);
+  // `bytes` of a slab, with the slab itself as owner.
+  base::Result<std::shared_ptr<float>> Reserve(int64_t bytes);
 
   mutable std::mutex mutex_;
-  std::map<Key, std::weak_ptr<const PackedWeight>> weights_;
+  std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
+  std::weak_ptr<Slab> slab_;  // the one that still has room
 };
+
+inline constexpr int64_t kWeightBytesMax = int64_t{64} << 30;
 
 }  // namespace sluice::kernels

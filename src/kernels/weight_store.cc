@@ -1,0 +1,161 @@
+#include "kernels/weight_store.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <vector>
+
+#include "kernels/plan/gemm_plan.h"
+#include "tensor/float16.h"
+
+namespace sluice::kernels {
+namespace {
+
+constexpr int64_t kSlabBytes = int64_t{16} << 20;
+
+// Calls f(k, n, bits of the element as f32) in (k, n) order until it returns false.
+template <class T, class F>
+bool ForElements(const MatrixSource& source, F f) {
+  const T* const data = static_cast<const T*>(source.data);
+  for (int64_t k = 0; k < source.k; ++k) {
+    for (int64_t n = 0; n < source.n; ++n) {
+      const T x = data[k * source.k_stride + n * source.n_stride];
+      float value;
+      if constexpr (std::is_same_v<T, float>) {
+        value = x;
+      } else {
+        value = tensor::ToFloat(x);
+      }
+      if (!f(k, n, std::bit_cast<uint32_t>(value))) return false;
+    }
+  }
+  return true;
+}
+
+template <class F>
+bool ForElements(const MatrixSource& source, F f) {
+  switch (source.dtype) {
+    case tensor::DType::kF32:
+      return ForElements<float>(source, f);
+    case tensor::DType::kF16:
+      return ForElements<tensor::F16>(source, f);
+    case tensor::DType::kBF16:
+      return ForElements<tensor::BF16>(source, f);
+    default:
+      CHECK(false) << tensor::DTypeName(source.dtype);
+  }
+  return false;
+}
+
+// Four interleaved multiplicative chains, so that the multiplier's latency does not set the pace.
+// Only a finder: equality is checked element by element.
+uint64_t Hash(const MatrixSource& source) {
+  constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+  uint64_t lanes[4] = {1, 2, 3, 4};
+  ForElements(source, [&](int64_t, int64_t n, uint32_t bits) {
+    uint64_t& lane = lanes[n & 3];
+    lane = (lane ^ bits) * kOdd;
+    lane ^= lane >> 29;
+    return true;
+  });
+  uint64_t hash = 0;
+  for (uint64_t lane : lanes) hash = std::rotl((hash ^ lane) * kOdd, 31);
+  return hash;
+}
+
+bool Equal(const PackedMatrix& packed, const MatrixSource& source) {
+  const int64_t width = PanelColumns(packed.target);
+  return ForElements(source, [&](int64_t k, int64_t n, uint32_t bits) {
+    const float x = packed.data[n / width * width * packed.k + k * width + n % width];
+    return std::bit_cast<uint32_t>(x) == bits;
+  });
+}
+
+base::Status Validate(const MatrixSource& source) {
+  if (source.dtype != tensor::DType::kF32 && source.dtype != tensor::DType::kF16 &&
+      source.dtype != tensor::DType::kBF16) {
+    return base::InvalidArgument("a weight to pack is f32, f16 or bf16, not " +
+                                 std::string(tensor::DTypeName(source.dtype)));
+  }
+  const int64_t elements_max = kWeightBytesMax / static_cast<int64_t>(sizeof(float));
+  if (source.k < 1 || source.n < 1 || source.n > elements_max ||
+      source.k > elements_max / (source.n + 31)) {
+    return base::InvalidArgument("a weight of " + std::to_string(source.k) + " x " +
+                                 std::to_string(source.n) + " cannot be packed: at most " +
+                                 std::to_string(kWeightBytesMax) + " bytes");
+  }
+  return base::Ok();
+}
+
+}  // namespace
+
+WeightStore& WeightStore::Process() {
+  static WeightStore* const store = new WeightStore();  // outlives every static plan
+  return *store;
+}
+
+std::shared_ptr<const PackedWeight> WeightStore::Find(const Key& key, const MatrixSource& source) {
+  std::vector<std::shared_ptr<const PackedWeight>> candidates;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto [begin, end] = weights_.equal_range(key);
+    for (auto at = begin; at != end; ++at) {
+      if (auto weight = at->second.lock()) candidates.push_back(std::move(weight));
+    }
+  }
+  for (const auto& candidate : candidates) {
+    if (Equal(candidate->matrix(), source)) return candidate;
+  }
+  return nullptr;
+}
+
+base::Result<std::shared_ptr<float>> WeightStore::Reserve(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Slab> slab = slab_.lock();
+  std::byte* memory = slab == nullptr ? nullptr : slab->arena.Take(bytes);
+  if (memory == nullptr) {
+    slab = std::make_shared<Slab>();
+    slab->arena = TRY(tensor::Arena::Create(std::max(bytes, kSlabBytes)));
+    memory = slab->arena.Take(bytes);
+    CHECK(memory != nullptr);
+    slab_ = slab;
+  }
+  return std::shared_ptr<float>(slab, reinterpret_cast<float*>(memory));
+}
+
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(const MatrixSource& source) {
+  TRY(Validate(source));
+  const Key key = {Hash(source), source.k, source.n, ActiveTarget()};
+  if (auto found = Find(key, source)) return found;
+  const int64_t bytes = PackedMatrixBytes(source.k, source.n, key.target);
+  const std::shared_ptr<float> memory = TRY(Reserve(bytes));
+  const PackedMatrix matrix = PackMatrix(source, key.target, memory.get());
+  auto weight = std::make_shared<const PackedWeight>(matrix, bytes, memory);
+  const std::lock_guard lock(mutex_);
+  std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
+  // Another thread may have been first. Comparing under the lock is rare and leaves no gap.
+  const auto [begin, end] = weights_.equal_range(key);
+  for (auto at = begin; at != end; ++at) {
+    auto other = at->second.lock();
+    if (other != nullptr && Equal(other->matrix(), source)) return other;
+  }
+  weights_.emplace(key, weight);
+  return std::shared_ptr<const PackedWeight>(std::move(weight));
+}
+
+int64_t WeightStore::resident_bytes() const {
+  const std::lock_guard lock(mutex_);
+  int64_t bytes = 0;
+  for (const auto& [key, weak] : weights_) {
+    if (const auto weight = weak.lock()) bytes += weight->bytes();
+  }
+  return bytes;
+}
+
+int64_t WeightStore::resident_count() const {
+  const std::lock_guard lock(mutex_);
+  return std::count_if(weights_.begin(), weights_.end(),
+                       [](const auto& entry) { return !entry.second.expired(); });
+}
+
+}  // namespace sluice::kernels
