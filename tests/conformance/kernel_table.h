@@ -65,6 +65,7 @@ std::span<const Kernel> GemmKernels();
 std::span<const Kernel> RowKernels();
 std::span<const Kernel> ChainKernels();
 std::span<const Kernel> MoveKernels();
+std::span<const Kernel> AttentionKernels();
 
 // Allowed error of each kernel; the only place where tolerances stand.
 struct Tolerance {

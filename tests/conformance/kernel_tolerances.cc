@@ -12,7 +12,7 @@ std::span<const Tolerance> TolerancesTable() {
       // grows like sqrt(k), and the errors of k steps walk at random.
       Tolerance{"gemm", 4e-8, 1e-6},
       Tolerance{"matmul", 4e-8, 1e-6},
-      Tolerance{"attention", 3e-6, 3e-6},
+      Tolerance{"attention", 1.5e-6, 1.5e-6},
       // Polynomials and exponentials in f32.
       Tolerance{"activation", 6e-7, 1e-6},
       // Sums of n terms of magnitude 1 scale the absolute part by sqrt(n) where a check says so.

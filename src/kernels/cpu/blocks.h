@@ -23,4 +23,9 @@ inline constexpr int64_t kPrefetchRows = 16;
 // rows.
 inline constexpr int64_t kFinishColumns = 128;
 
+// Attention packs a block of keys and one of values, each so many floats (64 KiB), of at most
+// kHeadChunk of the head's dimensions at a time.
+inline constexpr int64_t kHeadBlock = 16 << 10;
+inline constexpr int64_t kHeadChunk = 256;
+
 }  // namespace sluice::kernels

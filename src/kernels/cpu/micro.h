@@ -179,5 +179,19 @@ __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, i
   }
 }
 
+// Calls f(row, rows) for strips of [begin, end) that differ by one row at most.
+template <class F>
+inline void ForStrips(int64_t begin, int64_t end, F f) {
+  const int64_t count = (end - begin + kStripRows - 1) / kStripRows;
+  const int64_t base = count == 0 ? 0 : (end - begin) / count;
+  const int64_t longer = count == 0 ? 0 : (end - begin) % count;
+  int64_t row = begin;
+  for (int64_t s = 0; s < count; ++s) {
+    const int64_t rows = base + (s < longer ? 1 : 0);
+    f(row, rows);
+    row += rows;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::kernels::SLUICE_ISA

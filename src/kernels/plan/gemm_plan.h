@@ -20,8 +20,9 @@ struct CacheSizes {
 // Of this machine, asked once; the defaults where the system does not say.
 const CacheSizes& MachineCaches();
 
-// A tile is tile_rows x tile_columns of C over all of k; tiles are numbered down the columns of tiles. Within a run of
-// tiles, B is taken in blocks of block_depth x block_columns that stay in L2 while strips of A pass over them.
+// A tile is tile_rows x tile_columns of C over all of k; tiles are numbered down the columns of
+// tiles. Within a run of tiles, B is taken in blocks of block_depth x block_columns that stay in L2
+// while strips of A pass over them.
 struct GemmPlan {
   int64_t tile_rows = 0;
   int64_t tile_columns = 0;  // a multiple of the panel
