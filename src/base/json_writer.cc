@@ -65,7 +65,7 @@ void AppendNumber(T value, std::string& out) {
     std::to_chars_result end = std::to_chars(text.data(), text.data() + text.size(), value);
     if constexpr (std::is_floating_point_v<T>) {
       // Readers take a long run of digits for an integer, and refuse it beyond 64 bits.
-      if (std::fabs(value) >= T{1e16}) {
+      if (std::fabs(static_cast<double>(value)) >= 1e16) {
         end = std::to_chars(text.data(), text.data() + text.size(), value,
                             std::chars_format::scientific);
       }
