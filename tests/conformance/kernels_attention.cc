@@ -5,7 +5,7 @@
 
 #include "conformance/kernel_table.h"
 #include "kernels/attention.h"
-#include "kernels/ref/attention.h"
+#include "kernels/ref/heads_attention.h"
 
 namespace sluice::conformance {
 namespace {
@@ -64,7 +64,7 @@ std::vector<float> Run(AttentionArgs args, int64_t count, bool tile_by_tile = fa
 std::vector<float> Reference(AttentionArgs args, int64_t count) {
   std::vector<float> out(static_cast<size_t>(count), 5.0f);
   args.out = out.data();
-  kernels::ref::Attention(args);
+  kernels::ref::HeadsAttention(args);
   return out;
 }
 

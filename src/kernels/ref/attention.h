@@ -75,14 +75,5 @@ struct RotaryArgs {
   ConstView position_ids;
 };
 base::Status Rotary(const RotaryArgs& args);
-// The meaning of attention: plain loops, everything in double, rounded once at the end.
-#pragma once
-
-#include "kernels/attention.h"
-
-namespace sluice::kernels::ref {
-
-// kernels::Attention, all tiles.
-void Attention(const kernels::AttentionArgs& args);
 
 }  // namespace sluice::kernels::ref
