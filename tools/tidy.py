@@ -103,8 +103,9 @@ def check_text(path, lines, report):
 
 
 def compile_header(header, flags, cwd):
-    command = flags + ["-fsyntax-only", "-x", "c++", "-Wno-pragma-once-outside-header", str(header)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    command = flags + ["-fsyntax-only", "-x", "c++", "-"]
+    unit = f'#include "{header.relative_to(ROOT / "src")}"\n'
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=unit)
     return header, done.returncode, done.stderr
 
 
@@ -113,26 +114,29 @@ def check_headers(build, report):
     flags_of = {}
     for entry in commands:
         source = pathlib.Path(entry["file"])
-        if source.is_relative_to(ROOT / "src"):
-            room = source.relative_to(ROOT / "src").parts[0]
+        room = source.relative_to(ROOT / "src").parts[0] if source.is_relative_to(ROOT / "src") else ""
+        if f"sluice_{room}.dir" in entry["command"]:
             words = shlex.split(entry["command"])
             words = [w for w in words if "ccache" not in w]
             keep, skip = [], False
             for word in words:
                 if skip:
                     skip = False
-                elif word in ("-o", "-c"):
-                    skip = True
+                elif word in ("-o", "-c") or word == entry["file"]:
+                    skip = word != entry["file"]
                 else:
                     keep.append(word)
-            flags_of.setdefault(room, (keep, entry["directory"]))
+            # A folder's own flags where a source of it has any (an instruction set), else its room's.
+            flags_of.setdefault(source.parent, (keep, entry["directory"]))
+            flags_of.setdefault(ROOT / "src" / room, (keep, entry["directory"]))
     jobs = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for header in files("src", suffixes={".h"}):
-            room = header.relative_to(ROOT / "src").parts[0]
-            if header.stem.endswith("-inl") or room not in flags_of:
+            room = ROOT / "src" / header.relative_to(ROOT / "src").parts[0]
+            found = flags_of.get(header.parent, flags_of.get(room))
+            if found is None:
                 continue
-            flags, cwd = flags_of[room]
+            flags, cwd = found
             jobs.append(pool.submit(compile_header, header, flags, cwd))
         for job in jobs:
             header, code, text = job.result()
