@@ -6,7 +6,8 @@
 namespace sluice::engine {
 namespace {
 
-constexpr double kStep = 0.2;       // how fast an estimate follows
+constexpr double kUp = 0.2;         // an estimate rises by at most this part of itself a sample
+constexpr double kDown = 0.001;     // and falls by this one
 constexpr double kScaleStep = 0.1;  // how fast the prior's scale follows
 constexpr double kScaleMax = 64;    // a prior is never trusted to be further off
 constexpr size_t kProbeLength = 8;  // buckets that one key may use
@@ -68,12 +69,12 @@ void CostModel::Record(uint64_t shape, int64_t rows, base::Duration measured, ba
   if (bucket.samples <= kSamplesNeeded) {
     estimate = sample;
   } else if (sample > estimate) {
-    estimate = std::min(sample, estimate * (1 + kStep * kQuantile));
+    estimate = std::min(sample, estimate * (1 + kUp));
   } else {
     const double halves =
         static_cast<double>((now - bucket.last).ns) / static_cast<double>(kHalfLife.ns);
     const double aged = sample + (estimate - sample) / (1 + std::max(halves, 0.0));
-    estimate = std::max(sample, aged * (1 - kStep * (1 - kQuantile)));
+    estimate = std::max(sample, aged * (1 - kDown));
   }
   bucket.last = now;
   const double prior = static_cast<double>(prior_(shape, rows).ns);

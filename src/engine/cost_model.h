@@ -12,14 +12,13 @@ namespace sluice::engine {
 
 // One per engine; the lease holder only. Fixed memory; never allocates after construction.
 //
-// Per bucket of (shape, rows) it follows a high quantile of the measured times: a sample above the
-// estimate raises it by up to a fifth of itself, one below lowers it a little, in the proportion
-// that balances at kQuantile; the distance to a lower sample also halves each kHalfLife without
-// samples, so that rare probes suffice to forget a bad time. An unmeasured bucket has the engine's
-// roofline prior, scaled by how far off the prior was elsewhere.
+// Per bucket of (shape, rows) it follows a high quantile (about the 95th percentile) of the
+// measured times: a sample above the estimate raises it to the sample, though by no more than a
+// fifth, and one below lowers it by a thousandth; besides, the distance to lower samples halves
+// each kHalfLife, so that rare probes suffice to forget a bad time. An unmeasured bucket has the
+// engine's roofline prior, scaled by how far off the prior was elsewhere.
 class CostModel {
  public:
-  static constexpr double kQuantile = 0.95;
   static constexpr base::Duration kHalfLife = base::Duration::Seconds(1);
   static constexpr base::Duration kProbeEvery = base::Duration::Seconds(1);
   static constexpr int kBuckets = 512;

@@ -26,13 +26,14 @@ namespace sluice::engine {
 class MicroBatcher {
  public:
   struct Options {
-    int64_t rows_max = 0;                     // of a step; 0: requests are never joined
-    base::Duration queue_delay_max;           // how long a step may wait for company
-    int priority_levels = 1;                  // at most kLevelsMax
-    int priority_default = 1;                 // of requests that name none; in [1, priority_levels]
-    int64_t requests_max = 8192;              // that wait
-    int64_t bytes_max = int64_t{256} << 20;   // of the payloads of those
-    std::vector<int64_t> level_requests_max;  // by level, from 1; missing or 0: no limit of its own
+    int64_t rows_max = 0;                    // of a step; 0: requests are never joined
+    base::Duration queue_delay_max = {};     // how long a step may wait for company
+    int priority_levels = 1;                 // at most kLevelsMax
+    int priority_default = 1;                // of requests that name none; in [1, priority_levels]
+    int64_t requests_max = 8192;             // that wait
+    int64_t bytes_max = int64_t{256} << 20;  // of the payloads of those
+    std::vector<int64_t> level_requests_max =
+        {};  // by level, from 1; missing or 0: no limit of its own
   };
   static constexpr int kLevelsMax = 32;
   static constexpr int kShapesMax = 1024;    // that wait at once
