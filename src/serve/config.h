@@ -61,7 +61,8 @@ struct ServerConfig {
   HttpLimits http;
   RequestLimits request;
   int64_t grpc_message_bytes_max = 64 << 20;
-  int64_t grpc_streams_max = 1024;  // concurrent calls of one connection
+  bool grpc_accept_compression = false;  // the library inflates without a bound
+  int64_t grpc_streams_max = 1024;       // concurrent calls of one connection
 };
 
 }  // namespace sluice::serve

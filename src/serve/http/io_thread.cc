@@ -24,8 +24,13 @@ void IoThread::Start() {
 }
 
 void IoThread::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  // Everything that lives on this thread was closed by its owner: the loop ends when it has seen
+  // that.
   work_.reset();
-  context_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -41,6 +46,7 @@ void IoThread::Deliver(std::shared_ptr<Delivery> delivery) {
   bool first = false;
   {
     std::lock_guard lock(mutex_);
+    if (closed_) return;
     first = mail_.empty();
     mail_.push_back(std::move(delivery));
   }

@@ -9,14 +9,9 @@
 #include <thread>
 #include <vector>
 
-namespace sluice::serve {
+#include "serve/delivery.h"
 
-// Something to be done on the io thread that owns it.
-class Delivery {
- public:
-  virtual ~Delivery() = default;
-  virtual void Arrive() = 0;  // on the io thread
-};
+namespace sluice::serve {
 
 // Owner: the HTTP server. Everything except Deliver and Stop happens on its own thread.
 class IoThread {
@@ -25,7 +20,9 @@ class IoThread {
   ~IoThread();
 
   void Start();
-  void Stop();  // any thread; joins
+  // Waits until nothing is left to do, sockets and timers having been closed, and joins. What is
+  // delivered from elsewhere from now on is dropped: its connection is closed.
+  void Stop();
   boost::asio::io_context& context() { return context_; }
 
   // Any thread. On this very thread the delivery waits for EndHandling, so that a reply posted from
@@ -47,6 +44,7 @@ class IoThread {
   bool handling_ = false;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Delivery>> mail_;  // guarded by mutex_
+  bool closed_ = false;                          // guarded by mutex_
   std::vector<std::shared_ptr<Delivery>> opened_;
 };
 

@@ -22,7 +22,7 @@ struct HttpServer::Lane {
   void Tick(base::Duration interval) {
     tick.expires_after(std::chrono::nanoseconds(interval.ns));
     tick.async_wait([this, interval](const ErrorCode& ec) {
-      if (ec) return;
+      if (ec || closed) return;
       Sweep();
       Tick(interval);
     });
@@ -39,6 +39,7 @@ struct HttpServer::Lane {
     }
   }
   void CloseAll() {
+    closed = true;
     tick.cancel();
     for (std::shared_ptr<HttpSession>& session : sessions) session->Close();
     sessions.clear();
@@ -48,6 +49,7 @@ struct HttpServer::Lane {
   boost::asio::steady_timer tick;
   tcp::acceptor acceptor;
   std::vector<std::shared_ptr<HttpSession>> sessions;  // its io thread only
+  bool closed = false;                                 // its io thread only
 };
 
 HttpServer::HttpServer(Options options, HttpHandler* handler)
@@ -113,6 +115,7 @@ void HttpServer::Accept() {
       HttpSession::Environment environment{&options_.limits, handler_, &counters_, &draining_};
       auto session = std::make_shared<HttpSession>(lane->io, socket, environment);
       boost::asio::post(lane->io->context(), [lane, session] {
+        if (lane->closed) return session->Close();
         lane->sessions.push_back(session);
         session->Start();
       });

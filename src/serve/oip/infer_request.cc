@@ -237,12 +237,6 @@ base::Status CheckAgainstModel(const engine::Description& d, const InferRequest&
   return base::Ok();
 }
 
-int64_t RowsOf(const engine::Description& d, const engine::Request& request) {
-  if (d.batch_rows_max <= 0 || request.inputs.empty() || request.inputs[0].tensor.shape.rank() == 0)
-    return 1;
-  return request.inputs[0].tensor.shape.dim(0);
-}
-
 base::Status Ready(const CallContext& context, InferRequest& infer) {
   const ServedModel& model = *infer.model;
   const ModelSettings& settings = model.settings;

@@ -55,10 +55,6 @@ base::Duration ParseMillis(std::string_view text);
 // are Triton's where its clients' tests look at them.
 base::Status CheckAgainstModel(const engine::Description& description, const InferRequest& infer);
 
-// The rows a request brings, for statistics: dimension 0 of its first input where the model joins
-// requests.
-int64_t RowsOf(const engine::Description& description, const engine::Request& request);
-
 // Makes the Call: deadline is the smallest of the request's timeout and `transport_timeout`, else
 // the model's default. Then Engine::Prepare. After this the request can be submitted.
 struct CallContext {

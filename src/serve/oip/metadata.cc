@@ -120,7 +120,7 @@ void Fill(const engine::CountTime& from, inference::StatisticDuration& to) {
 }
 
 void FillStatistics(const ServedModel& model, inference::ModelStatistics& out) {
-  engine::Statistics::Snapshot s = model.engine->statistics().snapshot();
+  engine::Statistics::Snapshot s = model.Counts();
   out.set_name(model.name);
   out.set_version(model.version_text);
   out.set_last_inference(static_cast<uint64_t>(s.last_inference_ms));

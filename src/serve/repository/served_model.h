@@ -26,6 +26,11 @@ struct ServedModel {
   // Requests refused before they were submitted: the client's faults. The engine counts the rest.
   mutable base::Counter malformed;
 
+  // What the engine had counted when the version was published: its warm-up is nobody's request.
+  engine::Statistics::Snapshot at_start;
+  // What was counted since then.
+  engine::Statistics::Snapshot Counts() const;
+
   const engine::Description& description() const { return engine->description(); }
 };
 
