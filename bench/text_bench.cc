@@ -1,0 +1,98 @@
+// The tokenizer's speed. Without arguments: Google Benchmark over texts of the tests' own
+// vocabulary. With `--serve TOKENIZER.json` it answers bench/compare/tokenizer: each line of
+// standard input names a file of texts, one a line, and a token limit; the answer is the seconds
+// and the tokens that encoding all of them took.
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "text/tokenizer.h"
+
+namespace {
+
+using sluice::base::SystemClock;
+using sluice::base::Time;
+using sluice::text::Tokenizer;
+
+constexpr const char* kOwnVocabulary = "tests/conformance/tokenizer/small.json";
+constexpr std::string_view kEnglish =
+    "You may reproduce and distribute copies of the Work or Derivative Works thereof in any "
+    "medium, with or without "
+    "modifications, and in Source or Object form, provided that You meet the following "
+    "conditions. ";
+constexpr std::string_view kMixed =
+    "na\u00efve caf\u00e9, \u65e5\u672c\u8a9e \ud55c\uad6d\uc5b4 "
+    "\u041f\u0440\u0438\u0432\u0435\u0442 "
+    "\u0395\u03bb\u03bb\u03ac\u03b4\u03b1 stra\u00dfe \u0939\u093f\u0928\u094d\u0926\u0940 ";
+
+std::string Repeat(std::string_view text, int times) {
+  std::string out;
+  for (int i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+void EncodeText(benchmark::State& state, std::string_view unit) {
+  const auto tokenizer = Tokenizer::Load(kOwnVocabulary);
+  if (!tokenizer.ok()) {
+    state.SkipWithError("run from the repository root");
+    return;
+  }
+  const std::string text = Repeat(unit, static_cast<int>(state.range(0)));
+  int64_t tokens = 0;
+  for (auto _ : state) {
+    const auto encoding = (*tokenizer)->Encode(text);
+    benchmark::DoNotOptimize(encoding);
+    tokens += static_cast<int64_t>(encoding->ids.size());
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(text.size()));
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsRate);
+}
+BENCHMARK_CAPTURE(EncodeText, english, kEnglish)->Arg(1)->Arg(20);
+BENCHMARK_CAPTURE(EncodeText, mixed, kMixed)->Arg(1)->Arg(20);
+
+std::vector<std::string> ReadLines(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(std::move(line));
+  return lines;
+}
+
+int Serve(const char* path) {
+  const auto tokenizer = Tokenizer::Load(path);
+  if (!tokenizer.ok()) {
+    std::cerr << tokenizer.error().message << "\n";
+    return 1;
+  }
+  std::string file;
+  int64_t length_max = 0;
+  while (std::cin >> file >> length_max) {
+    const std::vector<std::string> texts = ReadLines(file);
+    int64_t tokens = 0;
+    const Time start = SystemClock::Get().Now();
+    for (const std::string& text : texts) {
+      tokens += static_cast<int64_t>(
+          (*tokenizer)->Encode(text, {.length_max = length_max}).value().ids.size());
+    }
+    const double seconds = (SystemClock::Get().Now() - start).seconds();
+    std::cout << seconds << " " << tokens << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "--serve") return Serve(argv[2]);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
