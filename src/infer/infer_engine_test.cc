@@ -1,0 +1,251 @@
+// Real small models from tests/conformance/graphs through a real loop on a virtual clock.
+#include "infer/infer_engine.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+#include "engine/device_loop.h"
+#include "engine/version.h"
+
+namespace sluice::infer {
+namespace {
+
+using engine::EngineVersion;
+using tensor::DType;
+using tensor::Shape;
+using tensor::Tensor;
+
+const std::string kGraphs = "tests/conformance/graphs";
+
+class Sink : public engine::ReplySink {
+ public:
+  void Post(engine::Reply reply) override {
+    ASSERT_FALSE(answered);
+    answered = true;
+    last = std::move(reply);
+  }
+  bool answered = false;
+  engine::Reply last;
+};
+
+Tensor Ints(const Shape& shape, int64_t high, std::mt19937& random) {
+  Tensor tensor = Tensor::Allocate(DType::kI64, shape, 1 << 20).value();
+  for (int64_t& x : tensor.mutable_view().span<int64_t>())
+    x = static_cast<int64_t>(random() % static_cast<uint32_t>(high));
+  return tensor;
+}
+
+Tensor Floats(const Shape& shape, std::mt19937& random) {
+  Tensor tensor = Tensor::Allocate(DType::kF32, shape, 1 << 20).value();
+  std::normal_distribution<float> normal;
+  for (float& x : tensor.mutable_view().span<float>()) x = normal(random);
+  return tensor;
+}
+
+class InferEngineTest : public ::testing::Test {
+ protected:
+  void Load(const std::string& graph, Options options = {}) {
+    options.model_file = graph + ".onnx";
+    options.model = graph;
+    base::Result<std::unique_ptr<engine::Engine>> loaded = infer::Load(kGraphs, options);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    engine::DeviceLoop::Options loop;
+    loop.clock = &clock_;
+    loop.threaded = false;
+    loop.inline_below = {};
+    loop_ = std::make_unique<engine::DeviceLoop>(loop);
+    pin_ = EngineVersion::Create(std::move(loaded).value(), *loop_, [this](auto version) {
+             retired_.push_back(std::move(version));
+           }).value();
+  }
+  void TearDown() override {
+    pin_.reset();
+    retired_.clear();
+    loop_.reset();
+  }
+
+  using Inputs = std::vector<tensor::NamedTensor>;
+  Inputs DeepFmInputs(int64_t rows, uint32_t seed) {
+    std::mt19937 random(seed);
+    return {{"ids", Ints({rows, 6}, 40, random)}, {"dense", Floats({rows, 4}, random)}};
+  }
+  Inputs BertInputs(int64_t rows, int64_t length, uint32_t seed) {
+    std::mt19937 random(seed);
+    Tensor mask = Ints({rows, length}, 1, random);
+    for (int64_t& x : mask.mutable_view().span<int64_t>()) x = 1;
+    for (int64_t row = 0; row < rows; ++row)
+      mask.mutable_view().as<int64_t>()[row * length + length - 1] = row % 2;
+    return {{"input_ids", Ints({rows, length}, 80, random)},
+            {"attention_mask", mask},
+            {"token_type_ids", Ints({rows, length}, 2, random)}};
+  }
+
+  std::unique_ptr<engine::Request> Request(Inputs inputs, std::shared_ptr<Sink> sink) {
+    auto request = std::make_unique<engine::Request>();
+    request->call = std::make_shared<engine::Call>(engine::Call::Options{});
+    request->inputs = std::move(inputs);
+    request->sink = std::move(sink);
+    return request;
+  }
+  std::shared_ptr<Sink> Send(Inputs inputs) {
+    auto sink = std::make_shared<Sink>();
+    auto request = Request(std::move(inputs), sink);
+    const base::Status prepared = pin_->engine().Prepare(*request);
+    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
+    engine::Submit(pin_, std::move(request));
+    return sink;
+  }
+  std::string PrepareError(Inputs inputs) {
+    auto request = Request(std::move(inputs), std::make_shared<Sink>());
+    const base::Status prepared = pin_->engine().Prepare(*request);
+    return prepared.ok() ? "" : prepared.error().message;
+  }
+  void Run() {
+    for (int i = 0; i < 10000 && loop_->unanswered() > 0; ++i) {
+      if (!loop_->RunOnce() && loop_->next_wake() > clock_.Now()) clock_.Set(loop_->next_wake());
+      loop_->CheckIntegrity();
+    }
+  }
+  // What each request gets when nothing else is there, then all of them together: the same bits.
+  void ExpectSameBitsTogether(const std::vector<Inputs>& requests) {
+    std::vector<std::shared_ptr<Sink>> alone, together;
+    for (const Inputs& inputs : requests) {
+      alone.push_back(Send(inputs));
+      Run();
+    }
+    for (const Inputs& inputs : requests) together.push_back(Send(inputs));
+    Run();
+    int64_t joined = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_TRUE(alone[i]->answered && together[i]->answered);
+      ASSERT_TRUE(alone[i]->last.status.ok()) << alone[i]->last.status.error().message;
+      ASSERT_TRUE(together[i]->last.status.ok()) << together[i]->last.status.error().message;
+      joined = std::max(joined, together[i]->last.timings.batch_rows);
+      ASSERT_EQ(alone[i]->last.outputs.size(), together[i]->last.outputs.size());
+      for (size_t k = 0; k < alone[i]->last.outputs.size(); ++k) {
+        const Tensor& a = alone[i]->last.outputs[k].tensor;
+        const Tensor& b = together[i]->last.outputs[k].tensor;
+        ASSERT_EQ(a.shape, b.shape);
+        EXPECT_EQ(
+            std::memcmp(a.buffer.data(), b.buffer.data(), static_cast<size_t>(a.view().bytes())), 0)
+            << "request " << i << " output " << k;
+      }
+    }
+    EXPECT_GT(joined, requests.size() > 1 ? 1 : 0);
+  }
+
+  base::VirtualClock clock_{base::Time{1'000'000'000}};
+  std::unique_ptr<engine::DeviceLoop> loop_;
+  std::shared_ptr<const EngineVersion> pin_;
+  std::vector<std::unique_ptr<EngineVersion>> retired_;
+};
+
+TEST_F(InferEngineTest, ARankedRequestGetsTheSameBitsAloneAndJoined) {
+  Load("deepfm_ts14");
+  std::vector<Inputs> requests;
+  for (uint32_t i = 0; i < 12; ++i) requests.push_back(DeepFmInputs(1 + i % 5, i));
+  ExpectSameBitsTogether(requests);
+}
+
+TEST_F(InferEngineTest, AnEncodedTextGetsTheSameBitsAloneAndJoined) {
+  Load("bert_encoder_ts15");
+  std::vector<Inputs> requests;
+  for (uint32_t i = 0; i < 12; ++i)
+    requests.push_back(BertInputs(1 + i % 3, i % 2 == 0 ? 7 : 12, i));
+  ExpectSameBitsTogether(requests);
+}
+
+TEST_F(InferEngineTest, RowsThatDoNotFitIntoTheMemoryRunInPartsWithTheSameBits) {
+  Load("bert_encoder_ts15");
+  const std::shared_ptr<Sink> whole = Send(BertInputs(40, 12, 1));
+  Run();
+  TearDown();
+  Options options;
+  options.activation_bytes_max = 1 << 20;
+  Load("bert_encoder_ts15", options);
+  std::vector<std::shared_ptr<Sink>> parts = {Send(BertInputs(40, 12, 1)),
+                                              Send(BertInputs(700, 12, 2))};
+  Run();
+  ASSERT_TRUE(parts[0]->answered && parts[1]->answered);
+  ASSERT_TRUE(parts[1]->last.status.ok()) << parts[1]->last.status.error().message;
+  const Tensor& a = whole->last.outputs[0].tensor;
+  const Tensor& b = parts[0]->last.outputs[0].tensor;
+  ASSERT_EQ(a.shape, b.shape);
+  EXPECT_EQ(std::memcmp(a.buffer.data(), b.buffer.data(), static_cast<size_t>(a.view().bytes())),
+            0);
+}
+
+TEST_F(InferEngineTest, ABadIndexFailsItsOwnRequestAndNoOther) {
+  Load("deepfm_ts14");
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (uint32_t i = 0; i < 5; ++i) {
+    Inputs inputs = DeepFmInputs(2, i);
+    if (i == 3) inputs[0].tensor.mutable_view().as<int64_t>()[7] = 1'000'000;
+    sinks.push_back(Send(std::move(inputs)));
+  }
+  Run();
+  for (uint32_t i = 0; i < 5; ++i) {
+    ASSERT_TRUE(sinks[i]->answered);
+    EXPECT_EQ(sinks[i]->last.status.ok(), i != 3);
+  }
+  EXPECT_EQ(sinks[3]->last.status.error().code, base::Code::kInvalidArgument);
+  EXPECT_NE(sinks[3]->last.status.error().message.find("is outside [0, "), std::string::npos)
+      << sinks[3]->last.status.error().message;
+}
+
+TEST_F(InferEngineTest, AWrongRequestIsToldWhatWasExpectedAndWhatCame) {
+  Load("deepfm_ts14");
+  std::mt19937 random(1);
+  EXPECT_EQ(PrepareError({{"ids", Ints({1, 6}, 40, random)}}),
+            "input 'dense' of model 'deepfm_ts14' is missing");
+  EXPECT_EQ(PrepareError({{"ids", Ints({1, 5}, 40, random)}, {"dense", Floats({1, 4}, random)}}),
+            "input 'ids' has shape [1, 5], expected [-1, 6]");
+  EXPECT_EQ(PrepareError({{"ids", Floats({1, 6}, random)}, {"dense", Floats({1, 4}, random)}}),
+            "input 'ids' has datatype FP32, expected INT64");
+  EXPECT_EQ(PrepareError({{"ids", Ints({2, 6}, 40, random)}, {"dense", Floats({3, 4}, random)}}),
+            "input 'dense' has 3 rows, input 'ids' has 2");
+  EXPECT_EQ(PrepareError({{"idz", Ints({2, 6}, 40, random)}}),
+            "model 'deepfm_ts14' has no input 'idz'; it has 'ids', 'dense'");
+}
+
+TEST_F(InferEngineTest, AModelThatMixesRowsIsNotJoined) {
+  Load("matrix_forms_ts16");
+  EXPECT_EQ(pin_->description().batch_rows_max, 0);
+  EXPECT_NE(pin_->description().batch_reason.find("first axis"), std::string::npos);
+}
+
+TEST_F(InferEngineTest, TheWarmUpRequestIsAnswered) {
+  Load("bert_encoder_ts15");
+  auto request = MakeWarmUp(static_cast<const InferEngine&>(pin_->engine()), 2);
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  auto sink = std::make_shared<Sink>();
+  (*request)->sink = sink;
+  engine::Submit(pin_, std::move(*request));
+  Run();
+  ASSERT_TRUE(sink->answered);
+  EXPECT_TRUE(sink->last.status.ok());
+}
+
+TEST_F(InferEngineTest, OnlyTheOutputsThatWereAskedForAreAnswered) {
+  Load("top_and_gather_ts17");
+  std::mt19937 random(3);
+  auto sink = std::make_shared<Sink>();
+  auto request =
+      Request({{"scores", Floats({2, 8}, random)}, {"rows", Floats({2, 8, 4}, random)}}, sink);
+  const std::string wanted = pin_->description().outputs[1].name;
+  request->outputs = {wanted};
+  ASSERT_TRUE(pin_->engine().Prepare(*request).ok());
+  engine::Submit(pin_, std::move(request));
+  Run();
+  ASSERT_TRUE(sink->answered);
+  ASSERT_TRUE(sink->last.status.ok());
+  ASSERT_EQ(sink->last.outputs.size(), 1U);
+  EXPECT_EQ(sink->last.outputs[0].name, wanted);
+}
+
+}  // namespace
+}  // namespace sluice::infer

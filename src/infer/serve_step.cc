@@ -1,0 +1,199 @@
+#include "infer/serve_step.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "graph/executor.h"
+
+namespace sluice::infer {
+namespace {
+
+constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
+
+int64_t AlignUp(int64_t bytes) {
+  return (bytes + kAlign - 1) / kAlign * kAlign;
+}
+
+bool ReachSafepoint(void* context) {
+  return static_cast<engine::Safepoint*>(context)->Reach();
+}
+
+// Rows [first, first + count) of some of the step's members, and where their outputs go.
+struct Range {
+  std::span<const std::unique_ptr<engine::Request>> members;
+  int64_t members_first = 0;  // the row of the step at which these members begin
+  int64_t first = 0;          // row of the step
+  int64_t count = 0;
+};
+
+// The rows of input `index` in one piece: where they lie when one request holds them all, else
+// gathered into `memory`.
+const void* Rows(const ServedModel& served, const Range& range, size_t index, std::byte* memory) {
+  const graph::TensorInterface& interface = served.graph->inputs()[index];
+  const int64_t element_bytes = tensor::DTypeSize(interface.dtype);
+  int64_t at = range.members_first;
+  std::byte* to = memory;
+  for (const std::unique_ptr<engine::Request>& member : range.members) {
+    const PreparedRequest& prepared = PreparedOf(*member);
+    const tensor::Tensor& tensor = prepared.inputs[index];
+    if (served.rows_max == 0) return tensor.buffer.data();
+    const int64_t begin = std::max(at, range.first);
+    const int64_t end = std::min(at + prepared.rows, range.first + range.count);
+    const int64_t row_bytes =
+        prepared.rows == 0 ? 0 : tensor.shape.elements() / prepared.rows * element_bytes;
+    const std::byte* const from = tensor.buffer.data() + (begin - at) * row_bytes;
+    if (begin == range.first && end == range.first + range.count) return from;
+    if (begin < end) {
+      std::memcpy(to, from, static_cast<size_t>((end - begin) * row_bytes));
+      to += (end - begin) * row_bytes;
+    }
+    at += prepared.rows;
+  }
+  return memory;
+}
+
+base::Status RunRange(const ServedModel& served, ServeStep& step, const graph::Plan& plan,
+                      const Range& range, engine::Exec& exec, engine::Safepoint& safepoint) {
+  std::byte* gathered = exec.memory + AlignUp(plan.memory_bytes);
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    step.inputs[i] = Rows(served, range, i, gathered);
+    if (step.inputs[i] == gathered) {
+      gathered += AlignUp(plan.input_shapes[i].elements() *
+                          tensor::DTypeSize(served.graph->inputs()[i].dtype));
+    }
+  }
+  for (size_t i = 0; i < step.outputs.size(); ++i) {
+    step.outputs[i] =
+        step.answer.mutable_data() + step.answer_offsets[i] + range.first * step.row_bytes[i];
+  }
+  graph::ExecuteArgs args;
+  args.inputs = step.inputs;
+  args.outputs = step.outputs;
+  args.memory = exec.memory;
+  args.memory_bytes = exec.memory_bytes;
+  args.pool = exec.pool;
+  args.safepoint = ReachSafepoint;
+  args.safepoint_context = &safepoint;
+  args.quantum_ns = safepoint.quantum().ns;
+  return graph::Execute(plan, args);
+}
+
+// All rows of `range`, in parts of plan_rows.
+base::Status RunParts(const ServedModel& served, ServeStep& step, Range range, engine::Exec& exec,
+                      engine::Safepoint& safepoint, const graph::Plan& plan, int64_t plan_rows,
+                      const graph::Plan* tail) {
+  const int64_t end = range.first + range.count;
+  if (plan_rows == 0) return base::Ok();  // a request of no rows
+  while (range.first < end) {
+    range.count = std::min(plan_rows, end - range.first);
+    TRY(RunRange(served, step, range.count == plan_rows ? plan : *tail, range, exec, safepoint));
+    range.first += range.count;
+    if (range.first < end && !safepoint.Reach()) return base::Cancelled("the step was abandoned");
+  }
+  return base::Ok();
+}
+
+void Interpret(const ServedModel& served, ServeStep& step) {
+  for (size_t i = 0; i < step.members.size(); ++i) {
+    base::Result<std::vector<tensor::Tensor>> outputs =
+        served.graph->Interpret(PreparedOf(*step.members[i]).inputs);
+    if (outputs.ok()) {
+      step.interpreted[i] = std::move(outputs).value();
+    } else {
+      step.member_status[i] = outputs.error();
+    }
+  }
+}
+
+// One request's data were wrong: every member runs by itself, so that only that one fails.
+void RunApart(const ServedModel& served, ServeStep& step, engine::Exec& exec,
+              engine::Safepoint& safepoint) {
+  int64_t first = 0;
+  for (size_t i = 0; i < step.members.size(); ++i) {
+    const PreparedRequest& prepared = PreparedOf(*step.members[i]);
+    // Rows that its plan does not take at once run one part at a time; joined requests fit into one
+    // plan.
+    const Range range{std::span(step.members).subspan(i, 1), first, first, prepared.rows};
+    step.member_status[i] = RunParts(served, step, range, exec, safepoint, *prepared.plan,
+                                     prepared.plan_rows, prepared.plan.get());
+    first += prepared.rows;
+  }
+}
+
+}  // namespace
+
+bool ServeStep::wanted() const {
+  return std::any_of(members.begin(), members.end(),
+                     [](const auto& request) { return !request->call->cancelled(); });
+}
+
+base::Status FormStep(const ServedModel& served, ServeStep& step) {
+  step.member_status.assign(step.members.size(), base::Ok());
+  step.interpreted.assign(step.members.size(), {});
+  step.tail_plan = nullptr;
+  const PreparedRequest& lead = PreparedOf(*step.members[0]);
+  step.plan = lead.plan;
+  step.plan_rows = lead.plan_rows;
+  step.row_count = 0;
+  for (const auto& member : step.members) step.row_count += PreparedOf(*member).rows;
+  if (served.graph->interpreted()) return base::Ok();
+  if (step.members.size() > 1) {
+    step.plan_rows = step.row_count;
+    step.plan = TRY(PlanRows(served, lead.shapes, step.plan_rows));
+  }
+  if (step.plan_rows > 0 && step.row_count % step.plan_rows != 0) {
+    step.tail_plan =
+        TRY(served.graph->PlanFor(WithRows(lead.shapes, step.row_count % step.plan_rows)));
+  }
+  int64_t bytes = 0;
+  for (size_t i = 0; i < step.outputs.size(); ++i) {
+    const int64_t own = step.plan->output_shapes[i].elements() *
+                        tensor::DTypeSize(served.graph->outputs()[i].dtype);
+    const bool rows_apart = served.rows_max > 0 && step.plan_rows > 0;
+    step.row_bytes[i] = rows_apart ? own / step.plan_rows : 0;
+    step.answer_offsets[i] = bytes;
+    bytes += AlignUp(rows_apart ? step.row_bytes[i] * step.row_count : own);
+  }
+  step.answer = tensor::Buffer::Allocate(bytes);
+  return base::Ok();
+}
+
+void RunStep(const ServedModel& served, ServeStep& step, engine::Exec& exec,
+             engine::Safepoint& safepoint) {
+  if (served.graph->interpreted()) return Interpret(served, step);
+  const Range all{step.members, 0, 0, step.row_count};
+  base::Status status = RunParts(served, step, all, exec, safepoint, *step.plan, step.plan_rows,
+                                 step.tail_plan.get());
+  if (!status.ok() && status.error().code == base::Code::kInvalidArgument &&
+      step.members.size() > 1) {
+    return RunApart(served, step, exec, safepoint);
+  }
+  step.status = std::move(status);
+}
+
+std::vector<tensor::NamedTensor> AnswerOf(const ServedModel& served, const ServeStep& step,
+                                          size_t index, int64_t first) {
+  const PreparedRequest& prepared = PreparedOf(*step.members[index]);
+  std::vector<tensor::NamedTensor> outputs;
+  outputs.reserve(prepared.outputs.size());
+  if (served.graph->interpreted()) {
+    for (const int output : prepared.outputs) {
+      outputs.push_back({served.graph->outputs()[static_cast<size_t>(output)].name,
+                         step.interpreted[index][static_cast<size_t>(output)]});
+    }
+    return outputs;
+  }
+  const auto owner = std::make_shared<const tensor::Buffer>(step.answer);
+  for (const int output : prepared.outputs) {
+    const size_t at = static_cast<size_t>(output);
+    tensor::Tensor tensor{served.graph->outputs()[at].dtype, step.plan->output_shapes[at], {}};
+    if (served.rows_max > 0) tensor.shape.set_dim(0, prepared.rows);
+    tensor.buffer = tensor::Buffer::Wrap(
+        owner, step.answer.data() + step.answer_offsets[at] + first * step.row_bytes[at],
+        tensor.view().bytes());
+    outputs.push_back({served.graph->outputs()[at].name, std::move(tensor)});
+  }
+  return outputs;
+}
+
+}  // namespace sluice::infer

@@ -1,0 +1,55 @@
+// A step of an imported graph: the requests that it joins, the plans that run their rows, and the
+// memory of their answers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "infer/prepared_request.h"
+#include "infer/served_model.h"
+
+namespace sluice::infer {
+
+struct ServeStep : engine::Step {
+  bool wanted() const override;
+
+  std::vector<std::unique_ptr<engine::Request>> members;
+  std::vector<base::Status> member_status;  // of each, where they fail apart
+  uint64_t shape = 0;
+  int64_t row_count = 0;                    // of all members, 1 where dimension 0 is no batch
+  std::shared_ptr<const graph::Plan> plan;  // for plan_rows rows
+  int64_t plan_rows = 0;
+  std::shared_ptr<const graph::Plan>
+      tail_plan;                        // for row_count % plan_rows rows; null when that is 0
+  tensor::Buffer answer;                // the outputs of all rows, one behind the other
+  std::vector<int64_t> answer_offsets;  // of each output
+  std::vector<int64_t> row_bytes;       // of each output, per row
+  std::vector<std::vector<tensor::Tensor>>
+      interpreted;  // outputs of each member, when the interpreter ran
+
+  // Work space of Launch, sized by MakeStep and Form so that Launch allocates nothing.
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+};
+
+// Chooses the plans for the members' rows and allocates their answers. Not on the step path: may
+// allocate.
+base::Status FormStep(const ServedModel& served, ServeStep& step);
+// Runs the step in the slot's memory. Leaves step.status, or member_status where one request's data
+// was wrong.
+void RunStep(const ServedModel& served, ServeStep& step, engine::Exec& exec,
+             engine::Safepoint& safepoint);
+// The outputs that member `index`, whose rows begin at row `first`, asked for; they share the
+// step's memory.
+std::vector<tensor::NamedTensor> AnswerOf(const ServedModel& served, const ServeStep& step,
+                                          size_t index, int64_t first);
+
+inline const PreparedRequest& PreparedOf(const engine::Request& request) {
+  return static_cast<const PreparedRequest&>(*request.prepared);
+}
+
+}  // namespace sluice::infer

@@ -1,0 +1,146 @@
+#include "infer/served_model.h"
+
+#include <algorithm>
+
+#include "base/files.h"
+
+namespace sluice::infer {
+namespace {
+
+constexpr int64_t kTokensProbeMax = 32768;  // no model is tried with longer texts than this
+constexpr int64_t kActivationFloor = int64_t{1} << 20;
+
+bool HasTokenizer(const std::string& folder) {
+  const base::Result<std::vector<base::FolderEntry>> entries = base::ListFolder(folder);
+  if (!entries.ok()) return false;
+  return std::any_of(entries->begin(), entries->end(), [](const base::FolderEntry& entry) {
+    return !entry.is_folder && entry.name == "tokenizer.json";
+  });
+}
+
+// The model's input shapes with every open dimension at `fill`, the first at `rows`.
+std::vector<tensor::Shape> ShapesFilled(const graph::Model& model, int64_t rows, int64_t fill) {
+  std::vector<tensor::Shape> shapes;
+  for (const graph::TensorInterface& input : model.inputs()) {
+    tensor::Shape shape;
+    for (size_t axis = 0; axis < input.dims.size(); ++axis) {
+      shape.Append(input.dims[axis] >= 0 ? input.dims[axis] : axis == 0 ? rows : fill);
+    }
+    shapes.push_back(shape);
+  }
+  return shapes;
+}
+
+// The longest text that the model can be planned for: beyond its table of positions no plan exists.
+int64_t LongestText(const graph::Model& model) {
+  const auto takes = [&](int64_t length) {
+    return model.PlanFor(ShapesFilled(model, 1, length)).ok();
+  };
+  if (takes(kTokensProbeMax)) return kTokensProbeMax;
+  int64_t good = 0, bad = kTokensProbeMax;
+  while (bad - good > 1) {
+    const int64_t middle = good + (bad - good) / 2;
+    (takes(middle) ? good : bad) = middle;
+  }
+  return good;
+}
+
+int FindInput(const graph::Model& model, std::string_view name) {
+  for (size_t i = 0; i < model.inputs().size(); ++i) {
+    const graph::TensorInterface& input = model.inputs()[i];
+    if (input.name == name &&
+        (input.dtype == tensor::DType::kI64 || input.dtype == tensor::DType::kI32) &&
+        input.dims.size() == 2) {
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+base::Status ReadTokenizer(const std::string& folder, ServedModel& served) {
+  served.tokenizer = TRY(text::Tokenizer::Load(folder + "/tokenizer.json"));
+  served.ids_input = FindInput(*served.graph, "input_ids");
+  served.mask_input = FindInput(*served.graph, "attention_mask");
+  served.types_input = FindInput(*served.graph, "token_type_ids");
+  if (served.ids_input < 0) {
+    return base::InvalidArgument(
+        folder +
+        " has a tokenizer.json, but the model has no integer input 'input_ids' of two dimensions");
+  }
+  const int64_t length = LongestText(*served.graph);
+  served.text_tokens_max = length;
+  if (const auto& truncation = served.tokenizer->truncation();
+      truncation.has_value() && truncation->length_max > 0) {
+    served.text_tokens_max = std::min(length, truncation->length_max);
+  }
+  if (served.options.text_tokens_max > 0)
+    served.text_tokens_max = std::min(length, served.options.text_tokens_max);
+  if (served.text_tokens_max <= served.tokenizer->fixed_tokens(true)) {
+    return base::InvalidArgument(folder + ": the model takes texts of " +
+                                 std::to_string(served.text_tokens_max) +
+                                 " tokens, fewer than its tokenizer adds");
+  }
+  return base::Ok();
+}
+
+void Describe(ServedModel& served) {
+  engine::Description& description = served.description;
+  description.model = served.options.model;
+  description.version = served.options.version;
+  description.platform = "onnx";
+  if (served.tokenizer != nullptr) {
+    description.inputs.push_back({"text", tensor::DType::kBytes, {-1}, false});
+    description.inputs.push_back({"text_pair", tensor::DType::kBytes, {-1}, true});
+  }
+  for (size_t i = 0; i < served.graph->inputs().size(); ++i) {
+    if (served.TakesFromText(static_cast<int>(i))) continue;
+    const graph::TensorInterface& input = served.graph->inputs()[i];
+    description.inputs.push_back({input.name, input.dtype, input.dims, false});
+  }
+  for (const graph::TensorInterface& output : served.graph->outputs()) {
+    description.outputs.push_back({output.name, output.dtype, output.dims, false});
+  }
+  description.batch_rows_max = served.rows_max;
+  description.batch_reason = served.graph->batchability().reason;
+}
+
+// Memory of a slot: what the largest usual step takes, at most the limit. Larger steps run in
+// parts.
+int64_t ActivationBytes(const ServedModel& served) {
+  if (served.graph->interpreted()) return kActivationFloor;
+  const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : 512;
+  const int64_t rows = std::max<int64_t>(served.rows_max, 1);
+  int64_t bytes = kActivationFloor;
+  for (const int64_t length : {fill, int64_t{1}}) {
+    const auto plan = served.graph->PlanFor(ShapesFilled(*served.graph, rows, length));
+    if (!plan.ok()) continue;
+    bytes = (*plan)->memory_bytes;
+    for (const tensor::Shape& shape : (*plan)->input_shapes) bytes += shape.elements() * 8 + 64;
+    break;
+  }
+  return std::clamp(bytes, kActivationFloor, served.options.activation_bytes_max);
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::string& folder,
+                                                                 const Options& options) {
+  auto served = std::make_shared<ServedModel>();
+  served->options = options;
+  graph::CompileOptions compile = options.compile;
+  using Batch = graph::CompileOptions::Batch;
+  compile.batch = options.batch_rows_max > 0    ? Batch::kDeclare
+                  : options.batch_rows_max == 0 ? Batch::kNever
+                                                : Batch::kProve;
+  served->graph = TRY(graph::Model::Load(folder + "/" + options.model_file, compile));
+  const bool joinable = served->graph->batchability().joinable && !served->graph->interpreted();
+  if (joinable)
+    served->rows_max = options.batch_rows_max > 0 ? options.batch_rows_max : Options::kRowsDefault;
+  served->rows_open = options.batch_rows_max < 0;
+  if (HasTokenizer(folder)) TRY(ReadTokenizer(folder, *served));
+  Describe(*served);
+  served->activation_bytes = ActivationBytes(*served);
+  return std::shared_ptr<const ServedModel>(std::move(served));
+}
+
+}  // namespace sluice::infer
