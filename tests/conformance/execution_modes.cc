@@ -1,6 +1,8 @@
 #include "conformance/execution_modes.h"
 
+#include "graph/executor.h"
 #include "graph/interpreter.h"
+#include "graph/model.h"
 
 namespace sluice::conformance {
 namespace {
@@ -10,8 +12,42 @@ base::Result<std::vector<tensor::Tensor>> Interpret(graph::Graph& graph,
   return graph::Interpreter(graph).Run(inputs);
 }
 
+// What a server runs: passes, a plan for these shapes, the compiled program.
+base::Result<std::vector<tensor::Tensor>> Compile(graph::Graph& graph,
+                                                  std::span<const tensor::Tensor> inputs) {
+  constexpr int64_t kBytesMax = int64_t{1} << 30;
+  graph::OnnxModel source;
+  source.graph = graph::Clone(graph);
+  const std::shared_ptr<const graph::Model> model =
+      TRY(graph::Model::Compile(std::move(source), {}));
+  std::vector<tensor::Shape> shapes;
+  std::vector<const void*> data;
+  for (const tensor::Tensor& input : inputs) {
+    shapes.push_back(input.shape);
+    data.push_back(input.buffer.data());
+  }
+  const std::shared_ptr<const graph::Plan> plan = TRY(model->PlanFor(shapes));
+  if (plan->interpreted) return model->Interpret(inputs);
+  std::vector<tensor::Tensor> outputs;
+  std::vector<void*> places;
+  for (size_t i = 0; i < model->outputs().size(); ++i) {
+    outputs.push_back(TRY(
+        tensor::Tensor::Allocate(model->outputs()[i].dtype, plan->output_shapes[i], kBytesMax)));
+    places.push_back(outputs.back().buffer.mutable_data());
+  }
+  tensor::Buffer memory = tensor::Buffer::Allocate(plan->memory_bytes);
+  graph::ExecuteArgs args;
+  args.inputs = data;
+  args.outputs = places;
+  args.memory = memory.mutable_data();
+  args.memory_bytes = plan->memory_bytes;
+  TRY(graph::Execute(*plan, args));
+  return outputs;
+}
+
 constexpr ExecutionMode kModes[] = {
     {"interpreter", Interpret},
+    {"compiled", Compile},
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Removes nodes that hand on their input unchanged: Identity, inference-time Dropout, casts to the
 // same type, adding 0, multiplying by 1, reshapes and expansions to the same shape, transposes in
 // order, full slices, concats of one.
+#include <algorithm>
+
 #include "graph/op.h"
 #include "graph/passes/match.h"
 #include "graph/passes/pass.h"
@@ -38,8 +40,7 @@ const Value* SameAs(const Node& node) {
     const bool inference = training == nullptr ||
                            (training->is_constant() && training->constant->shape.elements() == 1 &&
                             !*training->constant->view().as<bool>());
-    const Value* mask = node.output(1);
-    return inference && (mask == nullptr || mask->uses.empty()) ? input : nullptr;
+    return inference ? input : nullptr;
   }
   if (node.Is("Cast") || node.Is("CastLike"))
     return input->dtype == output->dtype ? input : nullptr;
@@ -72,6 +73,12 @@ const Value* SameAs(const Node& node) {
 base::Result<int64_t> RemoveIdentities(PassContext& context) {
   int64_t removed = 0;
   for (Node* node : context.graph.Nodes()) {
+    const auto used = [&](const Value* value) {
+      return value != nullptr && context.graph.UseCount(value) > 0;
+    };
+    if (node->outputs.size() > 1 &&
+        std::any_of(node->outputs.begin() + 1, node->outputs.end(), used))
+      continue;
     Value* same = const_cast<Value*>(SameAs(*node));
     if (same == nullptr || same->dtype != node->output()->dtype) continue;
     context.graph.ReplaceUses(node->output(), same);
