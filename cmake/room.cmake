@@ -27,7 +27,7 @@ function(sluice_test name)
 endfunction()
 
 # sluice_fuzzer(NAME SOURCES … DEPS room …): a libFuzzer binary in tests/fuzz of the build folder (preset fuzz, clang).
-# NAME ends in _fuzz. Seeds stand in tests/fuzz/corpus/NAME, a dictionary in tests/fuzz/NAME.dict.
+# NAME ends in _fuzz. Seeds stand in tests/fuzz/corpus/NAME.
 function(sluice_fuzzer name)
   cmake_parse_arguments(FUZZ "" "" "SOURCES;DEPS;LIBRARIES" ${ARGN})
   add_executable(${name} ${FUZZ_SOURCES})

@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "base/machine.h"
 #include "tensor/dispatch.h"
 
 namespace sluice::tensor {
@@ -153,8 +154,7 @@ __attribute__((target("f16c"))) uint16_t ToHalfInHardware(float x) {
 }
 
 TEST(Float16, AgreesWithTheProcessorsOwnConversion) {
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("f16c")) GTEST_SKIP() << "this processor has no F16C";
+  if (!base::Cpu().f16c) GTEST_SKIP() << "this processor has no F16C";
   std::mt19937 random(13);
   for (int i = 0; i < 2000000; ++i) {
     const auto bits = static_cast<uint32_t>(random());

@@ -26,14 +26,15 @@ std::string FileWith(std::string_view part, std::string_view value) {
       {"truncation", "null"},
       {"padding", "null"},
       {"added_tokens",
-       R"([{"id": 2, "content": "[CLS]", "special": true}, {"id": 3, "content": "[SEP]", "special": true}])"},
+       R"([{"id": 2, "content": "[CLS]", "special": true},
+           {"id": 3, "content": "[SEP]", "special": true}])"},
       {"normalizer", R"({"type": "BertNormalizer", "lowercase": true, "strip_accents": null})"},
       {"pre_tokenizer", R"({"type": "BertPreTokenizer"})"},
       {"post_processor", R"({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]})"},
       {"decoder", R"({"type": "WordPiece", "prefix": "##", "cleanup": true})"},
       {"model", R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {
-          "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "b": 5, "c": 6, "##b": 7, "cafe": 8, ".": 9,
-          "\u65e5": 10, "\u00e9": 11, "##c": 12}})"},
+          "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "b": 5, "c": 6, "##b": 7,
+          "cafe": 8, ".": 9, "\u65e5": 10, "\u00e9": 11, "##c": 12}})"},
   };
   std::string file = "{";
   for (Part& each : parts) {

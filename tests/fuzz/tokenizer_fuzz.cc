@@ -24,7 +24,8 @@ std::string Own(std::string_view more) {
     "pre_tokenizer": {"type": "BertPreTokenizer"},
     "model": {
       "type": "WordPiece",
-      "vocab": {"[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3, "##ab": 4, "e": 5, ".": 6, "##\u1161": 7}},
+      "vocab": {
+        "[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3, "##ab": 4, "e": 5, ".": 6, "##\u1161": 7}},
     "added_tokens": [{"id": 1, "content": "[SEP]", "special": true})";
   return file.append(more).append("]}");
 }
