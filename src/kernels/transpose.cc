@@ -188,11 +188,41 @@ int64_t CopyRowsTiles(const CopyRowsArgs& args) {
   return (args.rows + step - 1) / step;
 }
 
+namespace {
+
+// kBytes known to the compiler turn a call into a few moves.
+template <int64_t kBytes>
+void CopyFixed(const CopyRowsArgs& args, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    std::memcpy(static_cast<char*>(args.y) + row * args.y_stride,
+                static_cast<const char*>(args.x) + row * args.x_stride, kBytes);
+  }
+}
+
+}  // namespace
+
 void CopyRows(const CopyRowsArgs& args, Tiles tiles) {
   if (args.bytes == 0) return;
   const int64_t step = std::max<int64_t>(1, kTileBytes / args.bytes);
+  const int64_t begin = tiles.begin * step;
   const int64_t end = std::min(args.rows, tiles.end * step);
-  for (int64_t row = tiles.begin * step; row < end; ++row) {
+  switch (args.bytes) {
+    case 4:
+      return CopyFixed<4>(args, begin, end);
+    case 8:
+      return CopyFixed<8>(args, begin, end);
+    case 16:
+      return CopyFixed<16>(args, begin, end);
+    case 32:
+      return CopyFixed<32>(args, begin, end);
+    case 64:
+      return CopyFixed<64>(args, begin, end);
+    case 128:
+      return CopyFixed<128>(args, begin, end);
+    default:
+      break;
+  }
+  for (int64_t row = begin; row < end; ++row) {
     std::memcpy(static_cast<char*>(args.y) + row * args.y_stride,
                 static_cast<const char*>(args.x) + row * args.x_stride,
                 static_cast<size_t>(args.bytes));

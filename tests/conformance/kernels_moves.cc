@@ -156,7 +156,26 @@ void CheckBag(Report& report) {
   }
 }
 
-// x holds the position of each element in its first bytes.
+// Sizes with a path of their own and sizes without, at strides that leave gaps.
+void CheckCopyRows(Report& report) {
+  for (int64_t bytes : {1, 3, 4, 8, 12, 16, 32, 60, 64, 128, 1000, 70000}) {
+    constexpr int64_t kRows = 21;
+    const int64_t x_stride = bytes + 5, y_stride = bytes + 9;
+    std::vector<uint8_t> x(static_cast<size_t>(kRows * x_stride)),
+        y(static_cast<size_t>(kRows * y_stride), 0xa5);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i * 31 + i / 256);
+    const CopyRowsArgs args{kRows, bytes, x.data(), x_stride, y.data(), y_stride};
+    RunBackwards(CopyRowsTiles, CopyRows, args);
+    bool same = true;
+    for (int64_t i = 0; i < kRows * y_stride; ++i) {
+      const int64_t row = i / y_stride, at = i % y_stride;
+      const uint8_t want = at < bytes ? x[static_cast<size_t>(row * x_stride + at)] : uint8_t{0xa5};
+      same = same && y[static_cast<size_t>(i)] == want;
+    }
+    report.Expect("rows of " + std::to_string(bytes) + " bytes", same);
+  }
+}
+
 void CheckOneTranspose(Report& report, std::span<const int64_t> shape, std::span<const int> perm,
                        int bytes) {
   TransposeArgs args;
@@ -186,6 +205,7 @@ void CheckOneTranspose(Report& report, std::span<const int64_t> shape, std::span
 }
 
 void CheckTranspose(Report& report) {
+  CheckCopyRows(report);
   for (int bytes : {1, 2, 4, 8, 16}) {
     for (const std::array<int64_t, 2> s : {std::array<int64_t, 2>{1, 1},
                                            {1, 9},

@@ -283,22 +283,33 @@ class Trip {
       if (repeated_[i] == outer * in.outer && repeated_rows_[i] >= rows) return;
       repeated_[i] = outer * in.outer;
       repeated_rows_[i] = rows;
+      WidenRun(type, Advance(in.data, type, first), columns, wide_[i]);
+      // Doubling: what is laid out is copied behind itself.
+      for (int64_t done = columns; done < rows * columns; done *= 2) {
+        const int64_t left = rows * columns - done;
+        Spread(wide_[i], left < done ? left : done, wide_[i] + done);
+      }
+      return;
     }
     for (int64_t r = 0; r < rows; ++r) {
       float* to = wide_[i] + r * columns;
       const int64_t from = first + r * in.row;
       if (in.column == 1) {
-        if (type == DType::kF32) {
-          const float* source = static_cast<const float*>(in.data) + from;
-          for (int64_t c = 0; c < columns; ++c) to[c] = source[c];
-        } else {
-          WidenRun(type, Advance(in.data, type, from), columns, to);
-        }
+        WidenRun(type, Advance(in.data, type, from), columns, to);
       } else {
-        const float value = WidenOne(type, in.data, from);
-        for (int64_t c = 0; c < columns; ++c) to[c] = value;
+        // Whole vectors: what they write too far the next row overwrites, the last row has slack.
+        const VF value = hn::Set(F32(), WidenOne(type, in.data, from));
+        for (int64_t c = 0; c < columns; c += kStep) hn::StoreU(value, F32(), to + c);
       }
     }
+  }
+
+  static constexpr int64_t kStep = static_cast<int64_t>(HWY_LANES(float));
+
+  // to[i] = from[i] for i < n and up to a vector beyond, which is slack; the two may not overlap in
+  // the first n.
+  static HWY_INLINE void Spread(const float* from, int64_t n, float* to) {
+    for (int64_t i = 0; i < n; i += kStep) hn::StoreU(hn::LoadU(F32(), from + i), F32(), to + i);
   }
 
   static const void* Advance(const void* data, DType type, int64_t elements) {
@@ -328,7 +339,7 @@ class Trip {
   int64_t repeated_rows_[kChainInputs] = {};
   alignas(64) float constants_[kChainConstants][kLanesMax];
   alignas(64) float scalars_[kChainInputs][kLanesMax];
-  alignas(64) float wide_[kChainInputs][kChainTile];
+  alignas(64) float wide_[kChainInputs][kChainTile + kLanesMax];
   alignas(64) float buffers_[kChainSteps][kChainTile];
 };
 

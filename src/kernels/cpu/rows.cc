@@ -241,65 +241,62 @@ HWY_INLINE VF FoldDown(VF acc, VF v) {
   }
 }
 
-// Sums are folded in blocks of so many rows and the blocks added up: rounding errors grow with the
-// number of blocks.
+// Sums are folded in blocks of so many rows, the even and the odd rows of a block apart, and the
+// blocks added up: rounding errors grow with the number of blocks, and two adds are in flight.
 constexpr int64_t kFoldBlock = 64;
 
-// One vector of columns (masked by `rest`) down the whole axis.
-template <RowReduceOp kOp, class M>
-HWY_INLINE void ReduceColumn(const float* x, int64_t extent, int64_t stride, M rest, float* y) {
+template <RowReduceOp kOp>
+inline constexpr bool kSelects = kOp == RowReduceOp::kMax || kOp == RowReduceOp::kMin;
+
+template <RowReduceOp kOp>
+HWY_INLINE VF FoldStart() {
   const F32 d;
-  constexpr bool kSelects = kOp == RowReduceOp::kMax || kOp == RowReduceOp::kMin;
-  const VF start = !kSelects                  ? hn::Zero(d)
-                   : kOp == RowReduceOp::kMax ? hn::Neg(hn::Inf(d))
-                                              : hn::Inf(d);
-  VF total = start;
-  for (int64_t k = 0; k < extent; k += kFoldBlock) {
-    const int64_t block_end = extent - k < kFoldBlock ? extent : k + kFoldBlock;
-    VF acc = kSelects ? total : start;
-    for (int64_t j = k; j < block_end; ++j)
-      acc = FoldDown<kOp>(acc, hn::MaskedLoad(rest, d, x + j * stride));
-    total = kSelects ? acc : hn::Add(total, acc);
-  }
-  if (kOp == RowReduceOp::kMean) total = hn::Div(total, hn::Set(d, static_cast<float>(extent)));
-  hn::BlendedStore(total, rest, d, y);
+  if constexpr (!kSelects<kOp>) return hn::Zero(d);
+  return kOp == RowReduceOp::kMax ? hn::Neg(hn::Inf(d)) : hn::Inf(d);
 }
 
-// Four vectors of columns at once: the loads of a row are neighbours.
+// Two partial results of one column.
 template <RowReduceOp kOp>
-HWY_INLINE void ReduceFourColumns(const float* x, int64_t extent, int64_t stride, float* y) {
+HWY_INLINE VF FoldBoth(VF a, VF b) {
+  if constexpr (kSelects<kOp>) return FoldDown<kOp>(a, b);
+  return hn::Add(a, b);
+}
+
+// `kVectors` neighbouring vectors of columns down the whole axis; load(at) reads one.
+template <RowReduceOp kOp, int kVectors, class Load, class Store>
+HWY_INLINE void ReduceColumns(const float* x, int64_t extent, int64_t stride, Load load,
+                              Store store) {
   const F32 d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  constexpr bool kSelects = kOp == RowReduceOp::kMax || kOp == RowReduceOp::kMin;
-  const VF start = !kSelects                  ? hn::Zero(d)
-                   : kOp == RowReduceOp::kMax ? hn::Neg(hn::Inf(d))
-                                              : hn::Inf(d);
-  VF t0 = start, t1 = start, t2 = start, t3 = start;
+  const VF start = FoldStart<kOp>();
+  VF t0 = start, t1 = start;
   for (int64_t k = 0; k < extent; k += kFoldBlock) {
-    const int64_t block_end = extent - k < kFoldBlock ? extent : k + kFoldBlock;
-    VF a0 = kSelects ? t0 : start, a1 = kSelects ? t1 : start, a2 = kSelects ? t2 : start,
-       a3 = kSelects ? t3 : start;
-    for (int64_t j = k; j < block_end; ++j) {
+    const int64_t end = extent - k < kFoldBlock ? extent : k + kFoldBlock;
+    VF a0 = start, a1 = start, b0 = start, b1 = start;
+    int64_t j = k;
+    for (; j + 2 <= end; j += 2) {
       const float* row = x + j * stride;
-      a0 = FoldDown<kOp>(a0, hn::LoadU(d, row));
-      a1 = FoldDown<kOp>(a1, hn::LoadU(d, row + lanes));
-      a2 = FoldDown<kOp>(a2, hn::LoadU(d, row + 2 * lanes));
-      a3 = FoldDown<kOp>(a3, hn::LoadU(d, row + 3 * lanes));
+      a0 = FoldDown<kOp>(a0, load(row));
+      b0 = FoldDown<kOp>(b0, load(row + stride));
+      if constexpr (kVectors == 2) {
+        a1 = FoldDown<kOp>(a1, load(row + lanes));
+        b1 = FoldDown<kOp>(b1, load(row + stride + lanes));
+      }
     }
-    t0 = kSelects ? a0 : hn::Add(t0, a0);
-    t1 = kSelects ? a1 : hn::Add(t1, a1);
-    t2 = kSelects ? a2 : hn::Add(t2, a2);
-    t3 = kSelects ? a3 : hn::Add(t3, a3);
+    if (j < end) {
+      a0 = FoldDown<kOp>(a0, load(x + j * stride));
+      if constexpr (kVectors == 2) a1 = FoldDown<kOp>(a1, load(x + j * stride + lanes));
+    }
+    t0 = FoldBoth<kOp>(t0, FoldBoth<kOp>(a0, b0));
+    if constexpr (kVectors == 2) t1 = FoldBoth<kOp>(t1, FoldBoth<kOp>(a1, b1));
   }
-  if (kOp == RowReduceOp::kMean) {
+  if constexpr (kOp == RowReduceOp::kMean) {
     const VF count = hn::Set(d, static_cast<float>(extent));
-    t0 = hn::Div(t0, count), t1 = hn::Div(t1, count), t2 = hn::Div(t2, count),
-    t3 = hn::Div(t3, count);
+    t0 = hn::Div(t0, count);
+    t1 = hn::Div(t1, count);
   }
-  hn::StoreU(t0, d, y);
-  hn::StoreU(t1, d, y + lanes);
-  hn::StoreU(t2, d, y + 2 * lanes);
-  hn::StoreU(t3, d, y + 3 * lanes);
+  store(0, t0);
+  if constexpr (kVectors == 2) store(lanes, t1);
 }
 
 template <RowReduceOp kOp>
@@ -308,15 +305,22 @@ void ReduceDown(const RowReduceArgs& args, int64_t outer, int64_t begin, int64_t
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const float* x = args.x + outer * args.extent * args.inner;
   float* y = args.y + outer * args.inner;
+  const auto whole = [d](const float* at) HWY_ATTR { return hn::LoadU(d, at); };
   int64_t i = begin;
-  for (; i + 4 * lanes <= end; i += 4 * lanes) {
-    ReduceFourColumns<kOp>(x + i, args.extent, args.inner, y + i);
+  for (; i + 2 * lanes <= end; i += 2 * lanes) {
+    ReduceColumns<kOp, 2>(x + i, args.extent, args.inner, whole,
+                          [&](int64_t at, VF v) HWY_ATTR { hn::StoreU(v, d, y + i + at); });
   }
-  for (; i < end; i += lanes) {
-    const int64_t left = end - i < lanes ? end - i : lanes;
-    ReduceColumn<kOp>(x + i, args.extent, args.inner, hn::FirstN(d, static_cast<size_t>(left)),
-                      y + i);
+  for (; i + lanes <= end; i += lanes) {
+    ReduceColumns<kOp, 1>(x + i, args.extent, args.inner, whole,
+                          [&](int64_t at, VF v) HWY_ATTR { hn::StoreU(v, d, y + i + at); });
   }
+  if (i == end) return;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(end - i));
+  ReduceColumns<kOp, 1>(
+      x + i, args.extent, args.inner,
+      [&](const float* at) HWY_ATTR { return hn::MaskedLoad(rest, d, at); },
+      [&](int64_t at, VF v) HWY_ATTR { hn::BlendedStore(v, rest, d, y + i + at); });
 }
 
 }  // namespace
