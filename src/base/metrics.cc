@@ -221,6 +221,7 @@ void Registry::Remove(FamilyId id, const Labels& labels) {
 }
 
 void Registry::RemoveAll(const Labels& labels) {
+  CHECK(!labels.empty()) << "without a label every series would go";
   const std::lock_guard lock(mutex_);
   for (Family& family : families_) {
     series_count_ -= std::erase_if(

@@ -131,6 +131,7 @@ TEST(MetricsDeath, WrongNamesBoundsAndRepeatedFamiliesAreOurBugs) {
   EXPECT_DEATH(registry.AddCounters("ok_name", "h"), "added before");
   EXPECT_DEATH(registry.AddCounters("2bad", "h"), "metric name");
   EXPECT_DEATH(Histogram({2, 1}), "CHECK failed");
+  EXPECT_DEATH(registry.RemoveAll({}), "every series");
   EXPECT_DEATH(Histogram(std::vector<double>(Histogram::kBoundsMax + 1)), "CHECK failed");
 }
 

@@ -172,11 +172,11 @@ void Tokenizer::FillAsciiRoles() {
 
 base::Result<Encoding> Tokenizer::Encode(std::string_view text,
                                          const EncodeOptions& options) const {
+  constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
   const bool cuts_the_end = !spec_.truncation || spec_.truncation->side == TextSide::kRight;
   // One token more than the limit tells that something was cut off.
-  const int64_t count_max = options.length_max > 0 && cuts_the_end
-                                ? options.length_max + 1
-                                : std::numeric_limits<int64_t>::max();
+  const bool stops = options.length_max > 0 && options.length_max < kAll && cuts_the_end;
+  const int64_t count_max = stops ? options.length_max + 1 : kAll;
   return Assemble(TRY(Tokenize(text, count_max)), {}, false, options);
 }
 

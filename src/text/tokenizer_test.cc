@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -126,6 +127,7 @@ TEST(Tokenizer, CutsAtTheLimitAndSaysSo) {
   EXPECT_EQ(Encode(*tokenizer, "abbbbb", 4), (Ids{2, 4, 7, 3})) << "a word may be cut";
   EXPECT_EQ(Encode(*tokenizer, "a", 2), (Ids{2, 3}));
   EXPECT_FALSE(tokenizer->Encode("a", {.length_max = 1}).ok());
+  EXPECT_EQ(Encode(*tokenizer, "a", std::numeric_limits<int64_t>::max()), (Ids{2, 4, 3}));
 }
 
 TEST(Tokenizer, LongestFirstSharesTheRoomOfAPair) {
