@@ -8,7 +8,9 @@ namespace {
 
 using base::InvalidArgument;
 
-std::string Quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string Quoted(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
 template <class Number>
 base::Status SetNumber(const Flag& flag, std::string_view text, Number* target,
@@ -62,9 +64,7 @@ base::Status SetFlag(const Flag& flag, std::string_view text) {
       }
       return base::Ok();
     }
-    base::Status operator()(int64_t* n) const {
-      return SetNumber(flag, text, n, "a whole number");
-    }
+    base::Status operator()(int64_t* n) const { return SetNumber(flag, text, n, "a whole number"); }
     base::Status operator()(double* x) const { return SetNumber(flag, text, x, "a number"); }
     base::Status operator()(std::string* s) const {
       *s = text;
@@ -122,7 +122,8 @@ std::string Help(const Usage& usage, const std::vector<Flag>& flags) {
   std::string text = "sluice " + std::string(usage.verb);
   if (!flags.empty()) text += " [flags]";
   if (!usage.positional.empty()) text += " " + std::string(usage.positional);
-  text += "\n\n" + std::string(usage.summary) + "\n\nexample:\n  " + std::string(usage.example) + "\n";
+  text +=
+      "\n\n" + std::string(usage.summary) + "\n\nexample:\n  " + std::string(usage.example) + "\n";
   if (!flags.empty()) text += "\nflags:\n";
   for (const Flag& flag : flags) {
     std::string left = "  --" + std::string(flag.name);

@@ -11,7 +11,8 @@
 
 namespace sluice::bin {
 
-// A flag writes where its target points; the target's value at declaration is the default that help shows.
+// A flag writes where its target points; the target's value at declaration is the default that help
+// shows.
 struct Flag {
   using Target = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*>;
   std::string_view name;   // without dashes
@@ -28,8 +29,9 @@ struct Usage {
   std::string_view example;     // a command that works
 };
 
-// Parses `--name value`, `--name=value`, `--name` and `--no-name` (bools); everything else is positional. After `--`
-// all is positional. Returns the positional arguments; kInvalidArgument names the flag, what it expects and what came.
+// Parses `--name value`, `--name=value`, `--name` and `--no-name` (bools); everything else is
+// positional. After `--` all is positional. Returns the positional arguments; kInvalidArgument
+// names the flag, what it expects and what came.
 base::Result<std::vector<std::string>> ParseFlags(const std::vector<std::string>& arguments,
                                                   const std::vector<Flag>& flags);
 
