@@ -2,10 +2,12 @@
 
 Every side runs on one thread, in this process, in its best documented mode: ONNX Runtime with its offline transformer
 optimiser (encoders), IO binding and no spinning; OpenVINO with an f32 precision hint and a reused request. Sluice is
-driven through build/release/bench/libsluice_bench.so, which times inside C++.
+driven through build/release/bench/model_bench, a process that times inside C++ and waits while peers run.
 """
 
-import ctypes
+import pathlib
+import subprocess
+import tempfile
 import time
 
 import harness
@@ -89,59 +91,51 @@ def openvino_run(path, feed):
 
 
 class Sluice:
-    """One model through the C functions of bench/model_bench.cc."""
-
-    library = None
+    """One model in a process of its own, build/release/bench/model_bench, which times inside C++."""
 
     def __init__(self, path, feed):
-        if Sluice.library is None:
-            lib = ctypes.CDLL(str(harness.ROOT / "build/release/bench/libsluice_bench.so"))
-            lib.sluice_bench_load.restype = ctypes.c_void_p
-            lib.sluice_bench_load.argtypes = [ctypes.c_char_p]
-            lib.sluice_bench_bind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p,
-                                              ctypes.POINTER(ctypes.c_int64), ctypes.c_int]
-            lib.sluice_bench_run.restype = ctypes.c_double
-            lib.sluice_bench_run.argtypes = [ctypes.c_void_p, ctypes.c_int]
-            lib.sluice_bench_output.restype = ctypes.POINTER(ctypes.c_float)
-            lib.sluice_bench_output.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64)]
-            lib.sluice_bench_free.argtypes = [ctypes.c_void_p]
-            lib.sluice_bench_error.restype = ctypes.c_char_p
-            lib.sluice_bench_f32_roof.restype = ctypes.c_double
-            Sluice.library = lib
-        self.model = self.library.sluice_bench_load(str(path).encode())
-        if not self.model:
-            raise RuntimeError(self.library.sluice_bench_error().decode())
-        self.feed = feed  # the bound memory
+        command = [str(harness.ROOT / "build/release/bench/model_bench"), str(path)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.folder = tempfile.TemporaryDirectory()
+        self._answer("ok")
         for name, value in feed.items():
-            dims = (ctypes.c_int64 * value.ndim)(*value.shape)
-            pointer = value.ctypes.data_as(ctypes.c_void_p)
-            if self.library.sluice_bench_bind(self.model, name.encode(), pointer, dims, value.ndim) != 0:
-                raise RuntimeError(self.library.sluice_bench_error().decode())
+            file = pathlib.Path(self.folder.name) / name
+            file.write_bytes(np.ascontiguousarray(value).tobytes())
+            self._ask(f"bind {name} {file} {' '.join(map(str, value.shape))}", "ok")
         self.run_rounds(1)
         once = self.run_rounds(1)
         self.repeats = max(1, min(2000, int(BATCH_SECONDS / max(once, 1e-7))))
 
+    def _answer(self, head):
+        line = self.process.stdout.readline().strip()
+        if not line.startswith(head):
+            raise RuntimeError(f"model_bench: {line}")
+        return line[len(head):]
+
+    def _ask(self, line, head):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self._answer(head)
+
     def run_rounds(self, repeats):
-        seconds = self.library.sluice_bench_run(self.model, repeats)
-        if seconds < 0:
-            raise RuntimeError(self.library.sluice_bench_error().decode())
-        return seconds
+        return float(self._ask(f"run {repeats}", "seconds"))
 
     def __call__(self):
         return self.run_rounds(self.repeats)
 
     def output(self):
-        count = ctypes.c_int64()
-        values = self.library.sluice_bench_output(self.model, ctypes.byref(count))
-        return np.ctypeslib.as_array(values, (count.value,)).copy()
+        file = pathlib.Path(self.folder.name) / "output"
+        self._ask(f"output {file}", "ok")
+        return np.frombuffer(file.read_bytes(), np.float32)
 
-    @classmethod
-    def f32_roof(cls):
-        """GFLOP/s of fused multiply-adds on one core, now."""
-        return cls.library.sluice_bench_f32_roof()
+    def f32_roof(self):
+        """GFLOP/s of fused multiply-adds on this core, now."""
+        return float(self._ask("roof", "gflops"))
 
     def close(self):
-        self.library.sluice_bench_free(self.model)
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.folder.cleanup()
 
 
 def check_equal(ours, theirs, case):

@@ -1,0 +1,156 @@
+// model_bench MODEL.onnx: runs a model on one thread as bench/compare tells it over standard input,
+// so that peers and this process take turns. Times are taken here; no binding is counted.
+//
+//   bind NAME FILE DIM...   the raw bytes of FILE are input NAME of this shape
+//   run N                   N runs -> "seconds MEDIAN"
+//   output FILE             writes the first output's raw bytes -> "ok"
+//   roof                    -> "gflops X": f32 multiply-adds of this core, now
+//
+// An error answers "error TEXT". The process ends with its input.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "graph/executor.h"
+#include "graph/model.h"
+#include "kernels/roof.h"
+#include "tensor/arena.h"
+
+namespace {
+
+using sluice::base::SystemClock;
+using sluice::base::Time;
+
+// A loaded model, the caller's inputs and, once they are all bound, the plan for their shapes.
+struct Bench {
+  std::shared_ptr<const sluice::graph::Model> model;
+  std::vector<sluice::tensor::Buffer> inputs;
+  std::vector<sluice::tensor::Shape> shapes;
+  std::shared_ptr<const sluice::graph::Plan> plan;
+  std::vector<sluice::tensor::Tensor> outputs;
+  std::vector<void*> output_data;
+  sluice::tensor::Arena arena;
+};
+
+sluice::base::Status MakePlan(Bench& bench) {
+  bench.plan = TRY(bench.model->PlanFor(bench.shapes));
+  bench.outputs.clear();
+  bench.output_data.clear();
+  for (size_t i = 0; i < bench.plan->output_shapes.size(); ++i) {
+    bench.outputs.push_back(TRY(sluice::tensor::Tensor::Allocate(
+        bench.model->outputs()[i].dtype, bench.plan->output_shapes[i], int64_t{1} << 32)));
+    bench.output_data.push_back(bench.outputs.back().buffer.mutable_data());
+  }
+  bench.arena = TRY(sluice::tensor::Arena::Create(bench.plan->memory_bytes));
+  return sluice::base::Ok();
+}
+
+using sluice::base::InvalidArgument;
+using sluice::base::Result;
+using sluice::base::Status;
+
+Status Bind(Bench& bench, const std::string& name, const std::string& file,
+            const std::vector<int64_t>& dims) {
+  const auto& inputs = bench.model->inputs();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].name != name) continue;
+    bench.shapes[i] = TRY(sluice::tensor::Shape::FromDims(dims));
+    const int64_t bytes =
+        TRY(sluice::tensor::CheckedBytes(bench.shapes[i], DTypeSize(inputs[i].dtype)));
+    bench.inputs[i] = sluice::tensor::Buffer::Allocate(bytes);
+    std::ifstream in(file, std::ios::binary);
+    in.read(reinterpret_cast<char*>(bench.inputs[i].mutable_data()), bytes);
+    if (in.gcount() != bytes) return InvalidArgument(file + " is shorter than its shape");
+    bench.plan = nullptr;
+    return sluice::base::Ok();
+  }
+  return InvalidArgument("the model has no input " + name);
+}
+
+// Median seconds of one run.
+Result<double> Run(Bench& bench, int repeats) {
+  if (bench.plan == nullptr) TRY(MakePlan(bench));
+  std::vector<const void*> inputs;
+  for (const auto& input : bench.inputs) inputs.push_back(input.data());
+  sluice::graph::ExecuteArgs args;
+  args.inputs = inputs;
+  args.outputs = bench.output_data;
+  args.memory = bench.arena.data();
+  args.memory_bytes = bench.arena.capacity();
+  std::vector<int64_t> times;
+  times.reserve(static_cast<size_t>(repeats));
+  for (int i = 0; i < repeats; ++i) {
+    const Time start = SystemClock::Get().Now();
+    const Status status = sluice::graph::Execute(*bench.plan, args);
+    times.push_back((SystemClock::Get().Now() - start).ns);
+    if (!status.ok()) return status.error();
+  }
+  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
+  return static_cast<double>(times[static_cast<size_t>(repeats / 2)]) / 1e9;
+}
+
+Result<std::string> Obey(Bench& bench, const std::string& line) {
+  std::istringstream words(line);
+  std::string verb;
+  words >> verb;
+  char text[64];
+  if (verb == "bind") {
+    std::string name, file;
+    words >> name >> file;
+    std::vector<int64_t> dims;
+    for (int64_t dim = 0; words >> dim;) dims.push_back(dim);
+    TRY(Bind(bench, name, file, dims));
+    return std::string("ok");
+  }
+  if (verb == "run") {
+    int repeats = 0;
+    words >> repeats;
+    if (repeats < 1) return InvalidArgument("run expects a count");
+    std::snprintf(text, sizeof text, "seconds %.9g", TRY(Run(bench, repeats)));
+    return std::string(text);
+  }
+  if (verb == "output") {
+    std::string file;
+    words >> file;
+    if (bench.outputs.empty()) return InvalidArgument("nothing has run");
+    const auto view = bench.outputs[0].view();
+    std::ofstream(file, std::ios::binary).write(static_cast<const char*>(view.data), view.bytes());
+    return std::string("ok");
+  }
+  if (verb == "roof") {
+    std::snprintf(text, sizeof text, "gflops %.4g", sluice::kernels::MultiplyAddRoof());
+    return std::string(text);
+  }
+  return InvalidArgument("no such verb: " + verb);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: model_bench MODEL.onnx\n");
+    return 2;
+  }
+  auto model = sluice::graph::Model::Load(argv[1], {});
+  if (!model.ok()) {
+    std::cout << "error " << model.error().message << std::endl;
+    return 1;
+  }
+  Bench bench;
+  bench.model = *std::move(model);
+  bench.inputs.resize(bench.model->inputs().size());
+  bench.shapes.resize(bench.inputs.size());
+  std::cout << "ok" << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto answer = Obey(bench, line);
+    std::cout << (answer.ok() ? *answer : "error " + answer.error().message) << std::endl;
+  }
+  return 0;
+}

@@ -1,0 +1,17 @@
+// Roofs of one core, measured now: what a kernel could reach at best. For benches and profiles,
+// which measure them between their own rounds.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice::kernels {
+
+// GFLOP/s of the active target's f32 multiply-adds, over about a millisecond of this thread's
+// processor time.
+double MultiplyAddRoof();
+
+// GB/s of reading `bytes` (at least 256) over and over; 0 below that. Keeps its memory for the next
+// call: one thread.
+double ReadRoof(int64_t bytes);
+
+}  // namespace sluice::kernels
