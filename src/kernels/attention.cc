@@ -34,7 +34,7 @@ void Attention(const AttentionArgs& args, Tiles tiles) {
   const int64_t query_tiles = QueryTiles(args);
   AttentionTile tile = {};
   tile.key_block = AttentionKeyBlock(args.dim, args.value_dim);
-  for (int64_t t = tiles.begin; t < tiles.end; ++t) {
+  for (int64_t t = tiles.begin; t < tiles.end;) {
     tile.sequence = t / (args.heads * query_tiles);
     tile.head = t / query_tiles % args.heads;
     int64_t queries = args.queries;
@@ -46,9 +46,14 @@ void Attention(const AttentionArgs& args, Tiles tiles) {
     } else if (args.key_lengths != nullptr) {
       tile.keys = args.key_lengths[tile.sequence];
     }
-    tile.query_begin = t % query_tiles * query_tile;
-    tile.query_end = std::min(queries, tile.query_begin + query_tile);
+    // Neighbouring tiles of a head run as one, sharing its packed keys and values.
+    const int64_t within = t % query_tiles;
+    const int64_t together = std::min(
+        {tiles.end - t, query_tiles - within, std::max<int64_t>(1, kQueriesMax / query_tile)});
+    tile.query_begin = within * query_tile;
+    tile.query_end = std::min(queries, (within + together) * query_tile);
     if (tile.query_begin < tile.query_end) run(args, tile);
+    t += together;
   }
 }
 

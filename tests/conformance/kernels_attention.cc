@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "conformance/huge_floats.h"
 #include "conformance/kernel_table.h"
 #include "kernels/attention.h"
 #include "kernels/ref/heads_attention.h"
@@ -228,7 +229,11 @@ void MeasureAttention(Perf& perf) {
                         {1, 12, 512, 512, 64, 64},
                         {1, 8, 2048, 2048, 128, 128}}) {
     Operands o(s);
-    std::vector<float> out(static_cast<size_t>(o.out_count()));
+    HugeFloats q(static_cast<int64_t>(o.q.size()), 1), k(static_cast<int64_t>(o.k.size()), 2),
+        v(static_cast<int64_t>(o.v.size()), 3), out(o.out_count());
+    o.args.q.data = q.data();
+    o.args.k.data = k.data();
+    o.args.v.data = v.data();
     o.args.out = out.data();
     perf.Measure(Name(s), AttentionWork(o.args), {}, [&] {
       Attention(o.args, {0, AttentionTiles(o.args)});

@@ -1,10 +1,10 @@
 // Products against their references, on the active target.
 #include <array>
 
+#include "conformance/huge_floats.h"
 #include "conformance/kernel_table.h"
 #include "kernels/gemm.h"
 #include "kernels/ref/gemm.h"
-#include "tensor/arena.h"
 #include "tensor/float16.h"
 
 namespace sluice::conformance {
@@ -19,26 +19,6 @@ struct Shape {
 std::string Name(const Shape& s) {
   return std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k);
 }
-
-// Floats on 2 MiB pages, as the arenas and the weight store have them.
-class HugeFloats {
- public:
-  explicit HugeFloats(int64_t count)
-      : arena_(std::move(tensor::Arena::Create(count * 4).value())), count_(count) {
-    data_ = reinterpret_cast<float*>(arena_.Take(count * 4));
-  }
-  HugeFloats(int64_t count, uint32_t seed) : HugeFloats(count) {
-    const std::vector<float> values = RandomFloats(count, seed);
-    std::copy(values.begin(), values.end(), data_);
-  }
-  float* data() { return data_; }
-  int64_t bytes() const { return count_ * 4; }
-
- private:
-  tensor::Arena arena_;
-  int64_t count_;
-  float* data_;
-};
 
 // A weight with its packed copy.
 struct Weight {

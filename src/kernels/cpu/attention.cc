@@ -52,52 +52,81 @@ inline int64_t Visible(const AttentionArgs& args, const AttentionTile& tile, int
 }
 
 // Running state of the rows of a tile.
-struct Rows {
+struct State {
   float maximum[kQueriesMax];
   float sum[kQueriesMax];
 };
 
-// scores [0, count) += mask, turned into weights e^(score - maximum) in place; [count, padded)
-// become 0. Updates the row's maximum and sum and returns the factor by which what was accumulated
-// before must shrink.
-inline float SoftmaxRow(float* scores, const float* mask, int64_t count, int64_t padded,
-                        float& maximum, float& sum) {
+// A row's scores, mask and state while it becomes weights.
+struct Row {
+  float* scores;      // the buffer is longer than any row
+  const float* mask;  // null: none
+  float* maximum;
+  float* sum;
+  float factor = 1.0f;  // by which what was accumulated before must shrink
+};
+
+// For each of kRows rows: scores [0, count) += mask, turned into weights e^(score - maximum) in
+// place; [count, padded) become 0. Several rows at a time only hide latency: each row's operations
+// and their order are its own.
+template <int kRows>
+inline void SoftmaxRows(Row* rows, int64_t count, int64_t padded) {
   const F32 d;
   const VF low = hn::Set(d, kMinusInfinity);
-  VF highest = low;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(count % kLanes));
+  const int64_t whole = count - count % kLanes;
+  VF highest[kRows];
+  Unroll<kRows>([&](auto i) __attribute__((always_inline)) { highest[i] = low; });
+  for (int64_t j = 0; j < whole; j += kLanes) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      VF s = hn::LoadU(d, rows[i].scores + j);
+      if (rows[i].mask != nullptr) {
+        s = hn::Add(s, hn::LoadU(d, rows[i].mask + j));
+        hn::StoreU(s, d, rows[i].scores + j);
+      }
+      highest[i] = hn::Max(highest[i], s);
+    });
+  }
+  if (whole < count) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      VF s = hn::LoadU(d, rows[i].scores + whole);
+      if (rows[i].mask != nullptr) s = hn::Add(s, hn::MaskedLoad(rest, d, rows[i].mask + whole));
+      s = hn::IfThenElse(rest, s, low);
+      hn::StoreU(s, d, rows[i].scores + whole);
+      highest[i] = hn::Max(highest[i], s);
+    });
+  }
+  VF shift[kRows];
+  Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+    const float block_maximum = hn::GetLane(hn::MaxOfLanes(d, highest[i]));
+    const float before = *rows[i].maximum;
+    const float after = block_maximum > before ? block_maximum : before;
+    *rows[i].maximum = after;
+    // While every score is -inf any finite shift will do: all weights are 0.
+    const float finite = after == kMinusInfinity ? 0.0f : after;
+    shift[i] = hn::Set(d, finite);
+    rows[i].factor = before - finite;
+  });
+  VF total[kRows];
+  Unroll<kRows>([&](auto i) __attribute__((always_inline)) { total[i] = hn::Zero(d); });
   int64_t j = 0;
-  for (; j + kLanes <= count; j += kLanes) {
-    VF s = hn::LoadU(d, scores + j);
-    if (mask != nullptr) {
-      s = hn::Add(s, hn::LoadU(d, mask + j));
-      hn::StoreU(s, d, scores + j);
-    }
-    highest = hn::Max(highest, s);
+  for (; j < count; j += kLanes) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      const VF p = ExpNegative(hn::Sub(hn::LoadU(d, rows[i].scores + j), shift[i]));
+      hn::StoreU(p, d, rows[i].scores + j);
+      total[i] = hn::Add(total[i], p);
+    });
   }
-  if (j < count) {
-    const auto rest = hn::FirstN(d, static_cast<size_t>(count - j));
-    VF s = hn::LoadU(d, scores + j);  // the buffer is longer than any row
-    if (mask != nullptr) s = hn::Add(s, hn::MaskedLoad(rest, d, mask + j));
-    s = hn::IfThenElse(rest, s, low);
-    hn::StoreU(s, d, scores + j);
-    highest = hn::Max(highest, s);
+  for (; j < padded; j += kLanes) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      hn::StoreU(hn::Zero(d), d, rows[i].scores + j);
+    });
   }
-  const float block_maximum = hn::GetLane(hn::MaxOfLanes(d, highest));
-  const float before = maximum;
-  maximum = block_maximum > before ? block_maximum : before;
-  // While every score is -inf any finite shift will do: all weights are 0.
-  const float shift = maximum == kMinusInfinity ? 0.0f : maximum;
-  const VF subtract = hn::Set(d, shift);
-  VF total = hn::Zero(d);
-  for (j = 0; j < count; j += kLanes) {
-    const VF p = ExpNegative(hn::Sub(hn::LoadU(d, scores + j), subtract));
-    hn::StoreU(p, d, scores + j);
-    total = hn::Add(total, p);
-  }
-  for (; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, scores + j);
-  const float factor = hn::GetLane(ExpNegative(hn::Set(d, before - shift)));
-  sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
-  return factor;
+  Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+    const float factor = hn::GetLane(ExpNegative(hn::Set(d, rows[i].factor)));
+    *rows[i].sum = *rows[i].sum * factor + hn::GetLane(hn::SumOfLanes(d, total[i]));
+    rows[i].factor = factor;
+  });
 }
 
 inline void ScaleRow(float* row, int64_t count, float factor) {
@@ -141,6 +170,34 @@ inline void ScoreStrip(const AttentionArgs& args, const float* q, const float* k
   }
 }
 
+// The scores of a strip become weights; the outputs accumulated so far shrink to the new maxima.
+inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
+                        int64_t j0, int64_t first, int64_t rows, int64_t depth, Buffers& buffers,
+                        State& state) {
+  constexpr int kAtOnce = kLanes == 16 ? 4 : 2;
+  Row row[kStripRowsMax];
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t query = first + i;
+    row[i].scores = buffers.scores + i * kStripStride;
+    row[i].mask = head.mask == nullptr ? nullptr : head.mask + query * args.mask_query + j0;
+    row[i].maximum = &state.maximum[query - tile.query_begin];
+    row[i].sum = &state.sum[query - tile.query_begin];
+  }
+  int64_t i = 0;
+  if (!args.causal) {
+    for (; i + kAtOnce <= rows; i += kAtOnce) SoftmaxRows<kAtOnce>(row + i, depth, depth);
+  }
+  for (; i < rows; ++i) {
+    const int64_t seen = Visible(args, tile, first + i) - j0;
+    SoftmaxRows<1>(row + i, seen < 0 ? 0 : Min(depth, seen), depth);
+  }
+  if (j0 == 0) return;
+  for (i = 0; i < rows; ++i) {
+    if (row[i].factor == 1.0f) continue;
+    ScaleRow(head.out + (first + i) * args.out_row, args.value_dim, row[i].factor);
+  }
+}
+
 // out [rows, value_dim] (+)= weights [rows, depth] V for one strip; `keys` of V are packed at a
 // time.
 inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, int64_t rows,
@@ -165,7 +222,7 @@ inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, in
 
 void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
   Buffers buffers;
-  Rows state;
+  State state;
   const Head head = FindHead(args, tile);
   for (int64_t i = 0; i < tile.query_end - tile.query_begin; ++i) {
     state.maximum[i] = kMinusInfinity;
@@ -185,19 +242,7 @@ void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
       const int64_t depth = Min(keys, Visible(args, tile, row + rows - 1) - j0);
       if (depth <= 0) return;
       ScoreStrip(args, head.q + row * args.q.row, k, rows, depth, buffers);
-      for (int64_t i = 0; i < rows; ++i) {
-        const int64_t query = row + i;
-        const int64_t at = query - tile.query_begin;
-        const int64_t seen = Visible(args, tile, query) - j0;
-        const int64_t count = seen < 0 ? 0 : Min(keys, seen);
-        const float* const mask =
-            head.mask == nullptr ? nullptr : head.mask + query * args.mask_query + j0;
-        const float factor = SoftmaxRow(buffers.scores + i * kStripStride, mask, count, depth,
-                                        state.maximum[at], state.sum[at]);
-        if (j0 > 0 && factor != 1.0f) {
-          ScaleRow(head.out + query * args.out_row, args.value_dim, factor);
-        }
-      }
+      WeighScores(args, tile, head, j0, row, rows, depth, buffers, state);
       WeighStrip(args, v, head.out + row * args.out_row, rows, depth, keys, j0 > 0, buffers);
     });
   }
