@@ -6,8 +6,8 @@
 
 namespace sluice::kernels {
 
-// The longest run of k for which a strip of A is held: 14 rows of it are 28 KiB.
-inline constexpr int64_t kStripDepth = 512;
+// The longest run of k for which a strip of A is held: 14 rows of it are 42 KiB.
+inline constexpr int64_t kStripDepth = 768;
 // Floats between a strip's rows: an odd number of cache lines, so that the rows fall into different
 // sets.
 inline constexpr int64_t kStripStride = kStripDepth + 16;

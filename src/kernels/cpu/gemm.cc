@@ -90,25 +90,37 @@ void RunMatMul(const MatMulArgs& args, const GemmPlan& plan, int64_t matrix,
     }
     return;
   }
+  // One strip reads B once: whole panels straight from where they lie, when they lie in rows.
+  const bool direct = region.row_end - region.row_begin <= kStripRows && args.b_column == 1;
   for (int64_t n0 = region.column_begin; n0 < region.column_end; n0 += plan.block_columns) {
-    const int64_t n1 = Min(region.column_end, n0 + plan.block_columns);
+    const int64_t columns = Min(region.column_end - n0, plan.block_columns);
+    const int64_t whole = direct ? columns / kPanel * kPanel : 0;
     for (int64_t k0 = 0; k0 < args.k; k0 += plan.block_depth) {
       const int64_t depth = Min(plan.block_depth, args.k - k0);
-      PackBlock(b + k0 * args.b_row + n0 * args.b_column, args.b_row, args.b_column, depth, n1 - n0,
+      const float* const b_block = b + k0 * args.b_row + n0 * args.b_column;
+      PackBlock(b_block + whole * args.b_column, args.b_row, args.b_column, depth, columns - whole,
                 block);
       ForStrips(region.row_begin, region.row_end, [&](int64_t row, int64_t rows) {
         PackStrip(a + row * args.a_row + k0 * args.a_column, args.a_row, args.a_column, rows, depth,
                   args.alpha, strip);
         MicroArgs micro = {};
         micro.a = strip;
-        micro.b = block;
-        micro.b_row = kPanel;
-        micro.b_panel = depth * kPanel;
         micro.c = c + row * args.c_row + n0;
         micro.c_row = args.c_row;
         micro.depth = depth;
         micro.accumulate = k0 > 0;
-        RunPanels(micro, static_cast<int>(rows), n1 - n0, [](int64_t, int64_t) {});
+        if (whole > 0) {
+          micro.b = b_block;
+          micro.b_row = args.b_row;
+          micro.b_panel = kPanel;
+          RunPanels(micro, static_cast<int>(rows), whole, [](int64_t, int64_t) {});
+        }
+        if (whole == columns) return;
+        micro.c += whole;
+        micro.b = block;
+        micro.b_row = kPanel;
+        micro.b_panel = depth * kPanel;
+        RunPanels(micro, static_cast<int>(rows), columns - whole, [](int64_t, int64_t) {});
       });
     }
   }

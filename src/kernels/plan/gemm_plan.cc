@@ -21,6 +21,9 @@ int64_t RoundUp(int64_t a, int64_t b) {
 constexpr int64_t kTileProducts = int64_t{6} << 20;
 // Rows of a tile where m allows: enough that B, read once per tile, costs little even from memory.
 constexpr int64_t kTileRows = 112;
+// Where k needs several blocks: shorter than the strip, since the passes over C between them are
+// hidden better than A's misses in L1. Up to kStripDepth one block wins.
+constexpr int64_t kDepthOfMany = 512;
 // Where B is read once per strip anyway, a tile is at least this many multiply-adds, so that
 // claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 18;
@@ -68,7 +71,7 @@ GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSiz
   if (m == 1) {
     plan.block_depth = k;
   } else {
-    plan.block_depth = CeilDiv(k, CeilDiv(k, kStripDepth));
+    plan.block_depth = k <= kStripDepth ? k : CeilDiv(k, CeilDiv(k, kDepthOfMany));
   }
   // Half of L2 for B; the rest is A's, C's and the neighbours'.
   const int64_t columns_in_l2 =
