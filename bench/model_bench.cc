@@ -2,12 +2,13 @@
 // so that peers and this process take turns. Times are taken here; no binding is counted.
 //
 //   bind NAME FILE DIM...   the raw bytes of FILE are input NAME of this shape
-//   run N                   N runs -> "seconds MEDIAN"
+//   run N                   N runs -> "seconds MEAN", processor time
 //   output FILE             writes the first output's raw bytes -> "ok"
 //   roof                    -> "gflops X": f32 multiply-adds of this core, now
 //
 // An error answers "error TEXT". The process ends with its input.
-#include <algorithm>
+#include <time.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -17,7 +18,6 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "graph/executor.h"
 #include "graph/model.h"
 #include "kernels/roof.h"
@@ -25,8 +25,11 @@
 
 namespace {
 
-using sluice::base::SystemClock;
-using sluice::base::Time;
+double ProcessorSeconds() {
+  timespec t = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
 
 // A loaded model, the caller's inputs and, once they are all bound, the plan for their shapes.
 struct Bench {
@@ -74,7 +77,7 @@ Status Bind(Bench& bench, const std::string& name, const std::string& file,
   return InvalidArgument("the model has no input " + name);
 }
 
-// Median seconds of one run.
+// Mean seconds of one run. Processor time: what others take of a shared machine is not the model's.
 Result<double> Run(Bench& bench, int repeats) {
   if (bench.plan == nullptr) TRY(MakePlan(bench));
   std::vector<const void*> inputs;
@@ -84,16 +87,9 @@ Result<double> Run(Bench& bench, int repeats) {
   args.outputs = bench.output_data;
   args.memory = bench.arena.data();
   args.memory_bytes = bench.arena.capacity();
-  std::vector<int64_t> times;
-  times.reserve(static_cast<size_t>(repeats));
-  for (int i = 0; i < repeats; ++i) {
-    const Time start = SystemClock::Get().Now();
-    const Status status = sluice::graph::Execute(*bench.plan, args);
-    times.push_back((SystemClock::Get().Now() - start).ns);
-    if (!status.ok()) return status.error();
-  }
-  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
-  return static_cast<double>(times[static_cast<size_t>(repeats / 2)]) / 1e9;
+  const double start = ProcessorSeconds();
+  for (int i = 0; i < repeats; ++i) TRY(sluice::graph::Execute(*bench.plan, args));
+  return (ProcessorSeconds() - start) / repeats;
 }
 
 Result<std::string> Obey(Bench& bench, const std::string& line) {

@@ -23,13 +23,12 @@ def _repeats(run):
     return max(1, min(2000, int(BATCH_SECONDS / max(once, 1e-7))))
 
 
-def _median_of_round(run, repeats):
-    times = []
+def _mean_of_round(run, repeats):
+    """Processor time: each side runs one thread, and what others take of a shared machine is nobody's."""
+    start = time.process_time()
     for _ in range(repeats):
-        start = time.perf_counter()
         run()
-        times.append(time.perf_counter() - start)
-    return harness.median(times)
+    return (time.process_time() - start) / repeats
 
 
 class PythonPeer:
@@ -41,7 +40,7 @@ class PythonPeer:
         self.repeats = _repeats(run)
 
     def __call__(self):
-        seconds = _median_of_round(self.run_once, self.repeats)
+        seconds = _mean_of_round(self.run_once, self.repeats)
         if seconds < 100e-6:
             seconds -= self.binding_seconds
         return max(seconds, 1e-9)
