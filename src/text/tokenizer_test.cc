@@ -35,7 +35,8 @@ std::string FileWith(std::string_view part, std::string_view value) {
       {"decoder", R"({"type": "WordPiece", "prefix": "##", "cleanup": true})"},
       {"model", R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {
           "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "b": 5, "c": 6, "##b": 7,
-          "cafe": 8, ".": 9, "\u65e5": 10, "\u00e9": 11, "##c": 12}})"},
+          "cafe": 8, ".": 9, "\u65e5": 10, "\u00e9": 11, "##c": 12,
+          "##\ud834\udd65\u302e": 13}})"},
   };
   std::string file = "{";
   for (Part& each : parts) {
@@ -69,7 +70,7 @@ TEST(Tokenizer, EncodesOneTextWithItsFixedTokens) {
   EXPECT_EQ(encoding.type_ids, Ids(9, 0));
   EXPECT_EQ(encoding.attention_mask, Ids(9, 1));
   EXPECT_FALSE(encoding.truncated);
-  EXPECT_EQ(tokenizer->id_max(), 12);
+  EXPECT_EQ(tokenizer->id_max(), 13);
 }
 
 TEST(Tokenizer, EncodesAPairWithTypeIds) {
@@ -105,7 +106,7 @@ TEST(Tokenizer, TheFastPathEqualsTheSlowOne) {
   const auto slow = Make("added_tokens",
                          R"([{"id": 2, "content": "[CLS]", "special": true},
                              {"id": 3, "content": "[SEP]", "special": true},
-                             {"id": 13, "content": "never", "normalized": true}])");
+                             {"id": 14, "content": "never", "normalized": true}])");
   const auto fast = Make();
   for (const std::string& text : {std::string("a.b \xC3\x89\xC3\xA9 \xE6\x97\xA5\xE6\x97\xA5"
                                               "c\x01[SEP]"),
@@ -116,6 +117,12 @@ TEST(Tokenizer, TheFastPathEqualsTheSlowOne) {
                                               "c")}) {
     EXPECT_EQ(Encode(*fast, text), Encode(*slow, text)) << text;
   }
+}
+
+TEST(Tokenizer, CombiningCharactersThatStayAreOrderedByTheirClass) {
+  // U+302E has class 224, U+1D165 has 216: canonical order exchanges them, and the vocabulary has
+  // them ordered.
+  EXPECT_EQ(Encode(*Make(), "a\xE3\x80\xAE\xF0\x9D\x85\xA5"), (Ids{2, 4, 13, 3}));
 }
 
 TEST(Tokenizer, CutsAtTheLimitAndSaysSo) {
@@ -208,7 +215,7 @@ TEST(TokenizerFile, WhatIsWrongIsRefusedWithItsPlace) {
   says("model", R"({"type": "WordPiece", "vocab": {"a": 1}})", "unknown token");
   says("model", R"({"type": "WordPiece", "vocab": {"[UNK]": -1}})", "out of range");
   says("model", R"({"type": "WordPiece", "vocab": {"[UNK]": 1.5}})", "an integer");
-  says("added_tokens", R"([{"id": 99, "content": "new"}])", "has id 99, expected 13");
+  says("added_tokens", R"([{"id": 99, "content": "new"}])", "has id 99, expected 14");
   says("added_tokens", R"([{"id": 4, "content": "[CLS]"}])", "has id 4, expected 2");
   says("post_processor",
        R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}})",
