@@ -41,6 +41,15 @@ TEST(Metrics, HistogramBucketsAreCumulativeAndIncludeTheirBound) {
             "time_us_count{m=\"x\"} 5\n");
 }
 
+TEST(Metrics, GaugesThatAreNoNumbersOrInfiniteAreNamedAsPrometheusDoes) {
+  Registry registry;
+  const auto gauge = registry.GetGauge(registry.AddGauges("g", "h")).value();
+  gauge->Set(std::nan(""));
+  EXPECT_NE(registry.Scrape().find("\ng NaN\n"), std::string::npos);
+  gauge->Set(-HUGE_VAL);
+  EXPECT_NE(registry.Scrape().find("\ng -Inf\n"), std::string::npos);
+}
+
 TEST(Metrics, ANanIsCountedAboveEveryBound) {
   Histogram histogram({1});
   histogram.Observe(std::nan(""));
