@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "graph/ops/rules.h"
@@ -59,8 +60,8 @@ Status InferRecurrent(InferContext& context) {
 Result<Gate> GateByName(const RunContext& context, std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  static constexpr std::array kGates = {
-      std::pair<std::string_view, Gate>{"sigmoid", {GateFunction::kSigmoid, 0, 0}},
+  static constexpr auto kGates = std::to_array<std::pair<std::string_view, Gate>>({
+      {"sigmoid", {GateFunction::kSigmoid, 0, 0}},
       {"tanh", {GateFunction::kTanh, 0, 0}},
       {"relu", {GateFunction::kRelu, 0, 0}},
       {"affine", {GateFunction::kAffine, 1, 0}},
@@ -71,7 +72,7 @@ Result<Gate> GateByName(const RunContext& context, std::string name) {
       {"elu", {GateFunction::kElu, 1, 0}},
       {"softsign", {GateFunction::kSoftsign, 0, 0}},
       {"softplus", {GateFunction::kSoftplus, 0, 0}},
-  };
+  });
   for (const auto& [known, gate] : kGates) {
     if (known == name) return gate;
   }
@@ -89,8 +90,9 @@ Status ReadGates(const RunContext& context, CellKind kind, size_t directions, Re
   }
   for (size_t i = 0; i < functions * directions; ++i) {
     const bool state_gate = kind != CellKind::kRnn && i % functions == 0;
-    Gate gate = TRY(
-        GateByName(context, !names.empty() ? names[i] : state_gate ? "Sigmoid" : "Tanh"));
+    Gate gate = TRY(GateByName(context, !names.empty() ? names[i]
+                                        : state_gate   ? "Sigmoid"
+                                                       : "Tanh"));
     if (i < alphas.size()) gate.alpha = static_cast<double>(alphas[i]);
     if (i < betas.size()) gate.beta = static_cast<double>(betas[i]);
     args.gates[i / functions][i % functions] = gate;
@@ -128,8 +130,8 @@ Status RunRecurrent(RunContext& context) {
   const int64_t batch = args.x.shape[args.batch_first ? 0 : 1];
   const int64_t hidden = args.r.shape[2];
   const int64_t rows = GateCount(kKind) * hidden;
-  const Shape state = args.batch_first ? Shape({batch, directions, hidden})
-                                       : Shape({directions, batch, hidden});
+  const Shape state =
+      args.batch_first ? Shape({batch, directions, hidden}) : Shape({directions, batch, hidden});
   TRY(ExpectShape(context, 1, "W", {directions, rows, args.x.shape[2]}));
   TRY(ExpectShape(context, 2, "R", {directions, rows, hidden}));
   TRY(ExpectShape(context, 3, "B", {directions, 2 * rows}));

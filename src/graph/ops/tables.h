@@ -19,6 +19,7 @@ std::span<const OpDef> ConvOps();
 std::span<const OpDef> ResizeOps();
 std::span<const OpDef> QuantizeOps();
 std::span<const OpDef> AttentionOps();
+std::span<const OpDef> RecurrentOps();
 std::span<const OpDef> ControlFlowOps();
 std::span<const OpDef> FusedOps();  // domain kOurDomain
 
