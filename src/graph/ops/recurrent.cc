@@ -31,7 +31,7 @@ constexpr size_t FunctionCount(CellKind kind) {
 template <CellKind kKind>
 Status InferRecurrent(InferContext& context) {
   TRY(ExpectType(context, 0, kFloatTypes));
-  for (const size_t i : {1, 2, 3, 5, 6, 7}) {
+  for (const size_t i : std::array<size_t, 6>{1, 2, 3, 5, 6, 7}) {
     if (context.has_input(i)) TRY(ExpectSameType(context, i, 0));
   }
   TRY(ExpectType(context, 4, Types({DType::kI32})));
