@@ -116,7 +116,7 @@ std::vector<ConfigOption> MakeOptions() {
       SLUICE_INTEGER("io-threads", "N", "threads of HTTP and of gRPC; 0: one a core", io_threads, 0,
                      256),
       SLUICE_TEXT("base-path", "PATH", "prefix of every HTTP route", base_path),
-      ConfigOption{"model-control", "MODE",
+      ConfigOption{"model-control-mode", "MODE",
                    "none: all models at start; explicit: by request; poll: by the files",
                    SetControl, ControlText},
       ConfigOption{"load-model", "NAME",

@@ -66,7 +66,8 @@ class HealthWatch final : public CallBehaviour, public GrpcTag {
   }
   void Sleep() {
     keep_ = call_.shared_from_this();
-    alarm_.Set(&call_.lane().queue(), std::chrono::system_clock::now() + kLookEvery, this);
+    alarm_.Set(&call_.lane().queue(), std::chrono::system_clock::now() + kLookEvery,
+               static_cast<GrpcTag*>(this));
   }
 
   GenericCall& call_;
