@@ -1,0 +1,248 @@
+// Every op of the registry on random types, shapes and attributes: whatever a model asks for ends
+// in a result or an error, never in a CHECK, and a result has the type and shape that inference
+// told.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "graph/interpreter.h"
+#include "graph/op.h"
+#include "graph/ops/rules.h"
+
+namespace sluice::graph {
+namespace {
+
+using tensor::DType;
+using tensor::Tensor;
+
+constexpr InterpreterLimits kLimits{.bytes_max = 1 << 20, .iterations_max = 16};
+
+class RandomNode {
+ public:
+  explicit RandomNode(uint64_t seed) : random_(seed) {}
+
+  int64_t Pick(int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random_);
+  }
+  bool Chance(int percent) { return Pick(1, 100) <= percent; }
+
+  tensor::Shape RandomShape() {
+    tensor::Shape shape;
+    const int64_t rank = Chance(80) ? base_rank_ : Pick(0, 5);
+    for (int64_t i = 0; i < rank; ++i) {
+      shape.Append(Chance(70) ? base_extents_[static_cast<size_t>(i)]
+                              : Pick(Chance(10) ? 0 : 1, 4));
+    }
+    return shape;
+  }
+
+  Tensor RandomTensor(DType dtype, const tensor::Shape& shape) {
+    const int64_t count = shape.elements();
+    if (dtype == DType::kBytes) {
+      std::vector<std::string> strings;
+      for (int64_t i = 0; i < count; ++i)
+        strings.emplace_back(static_cast<size_t>(Pick(0, 3)), 'a');
+      return Tensor::FromStrings(shape, strings);
+    }
+    Tensor tensor = *Tensor::Allocate(dtype, shape, INT64_MAX);
+    auto* bytes = reinterpret_cast<unsigned char*>(tensor.buffer.mutable_data());
+    const int64_t size = tensor::DTypeSize(dtype);
+    for (int64_t i = 0; i < count; ++i) {
+      // Mostly small numbers, which indices and extents are; now and then any bits at all.
+      const int64_t small = Pick(-3, 5);
+      if (dtype == DType::kF32) {
+        const auto value = static_cast<float>(small);
+        std::memcpy(bytes + i * size, &value, sizeof value);
+      } else {
+        std::memcpy(bytes + i * size, &small, static_cast<size_t>(size));
+      }
+      if (Chance(3)) {
+        for (int64_t k = 0; k < size; ++k)
+          bytes[i * size + k] = static_cast<unsigned char>(Pick(0, 255));
+      }
+      if (dtype == DType::kBool) bytes[i] &= 1;
+    }
+    return tensor;
+  }
+
+  DType RandomType() { return static_cast<DType>(Pick(0, tensor::kDTypeCount - 1)); }
+
+  void AddAttributes(Node& node) {
+    static constexpr std::string_view kInts[] = {"axis",
+                                                 "keepdims",
+                                                 "to",
+                                                 "allowzero",
+                                                 "batch_dims",
+                                                 "blocksize",
+                                                 "ceil_mode",
+                                                 "group",
+                                                 "k",
+                                                 "largest",
+                                                 "num_groups",
+                                                 "num_outputs",
+                                                 "q_num_heads",
+                                                 "sorted",
+                                                 "start",
+                                                 "end",
+                                                 "kv_num_heads",
+                                                 "is_causal",
+                                                 "num_heads",
+                                                 "upper",
+                                                 "transA",
+                                                 "transB",
+                                                 "fmod",
+                                                 "noop_with_empty_axes",
+                                                 "time_axis",
+                                                 "batch_axis",
+                                                 "p",
+                                                 "block_size",
+                                                 "size",
+                                                 "count_include_pad",
+                                                 "storage_order",
+                                                 "training_mode",
+                                                 "dtype",
+                                                 "rotary_embedding_dim",
+                                                 "qk_matmul_output_mode",
+                                                 "reverse"};
+    static constexpr std::string_view kLists[] = {
+        "axes",  "kernel_shape", "strides", "pads",         "dilations",     "perm",
+        "split", "starts",       "ends",    "output_shape", "output_padding"};
+    static constexpr std::string_view kWords[] = {"constant",
+                                                  "reflect",
+                                                  "edge",
+                                                  "wrap",
+                                                  "SAME_UPPER",
+                                                  "SAME_LOWER",
+                                                  "VALID",
+                                                  "linear",
+                                                  "cubic",
+                                                  "nearest",
+                                                  "add",
+                                                  "LEFT",
+                                                  "RIGHT",
+                                                  "DCR",
+                                                  "tanh",
+                                                  "none",
+                                                  "max",
+                                                  "align_corners",
+                                                  "tf_crop_and_resize",
+                                                  "not_larger"};
+    static constexpr std::string_view kStrings[] = {"mode",
+                                                    "auto_pad",
+                                                    "reduction",
+                                                    "direction",
+                                                    "approximate",
+                                                    "coordinate_transformation_mode",
+                                                    "keep_aspect_ratio_policy"};
+    static constexpr std::string_view kEquations[] = {
+        "ij,jk->ik", "...ij,...jk->...ik", "ii->i", "ij->ji", "i,j", "bij,bjk"};
+    for (const std::string_view name : kInts) {
+      if (Chance(20)) node.Set(name, Chance(95) ? Pick(-2, 5) : Pick(INT64_MIN, INT64_MAX));
+    }
+    for (const std::string_view name : kLists) {
+      if (!Chance(25)) continue;
+      std::vector<int64_t> list;
+      const int64_t count =
+          Chance(80) ? (name == "pads" ? 2 : 1) * std::max<int64_t>(1, base_rank_ - 2) : Pick(0, 5);
+      for (int64_t i = 0; i < count; ++i)
+        list.push_back(Chance(95) ? Pick(-1, 3) : Pick(INT64_MIN, INT64_MAX));
+      if (name == "perm" && Chance(80)) {
+        list.clear();
+        for (int64_t i = 0; i < base_rank_; ++i) list.push_back(base_rank_ - 1 - i);
+      }
+      node.Set(name, std::move(list));
+    }
+    for (const std::string_view name : kStrings) {
+      if (Chance(30)) node.Set(name, std::string(kWords[Pick(0, std::ssize(kWords) - 1)]));
+    }
+    node.Set("equation", std::string(kEquations[Pick(0, std::ssize(kEquations) - 1)]));
+    if (node.Is("ConstantOfShape") && Chance(50))
+      node.Set("value", RandomTensor(RandomType(), tensor::Shape({1})));
+    if (Chance(20)) node.Set("scale", static_cast<float>(Pick(0, 3)));
+    if (Chance(20)) node.Set("softcap", static_cast<float>(Pick(0, 3)));
+  }
+
+  // Builds a graph of one node and, when inference takes it, runs it.
+  void Try(const OpDef& op) {
+    base_rank_ = Pick(0, 5);
+    for (int64_t& extent : base_extents_) extent = Pick(1, 4);
+    Graph graph(std::make_shared<SymbolTable>());
+    const int64_t inputs_max = op.inputs_max < 0 ? 4 : op.inputs_max;
+    const int64_t input_count = Pick(std::min<int64_t>(op.inputs_min, inputs_max), inputs_max);
+    const DType dtype = RandomType();
+    std::vector<Value*> values;
+    std::vector<Tensor> fed;
+    for (int64_t i = 0; i < input_count; ++i) {
+      if (i >= op.inputs_min && Chance(30)) {
+        values.push_back(nullptr);
+        continue;
+      }
+      const int64_t kind = Pick(1, 100);
+      const DType own = kind <= 55 ? dtype : kind <= 85 ? DType::kI64 : RandomType();
+      const tensor::Shape shape = own == DType::kI64 && dtype != DType::kI64 && Chance(60)
+                                      ? tensor::Shape({Pick(0, 4)})
+                                      : RandomShape();
+      Tensor tensor = RandomTensor(own, shape);
+      if (Chance(50)) {
+        values.push_back(graph.AddConstant("c", std::move(tensor)));
+        continue;
+      }
+      std::optional<SymShape> declared = SymShape(shape.dims().begin(), shape.dims().end());
+      for (size_t d = 0; d < declared->size(); ++d) {
+        if (Chance(40))
+          (*declared)[d] = graph.symbols().Symbol("d" + std::to_string(shape[static_cast<int>(d)]));
+      }
+      if (Chance(20)) declared.reset();
+      values.push_back(graph.AddInput("x", own, std::move(declared)));
+      fed.push_back(std::move(tensor));
+    }
+    const int64_t outputs_max = op.outputs_max < 0 ? 3 : op.outputs_max;
+    Node* node = graph.AddNode(
+        &op, kOpsetMax, std::move(values),
+        static_cast<size_t>(Pick(std::min<int64_t>(op.outputs_min, outputs_max), outputs_max)));
+    AddAttributes(*node);
+    for (Value* output : node->outputs) graph.AddOutput(output->name, output);
+    const base::Status inferred = InferGraph(graph);
+    if (!inferred.ok()) {
+      EXPECT_NE(inferred.error().code, base::Code::kInternal) << inferred.error().message;
+      return;
+    }
+    const base::Status verified = Verify(graph);
+    ASSERT_TRUE(verified.ok()) << verified.error().message << "\n" << Dump(graph);
+    const base::Result<std::vector<Tensor>> results = Interpreter(graph, kLimits).Run(fed);
+    if (results.ok()) {
+      ++run_count_;
+      return;
+    }
+    EXPECT_NE(results.error().code, base::Code::kInternal) << results.error().message << "\n"
+                                                           << Dump(graph);
+  }
+
+  int64_t run_count() const { return run_count_; }
+
+ private:
+  std::mt19937_64 random_;
+  int64_t base_rank_ = 0;
+  int64_t base_extents_[5] = {};
+  int64_t run_count_ = 0;
+};
+
+TEST(OpRandom, EveryOpEndsInAResultOrAnError) {
+  constexpr uint64_t kSeeds = 400;
+  for (const OpDef* op : AllOps()) {
+    if ((op->traits & kControlFlow) != 0 || op->run == nullptr || op->domain == kOurDomain)
+      continue;
+    SCOPED_TRACE(std::string(op->name));
+    RandomNode random(std::hash<std::string_view>()(op->name));
+    for (uint64_t i = 0; i < kSeeds; ++i) random.Try(*op);
+    // Constants become constants when read; that the others run at all shows that the generator
+    // reaches their kernels.
+    if (op->name != "Constant") {
+      EXPECT_GT(random.run_count(), 0) << op->name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::graph
