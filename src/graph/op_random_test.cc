@@ -18,6 +18,29 @@ using tensor::Tensor;
 
 constexpr InterpreterLimits kLimits{.bytes_max = 1 << 20, .iterations_max = 16};
 
+// Ops whose inputs chance alone would hardly ever fit: a type and a shape for each input. Types: f
+// f32, q i8, i i64. Shapes: s the node's, c one per channel, 1 one element, r one per axis, h half
+// of rows of rank 4, x [1, 1], u a slice of s.
+struct Recipe {
+  std::string_view op;
+  std::string_view inputs;
+};
+constexpr Recipe kRecipes[] = {
+    {"BatchNormalization", "fsfcfcfcfc"},
+    {"GroupNormalization", "fsfcfc"},
+    {"InstanceNormalization", "fsfcfc"},
+    {"QLinearMatMul", "qsf1q1qsf1q1f1q1"},
+    {"Resize", "fsfrfr"},
+    {"Upsample", "fsfr"},
+    {"RotaryEmbedding", "fsfhfh"},
+    {"ScatterND", "fsixfu"},
+    {"Attention", "fsfsfsfsfsfs"},
+    {"ReverseSequence", "fsic"},
+    {"Conv", "fsfsfc"},
+    {"ConvTranspose", "fsfsfc"},
+    {"MatMulInteger", "qsqsq1q1"},
+};
+
 class RandomNode {
  public:
   explicit RandomNode(uint64_t seed) : random_(seed) {}
@@ -29,12 +52,37 @@ class RandomNode {
 
   tensor::Shape RandomShape() {
     tensor::Shape shape;
-    const int64_t rank = Chance(80) ? base_rank_ : Pick(0, 5);
+    if (Chance(15) && base_rank_ > 1)
+      return tensor::Shape({base_extents_[1]});  // one for each channel
+    const int64_t rank = Chance(90) ? base_rank_ : Pick(0, 5);
     for (int64_t i = 0; i < rank; ++i) {
-      shape.Append(Chance(70) ? base_extents_[static_cast<size_t>(i)]
+      shape.Append(Chance(85) ? base_extents_[static_cast<size_t>(i)]
                               : Pick(Chance(10) ? 0 : 1, 4));
     }
     return shape;
+  }
+
+  tensor::Shape RecipeShape(char letter) {
+    const std::span<const int64_t> base(base_extents_, static_cast<size_t>(base_rank_));
+    switch (letter) {
+      case 'c':
+        return tensor::Shape({base_extents_[1]});
+      case '1':
+        return tensor::Shape({1});
+      case 'r':
+        return tensor::Shape({base_rank_});
+      case 'h':
+        return tensor::Shape({base_extents_[0], base_extents_[2], base_extents_[3] / 2});
+      case 'x':
+        return tensor::Shape({1, 1});
+      case 'u': {
+        tensor::Shape shape(base);
+        if (shape.rank() > 0) shape.set_dim(0, 1);
+        return shape;
+      }
+      default:
+        return tensor::Shape(base);
+    }
   }
 
   Tensor RandomTensor(DType dtype, const tensor::Shape& shape) {
@@ -165,12 +213,18 @@ class RandomNode {
 
   // Builds a graph of one node and, when inference takes it, runs it.
   void Try(const OpDef& op) {
-    base_rank_ = Pick(0, 5);
-    for (int64_t& extent : base_extents_) extent = Pick(1, 4);
+    base_rank_ = Chance(50) ? Pick(3, 4) : Pick(0, 5);
+    for (int64_t& extent : base_extents_)
+      extent = Chance(40) ? base_extents_[0] : int64_t{1} << Pick(0, 2);
     Graph graph(std::make_shared<SymbolTable>());
     const int64_t inputs_max = op.inputs_max < 0 ? 4 : op.inputs_max;
     const int64_t input_count = Pick(std::min<int64_t>(op.inputs_min, inputs_max), inputs_max);
     const DType dtype = RandomType();
+    std::string_view recipe;
+    for (const Recipe& row : kRecipes) {
+      if (row.op == op.name) recipe = row.inputs;
+    }
+    const bool by_recipe = Chance(70);
     std::vector<Value*> values;
     std::vector<Tensor> fed;
     for (int64_t i = 0; i < input_count; ++i) {
@@ -179,10 +233,15 @@ class RandomNode {
         continue;
       }
       const int64_t kind = Pick(1, 100);
-      const DType own = kind <= 55 ? dtype : kind <= 85 ? DType::kI64 : RandomType();
-      const tensor::Shape shape = own == DType::kI64 && dtype != DType::kI64 && Chance(60)
-                                      ? tensor::Shape({Pick(0, 4)})
-                                      : RandomShape();
+      DType own = kind <= 55 ? dtype : kind <= 85 ? DType::kI64 : RandomType();
+      tensor::Shape shape = own == DType::kI64 && dtype != DType::kI64 && Chance(60)
+                                ? tensor::Shape({Pick(0, 4)})
+                                : RandomShape();
+      if (by_recipe && static_cast<size_t>(2 * i + 1) < recipe.size()) {
+        const char type = recipe[static_cast<size_t>(2 * i)];
+        own = type == 'f' ? DType::kF32 : type == 'q' ? DType::kI8 : DType::kI64;
+        shape = RecipeShape(recipe[static_cast<size_t>(2 * i + 1)]);
+      }
       Tensor tensor = RandomTensor(own, shape);
       if (Chance(50)) {
         values.push_back(graph.AddConstant("c", std::move(tensor)));
@@ -224,12 +283,12 @@ class RandomNode {
  private:
   std::mt19937_64 random_;
   int64_t base_rank_ = 0;
-  int64_t base_extents_[5] = {};
+  int64_t base_extents_[5] = {1, 1, 1, 1, 1};
   int64_t run_count_ = 0;
 };
 
 TEST(OpRandom, EveryOpEndsInAResultOrAnError) {
-  constexpr uint64_t kSeeds = 400;
+  constexpr uint64_t kSeeds = 1000;
   for (const OpDef* op : AllOps()) {
     if ((op->traits & kControlFlow) != 0 || op->run == nullptr || op->domain == kOurDomain)
       continue;

@@ -343,7 +343,7 @@ constexpr auto kOps = std::to_array<OpDef>({
     Unary("Asinh", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kAsinh>),
     Unary("Acosh", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kAcosh>),
     Unary("Atanh", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kAtanh>),
-    Unary("Erf", InferUnary<kNumericTypes>, RunUnary<UnaryOp::kErf>),
+    Unary("Erf", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kErf>),
     Unary("Not", InferUnary<kBoolType>, RunUnary<UnaryOp::kNot>),
     Unary("BitwiseNot", InferUnary<kIntTypes>, RunUnary<UnaryOp::kBitwiseNot>),
     Unary("Relu", InferUnary<kFloatTypes | kSignedTypes>, RunUnary<UnaryOp::kRelu>),

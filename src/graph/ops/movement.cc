@@ -163,17 +163,18 @@ Status InferSplit(InferContext& context) {
   }
   const auto pieces = static_cast<int64_t>(count);
   const Dim part = context.symbols().CeilDiv(extent, Dim(pieces));
+  const bool even = context.symbols().IsMultipleOf(extent, pieces);
   for (size_t i = 0; i < count; ++i) {
     SymShape result = *shape;
     Dim& dim = result[static_cast<size_t>(axis)];
     if (listed) {
       dim = parts.has_value() ? Dim((*parts)[i]) : context.Fresh("split");
-    } else if (i + 1 < count) {
-      dim = part;
+    } else if (!even) {
+      // The last parts may be smaller, or empty when there are more outputs than elements.
+      const Dim left = context.symbols().Sub(extent, context.symbols().Mul(part, Dim(static_cast<int64_t>(i))));
+      dim = context.symbols().Max(Dim(0), context.symbols().Min(part, left));
     } else {
-      dim = context.symbols().Sub(extent, context.symbols().Mul(part, Dim(pieces - 1)));
-      // More outputs than elements: the last ones are empty (and so is the rest of this branch).
-      if (dim.is_constant()) dim = Dim(std::max<int64_t>(0, dim.constant()));
+      dim = part;
     }
     context.SetOutput(i, dtype, std::move(result));
   }

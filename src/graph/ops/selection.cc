@@ -233,6 +233,8 @@ Status RunCast(RunContext& context) {
 // ---- Dropout: the identity, and a mask of ones ----
 
 Status InferDropout(InferContext& context) {
+  TRY(ExpectType(context, 1, kFloatTypes));
+  TRY(ExpectType(context, 2, kBoolType));
   const tensor::Tensor* training = context.constant(2);
   const bool trains = training != nullptr
                           ? training->shape.elements() != 1 || training->view().as<bool>()[0]
