@@ -32,6 +32,13 @@ Status RunBudget::TakeIteration() {
   return Ok();
 }
 
+Status RunBudget::TakeWork(int64_t operations) {
+  if (operations > work_left_)
+    return base::ResourceExhausted("this run needs more arithmetic than its limit");
+  work_left_ -= operations;
+  return Ok();
+}
+
 // ---- One node ----
 
 // What a node of the interpreter sees: its input tensors, and heap memory for its outputs.
@@ -53,6 +60,7 @@ class InterpreterContext : public RunContext {
 
   Result<tensor::View> Output(size_t i, tensor::DType dtype, const tensor::Shape& shape) override {
     CHECK(has_output(i));
+    TRY(budget_->TakeWork(shape.elements()));
     const int64_t bytes = TRY(tensor::CheckedBytes(shape, tensor::DTypeSize(dtype)));
     outputs_[i] = Tensor{dtype, shape, TRY(RunBudget::Allocate(budget_, bytes))};
     return outputs_[i].mutable_view();
@@ -80,6 +88,7 @@ class InterpreterContext : public RunContext {
     return Ok();
   }
   Status TakeIteration() override { return budget_->TakeIteration(); }
+  Status TakeWork(int64_t operations) override { return budget_->TakeWork(operations); }
 
   // The outputs after the run: present, of the inferred types, strings with storage of their own.
   Result<std::vector<Tensor>> Finish() {

@@ -18,6 +18,7 @@ namespace sluice::graph {
 
 struct InterpreterLimits {
   int64_t bytes_max = int64_t{4} << 30;  // of all tensors alive at one time that the run has made
+  int64_t work_max = int64_t{1} << 50;   // multiply-adds of the run, roughly
   int64_t iterations_max = 1'000'000;    // of all loops of one run together
 };
 
@@ -25,16 +26,20 @@ struct InterpreterLimits {
 class RunBudget {
  public:
   explicit RunBudget(const InterpreterLimits& limits)
-      : bytes_left_(limits.bytes_max), iterations_left_(limits.iterations_max) {}
+      : bytes_left_(limits.bytes_max),
+        work_left_(limits.work_max),
+        iterations_left_(limits.iterations_max) {}
   // A buffer that gives its bytes back when the last copy is gone. kResourceExhausted above the
   // limit.
   static base::Result<tensor::Buffer> Allocate(const std::shared_ptr<RunBudget>& budget,
                                                int64_t bytes);
-  // kResourceExhausted when no iteration is left.
+  // kResourceExhausted when nothing of it is left.
   base::Status TakeIteration();
+  base::Status TakeWork(int64_t operations);
 
  private:
   int64_t bytes_left_;
+  int64_t work_left_;
   int64_t iterations_left_;
 };
 

@@ -89,7 +89,8 @@ TEST(Interpreter, StopsLoopsAtTheIterationLimit) {
   const std::vector<Tensor> inputs = {Of<int64_t>(Shape(), {INT64_MAX}),
                                       Of<float>(Shape({2}), {1, 10})};
   const auto outputs =
-      Interpreter(*model.graph, {.bytes_max = 1 << 20, .iterations_max = 100}).Run(inputs);
+      Interpreter(*model.graph, {.bytes_max = 1 << 20, .work_max = 1 << 20, .iterations_max = 100})
+          .Run(inputs);
   EXPECT_EQ(outputs.error().code, base::Code::kResourceExhausted);
 }
 
@@ -144,8 +145,22 @@ TEST(Interpreter, RefusesInputsThatAreNotTheModels) {
 TEST(Interpreter, StopsAtTheByteLimit) {
   const OnnxModel model = Read(AddTwo());
   const Tensor row = Of<float>(Shape({1, 2}), {1, 2});
-  EXPECT_THAT(RunError(model, {row, row}, {.bytes_max = 4, .iterations_max = 1}),
+  EXPECT_THAT(RunError(model, {row, row}, {.bytes_max = 4, .work_max = 100, .iterations_max = 1}),
               HasSubstr("bytes left"));
+}
+
+TEST(Interpreter, StopsAtTheWorkLimitBeforeTheWorkIsDone) {
+  Builder builder;
+  builder.Input("x", kFloat, {1000});
+  onnx::NodeProto* node = builder.Node("Einsum", {"x", "x", "x", "x", "x", "x"}, {"y"});
+  onnx::AttributeProto* equation = node->add_attribute();
+  equation->set_name("equation");
+  equation->set_type(onnx::AttributeProto::STRING);
+  equation->set_s("a,b,c,d,e,f->");
+  builder.Output("y", kFloat, {});
+  const OnnxModel model = Read(builder);
+  EXPECT_THAT(RunError(model, {Of<float>(Shape({1000}), std::vector<float>(1000))}),
+              HasSubstr("more arithmetic"));
 }
 
 TEST(Interpreter, GivesBytesBackWhenTheLastReaderIsDone) {
@@ -157,7 +172,7 @@ TEST(Interpreter, GivesBytesBackWhenTheLastReaderIsDone) {
   const OnnxModel model = Read(builder);
   // Two tensors of 64 bytes are alive at a time.
   EXPECT_EQ(RunError(model, {Of<float>(Shape({16}), std::vector<float>(16))},
-                     {.bytes_max = 128, .iterations_max = 0}),
+                     {.bytes_max = 128, .work_max = 1 << 20, .iterations_max = 0}),
             "");
 }
 

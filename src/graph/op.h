@@ -99,6 +99,10 @@ class RunContext {
   virtual base::Status SetOutput(size_t i, tensor::Tensor tensor) = 0;
   // Before each iteration of a Loop or Scan; kResourceExhausted when the run has used up its own.
   virtual base::Status TakeIteration() { return base::Ok(); }
+  // Before arithmetic that the sizes of inputs and outputs do not bound: about as many
+  // multiply-adds. kResourceExhausted when the run may not make them. A compiled program, which
+  // runs what was accepted, takes any.
+  virtual base::Status TakeWork(int64_t) { return base::Ok(); }
 
   // kInvalidArgument that names the node.
   base::Error Fail(std::string_view text) const;

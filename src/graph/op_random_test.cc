@@ -16,7 +16,8 @@ namespace {
 using tensor::DType;
 using tensor::Tensor;
 
-constexpr InterpreterLimits kLimits{.bytes_max = 1 << 20, .iterations_max = 16};
+constexpr InterpreterLimits kLimits{
+    .bytes_max = 1 << 20, .work_max = 1 << 24, .iterations_max = 16};
 
 // Ops whose inputs chance alone would hardly ever fit: a type and a shape for each input. Types: f
 // f32, q i8, i i64. Shapes: s the node's, c one per channel, 1 one element, r one per axis, h half

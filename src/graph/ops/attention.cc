@@ -220,6 +220,7 @@ Status RunAttention(RunContext& context) {
   const int64_t scratch_bytes =
       std::max<int64_t>(args.keys, 1) * static_cast<int64_t>(sizeof(double));
   args.scratch = reinterpret_cast<double*>(TRY(context.Scratch(scratch_bytes)));
+  TRY(context.TakeWork(Operations({scores.elements(), args.dim + args.value_dim})));
   kernels::ref::Attention(args);
   return Ok();
 }

@@ -105,6 +105,8 @@ Result<Tensor> Stack(RunContext& context, size_t output, std::vector<Tensor>& ro
     return Tensor{made.dtype, made.shape, {}};
   }
   const Tensor& first = rows[0];
+  // Their characters belong to the rows, which do not outlive this call.
+  if (first.dtype == DType::kBytes) return context.Fail("strings cannot be stacked");
   if (first.shape.rank() >= tensor::kMaxRank)
     return context.Fail("a scan output has a rank above the limit");
   for (const Tensor& row : rows) {

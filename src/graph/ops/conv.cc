@@ -214,6 +214,7 @@ Status RunConv(RunContext& context) {
     if (context.has_input(2) && args.bias.shape != Shape({weight[0]}))
       return context.Fail("the bias has a wrong shape");
   }
+  TRY(context.TakeWork(Operations({shape.elements(), weight.elements(1, weight.rank())})));
   args.y = TRY(context.Output(0, integer ? DType::kI32 : args.x.dtype, shape));
   kernels::ref::Conv(args);
   return Ok();
@@ -319,6 +320,7 @@ Status RunConvTranspose(RunContext& context) {
   if (context.has_input(2) && args.bias.shape != Shape({channels}))
     return context.Fail("the bias has a wrong shape");
   args.window = attributes.window;
+  TRY(context.TakeWork(Operations({x.elements(), weight.elements(1, weight.rank())})));
   args.y = TRY(context.Output(0, args.x.dtype, shape));
   kernels::ref::ConvTranspose(args);
   return Ok();
@@ -360,6 +362,9 @@ Status RunPool(RunContext& context) {
   args.column_major = context.node().Int("storage_order", 0) != 0;
   args.p = context.node().Int("p", 2);
   if (args.p < 1) return context.Fail("p must be at least 1");
+  int64_t work = shape.elements();
+  for (const int64_t taps : args.window.kernel) work = Operations({work, taps});
+  TRY(context.TakeWork(work));
   args.y = TRY(context.Output(0, x.dtype, shape));
   if (context.has_output(1)) args.indices = TRY(context.Output(1, DType::kI64, shape));
   kernels::ref::Pool(args);

@@ -47,12 +47,9 @@ Status SetProductShape(InferContext& context, size_t b_input, DType dtype) {
     return Ok();
   }
   const auto join = [&context](Dim x, Dim y) -> std::optional<Dim> {
-    if (x == y || y.Is(1)) return x;
-    if (x.Is(1)) return y;
-    if (x.is_constant() && y.is_constant()) return std::nullopt;
-    if (x.is_constant()) return x;
-    if (y.is_constant()) return y;
-    return context.Fresh("batch");
+    const bool differ = x.is_constant() && y.is_constant() && x != y && !x.Is(1) && !y.Is(1);
+    if (differ) return std::nullopt;
+    return BroadcastDims(context.symbols(), x, y);
   };
   const auto fits = [](Dim x, Dim y) { return x == y || !x.is_constant() || !y.is_constant(); };
   std::optional<SymShape> result = ProductShape<Dim>(*a, *b, join, fits);
@@ -94,6 +91,7 @@ Status RunMatMul(RunContext& context) {
   const tensor::ConstView& a = context.input(0);
   const tensor::ConstView& b = context.input(1);
   const Shape shape = TRY(ProductOf(context, a.shape, b.shape));
+  TRY(context.TakeWork(Operations({shape.elements(), a.shape[a.shape.rank() - 1]})));
   const tensor::View y = TRY(context.Output(0, a.dtype, shape));
   kernels::ref::MatMul({a, b, y});
   return Ok();
@@ -128,6 +126,7 @@ Status RunMatMulInteger(RunContext& context) {
     return context.Fail(
         "a zero point must be one element or one for each row of A and column of B");
   }
+  TRY(context.TakeWork(Operations({shape.elements(), a.shape[a.shape.rank() - 1]})));
   const tensor::View y = TRY(context.Output(0, DType::kI32, shape));
   kernels::ref::MatMulInteger({a, b, context.input(2), context.input(3), y});
   return Ok();
@@ -180,6 +179,7 @@ Status RunGemm(RunContext& context) {
     return context.Fail("C " + args.c.shape.ToString() + " does not broadcast to " +
                         shape.ToString());
   }
+  TRY(context.TakeWork(Operations({shape.elements(), a[args.transpose_a ? 0 : 1]})));
   args.y = TRY(context.Output(0, args.a.dtype, shape));
   kernels::ref::Gemm(args);
   return Ok();
@@ -379,6 +379,9 @@ Status RunEinsum(RunContext& context) {
     shape.Append(extents[equation->out[k]]);
   }
   shape = TRY(Shape::FromDims(shape.dims()));
+  int64_t work = static_cast<int64_t>(count);
+  for (const int64_t extent : extents) work = Operations({work, extent});
+  TRY(context.TakeWork(work));
   args.y = TRY(context.Output(0, context.input(0).dtype, shape));
   kernels::ref::Einsum(args);
   return Ok();

@@ -171,7 +171,8 @@ Status InferSplit(InferContext& context) {
       dim = parts.has_value() ? Dim((*parts)[i]) : context.Fresh("split");
     } else if (!even) {
       // The last parts may be smaller, or empty when there are more outputs than elements.
-      const Dim left = context.symbols().Sub(extent, context.symbols().Mul(part, Dim(static_cast<int64_t>(i))));
+      const Dim left =
+          context.symbols().Sub(extent, context.symbols().Mul(part, Dim(static_cast<int64_t>(i))));
       dim = context.symbols().Max(Dim(0), context.symbols().Min(part, left));
     } else {
       dim = part;

@@ -173,6 +173,7 @@ Status RunLrn(RunContext& context) {
   const int64_t size = context.node().Int("size", 0);
   if (size < 1 || x.shape.rank() < 2)
     return context.Fail("needs channels and a size of at least 1");
+  TRY(context.TakeWork(Operations({x.shape.elements(), size})));
   const tensor::View y = TRY(context.Output(0, x.dtype, x.shape));
   kernels::ref::Lrn({.x = x,
                      .y = y,

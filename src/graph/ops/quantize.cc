@@ -148,16 +148,11 @@ Status InferQLinearMatMul(InferContext& context) {
   std::optional<SymShape> result;
   if (a != nullptr && b != nullptr) {
     if (a->size() < 2 || b->size() < 2) return context.Fail("takes matrices");
-    const SymShape& longer = a->size() >= b->size() ? *a : *b;
-    result = longer;
-    if (a->size() == b->size()) {
-      for (size_t i = 0; i + 2 < a->size(); ++i) {
-        if ((*a)[i] != (*b)[i])
-          (*result)[i] =
-              (*a)[i].Is(1) ? (*b)[i] : ((*b)[i].Is(1) ? (*a)[i] : context.Fresh("batch"));
-      }
-    } else {
-      for (size_t i = 0; i + 2 < longer.size(); ++i) (*result)[i] = context.Fresh("batch");
+    result = SymShape(std::max(a->size(), b->size()), Dim(1));
+    for (size_t i = 3; i <= result->size(); ++i) {
+      const Dim x = i <= a->size() ? (*a)[a->size() - i] : Dim(1);
+      const Dim y = i <= b->size() ? (*b)[b->size() - i] : Dim(1);
+      (*result)[result->size() - i] = BroadcastDims(context.symbols(), x, y);
     }
     (*result)[result->size() - 2] = (*a)[a->size() - 2];
     (*result)[result->size() - 1] = (*b)[b->size() - 1];
@@ -221,6 +216,7 @@ Status RunQLinearMatMul(RunContext& context) {
       (b_zeros != 1 && context.input(kBZero).shape != Shape({shape[shape.rank() - 1]}))) {
     return context.Fail("a zero point has a wrong shape");
   }
+  TRY(context.TakeWork(Operations({shape.elements(), a.shape[rank_a - 1]})));
   const tensor::View sums{DType::kI32, shape, TRY(context.Scratch(bytes))};
   kernels::ref::MatMulInteger({a, b, context.input(kAZero), context.input(kBZero), sums});
   const tensor::View y = TRY(context.Output(0, context.input(kYZero).dtype, shape));

@@ -200,6 +200,20 @@ Status InferResize(InferContext& context) {
   return Ok();
 }
 
+// Taps of every output, over all axes that change. An antialiased kernel is stretched by the
+// inverse of the scale.
+int64_t WorkOf(const ResizeArgs& args, const Shape& y) {
+  int64_t work = y.elements();
+  if (args.mode == ResizeMode::kNearest) return work;
+  for (int i = 0; i < y.rank(); ++i) {
+    const double reach = args.mode == ResizeMode::kLinear ? 1 : 2;
+    const double support = args.antialias ? reach / std::min(args.scale[i], 1.0) : reach;
+    if (args.scale[i] != 1)
+      work = Operations({work, static_cast<int64_t>(std::min(2 * support + 1, 1e15))});
+  }
+  return work;
+}
+
 Status RunResize(RunContext& context) {
   const ResizeInputs inputs = InputsOf(context.node());
   ResizeArgs args;
@@ -225,6 +239,11 @@ Status RunResize(RunContext& context) {
     for (int64_t i = 0; i < axes.count; ++i) {
       args.roi_begin[axes[i]] = kernels::ref::LoadOne<double>(roi.dtype, roi.data, i);
       args.roi_end[axes[i]] = kernels::ref::LoadOne<double>(roi.dtype, roi.data, axes.count + i);
+      // Comparisons that NaN fails.
+      if (!(std::abs(args.roi_begin[axes[i]]) <= kScaleMax) ||
+          !(std::abs(args.roi_end[axes[i]]) <= kScaleMax)) {
+        return context.Fail("a roi is out of range");
+      }
     }
   }
   Shape shape;
@@ -235,6 +254,7 @@ Status RunResize(RunContext& context) {
   shape = TRY(Shape::FromDims(shape.dims()));
   if (x.elements() == 0 && shape.elements() > 0)
     return context.Fail("an empty tensor cannot be resized");
+  TRY(context.TakeWork(WorkOf(args, shape)));
   args.y = TRY(context.Output(0, args.x.dtype, shape));
   kernels::ref::Resize(args);
   return Ok();

@@ -40,15 +40,6 @@ base::Result<int> CheckedAxis(const Context& context, int64_t axis, int rank) {
   return *normal;
 }
 
-// The extent that a and b broadcast to, as an expression exact for every valid pair, zero included.
-Dim BroadcastDims(SymbolTable& symbols, Dim a, Dim b) {
-  if (a == b || b.Is(1)) return a;
-  if (a.Is(1)) return b;
-  if (a.is_constant()) return a;
-  if (b.is_constant()) return b;
-  return symbols.Mul(symbols.Max(a, b), symbols.Min(Dim(1), symbols.Min(a, b)));
-}
-
 }  // namespace
 
 base::Result<int> NormalAxis(const InferContext& context, int64_t axis, int rank) {
@@ -56,6 +47,14 @@ base::Result<int> NormalAxis(const InferContext& context, int64_t axis, int rank
 }
 base::Result<int> NormalAxis(const RunContext& context, int64_t axis, int rank) {
   return CheckedAxis(context, axis, rank);
+}
+
+Dim BroadcastDims(SymbolTable& symbols, Dim a, Dim b) {
+  if (a == b || b.Is(1)) return a;
+  if (a.Is(1)) return b;
+  if (a.is_constant()) return a;
+  if (b.is_constant()) return b;
+  return symbols.Mul(symbols.Max(a, b), symbols.Min(Dim(1), symbols.Min(a, b)));
 }
 
 base::Result<std::optional<SymShape>> BroadcastInputs(InferContext& context, size_t first,
@@ -189,6 +188,14 @@ std::optional<std::vector<int64_t>> KnownInts(const InferContext& context, size_
   if (context.has_input(input)) return context.ints(input);
   const std::span<const int64_t> list = context.node().Ints(attribute);
   return std::vector<int64_t>(list.begin(), list.end());
+}
+
+int64_t Operations(std::initializer_list<int64_t> factors) {
+  int64_t product = 1;
+  for (const int64_t factor : factors) {
+    if (__builtin_mul_overflow(product, std::max<int64_t>(1, factor), &product)) return INT64_MAX;
+  }
+  return product;
 }
 
 base::Result<int64_t> ReadInt(const RunContext& context, size_t input) {

@@ -42,6 +42,9 @@ std::optional<int> NormalAxis(int64_t axis, int rank);
 base::Result<int> NormalAxis(const InferContext& context, int64_t axis, int rank);
 base::Result<int> NormalAxis(const RunContext& context, int64_t axis, int rank);
 
+// The extent that a and b broadcast to, as an expression exact for every valid pair, zero included.
+// Two constants that disagree are the caller's to refuse.
+Dim BroadcastDims(SymbolTable& symbols, Dim a, Dim b);
 // The extents of numpy broadcasting; an error when two constants disagree. nullopt when a rank is
 // unknown.
 base::Result<std::optional<SymShape>> BroadcastInputs(InferContext& context, size_t first,
@@ -78,6 +81,9 @@ base::Result<Ints> ReadInts(const RunContext& context, size_t input, std::string
 // The same for inference: nullopt when the input is there but not known.
 std::optional<std::vector<int64_t>> KnownInts(const InferContext& context, size_t input,
                                               std::string_view attribute);
+
+// The product, saturated: how much arithmetic an op needs.
+int64_t Operations(std::initializer_list<int64_t> factors);
 
 // One number of a scalar (or one-element) input of a numeric type.
 base::Result<int64_t> ReadInt(const RunContext& context, size_t input);
