@@ -68,7 +68,7 @@ void CheckSilu(Report& report) {
   CheckUnary(report, ChainOp::kSilu, -10, 10);
 }
 void CheckSoftplus(Report& report) {
-  CheckUnary(report, ChainOp::kSoftplus, -30, 30);
+  CheckUnary(report, ChainOp::kSoftplus, -80, 80);
 }
 void CheckReciprocalSqrt(Report& report) {
   CheckUnary(report, ChainOp::kReciprocalSqrt, 0, 100);

@@ -79,10 +79,15 @@ HWY_INLINE VF MaxNan(VF a, VF b) {
   return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b));
 }
 
+// log(1 + e^x) as max(x, 0) + log(1 + e) with e = e^-|x|. What 1 + e loses of a small e the factor
+// e / ((1 + e) - 1) gives back (W. Kahan's log1p).
 HWY_INLINE VF Softplus(VF x) {
   const F32 d;
   const VF e = Exp(hn::Neg(hn::Abs(x)));
-  return hn::Add(MaxNan(x, hn::Zero(d)), Log(hn::Add(One(), e)));
+  const VF u = hn::Add(One(), e);
+  const VF rest = hn::Sub(u, One());
+  const VF log1p = hn::IfThenElse(hn::Eq(rest, hn::Zero(d)), e, hn::Div(hn::Mul(Log(u), e), rest));
+  return hn::Add(MaxNan(x, hn::Zero(d)), log1p);
 }
 
 void RunUnary(ChainOp op, const Operand& a, int64_t n, float* y) {
