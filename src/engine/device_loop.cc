@@ -173,6 +173,7 @@ void DeviceLoop::Launch(Slot& slot) {
   slot.step->launched = Now();
   slot.looked = slot.step->launched;
   slot.abandoned = false;
+  slot.held_when_quiet = -1;
   device_->Start(*slot.seat->engine, *slot.step, slot.exec, slot);
   running_ = outer;
 }

@@ -72,7 +72,7 @@ class DeviceLoop {
 
   // Requests refused from now on carry "draining"; what is inside still gets its answer.
   void BeginDrain() { draining_.store(true, std::memory_order_seq_cst); }
-  // Waits until nothing is unanswered or `until` has come. True: drained.
+  // Waits until nothing is unanswered or `until` has come. True: drained. One thread at a time.
   bool WaitDrained(base::Time until);
   // A request that waits or runs here makes the worker look now.
   void Wake() { doorbell_.Ring(); }

@@ -99,10 +99,10 @@ void DeviceLoop::Accept(std::unique_ptr<Request> request) {
     statistics.RecordReply(*request, reply, request->enqueued);
     const std::shared_ptr<ReplySink> sink = request->sink;
     Waker* waker = sink->waker();
-    request.reset();
-    if (unanswered_.fetch_sub(1, std::memory_order_seq_cst) == 1) drained_bell_.Ring();
     sink->Post(std::move(reply));
     if (waker != nullptr) waker->Wake();
+    request.reset();
+    if (unanswered_.fetch_sub(1, std::memory_order_seq_cst) == 1) drained_bell_.Ring();
     return;
   }
   if (options_.inline_below.ns > 0 && seat.short_steps.load(std::memory_order_relaxed)) {
@@ -125,7 +125,7 @@ void PostEvent(std::shared_ptr<const EngineVersion> pin, Event event) {
   auto posted = std::make_unique<PostedEvent>();
   posted->inbox_kind = InboxNode::Kind::kEvent;
   DeviceLoop& loop = pin->loop();
-  posted->pin = std::move(pin);
+  posted->pin = pin;  // ours keeps the loop until we have looked at its lease
   posted->event = std::move(event);
   loop.inbox_.Push(std::move(posted));
   if (loop.lease_.load(std::memory_order_seq_cst) == 0) loop.Wake();
@@ -154,11 +154,17 @@ base::Status DeviceLoop::Attach(Seat& seat) {
   const int64_t bytes = seat.engine->memory().activation_bytes;
   const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
   if (grow) {
+    const int64_t reserved = reserved_.bytes();
     TRY(Reserve(bytes));
     // Mapped and touched here, so that the first step of the new size does not wait for the
     // kernel's zeros.
     for (int i = 0; i <= options_.depth; ++i) {
-      command.arenas.push_back(TRY(tensor::Arena::Create(bytes)));
+      base::Result<tensor::Arena> made = tensor::Arena::Create(bytes);
+      if (!made.ok()) {
+        if (reserved_.bytes() > 0) CHECK(reserved_.Resize(reserved).ok()) << "it only shrinks";
+        return std::move(made).error();
+      }
+      command.arenas.push_back(std::move(made).value());
       tensor::Arena& arena = command.arenas.back();
       for (int64_t at = 0; at < arena.capacity(); at += 4096) arena.data()[at] = std::byte{0};
     }

@@ -9,7 +9,11 @@
 namespace sluice::sim {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSeeds = 2'000;  // a sanitizer costs ten times as much a seed
+#else
 constexpr uint64_t kSeeds = 10'000;
+#endif
 
 void RunSeeds(int depth, uint64_t first, uint64_t count) {
   Tally all;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "sim/recording_sink.h"
+#include "tensor/ledger.h"
 
 namespace sluice::sim {
 namespace {
@@ -340,6 +341,84 @@ TEST_F(DeviceLoopTest, ArenasGrowToTheLargestModel) {
   Run();
   EXPECT_TRUE(sent.sink->reply().status.ok());
   EXPECT_GE(loop_->arena_bytes(), 5 << 20);
+}
+
+TEST_F(DeviceLoopTest, RefusesAnEngineWhoseActivationsTheLedgerCannotHold) {
+  tensor::Ledger ledger("host", 20 << 20);
+  DeviceLoop::Options options;
+  options.ledger = &ledger;
+  MakeLoop(options);
+  VersionPin fast = Load(Fast());
+  EXPECT_GT(ledger.used_bytes(), 0);
+  const int64_t before = ledger.used_bytes();
+  FakeEngine::Options large = Fast();
+  large.activation_bytes = 15 << 20;  // twice: for the slot and for nested steps
+  const auto refused =
+      EngineVersion::Create(std::make_unique<FakeEngine>(large), *loop_, [](auto) {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, base::Code::kResourceExhausted);
+  EXPECT_EQ(ledger.used_bytes(), before);
+  const Sent sent = Send(fast, {});
+  Run();
+  EXPECT_TRUE(sent.sink->reply().status.ok());
+}
+
+TEST_F(DeviceLoopTest, TheExpiredAreAnsweredWhileALongStepRuns) {
+  MakeLoop();
+  VersionPin fast = Load(Fast());
+  Sent parked;
+  Time answered;
+  const Time start = clock_.Now();
+  FakeEngine::Options options = Slow();
+  options.spend = [&](Duration d) {
+    clock_.Advance(d);
+    if (parked.sink->answered() && answered == Time{}) answered = clock_.Now();
+  };
+  VersionPin slow = Load(options);
+  parked = Send(fast, {.deadline = In(10'000), .park_token = 1});
+  Send(slow, {});
+  Run();
+  EXPECT_EQ(parked.sink->reason(), engine::reason::kDeadlineQueue);
+  EXPECT_LE(answered, start + Duration::Millis(12));
+}
+
+TEST_F(DeviceLoopTest, AdmissionInsideALongStepKnowsThatAShortOneNests) {
+  MakeLoop();
+  VersionPin fast = Load(Fast());
+  for (int i = 0; i < 3; ++i) {
+    Send(fast, {});
+    Run();  // its cost is measured: only what is known to be late would be refused
+  }
+  FakeEngine::Options options = Slow();
+  std::vector<Sent> clicks;
+  options.spend = [&](Duration d) {
+    clock_.Advance(d);
+    if (clicks.size() < 20) clicks.push_back(Send(fast, {.deadline = In(2'000)}));
+  };
+  VersionPin slow = Load(options);
+  Send(slow, {});
+  Run();
+  for (const Sent& click : clicks) EXPECT_TRUE(click.sink->reply().status.ok());
+}
+
+TEST_F(DeviceLoopTest, TheOuterStepKeepsATenthWhateverNestedStepsReallyTake) {
+  MakeLoop();
+  FakeEngine::Options liar = Fast();
+  liar.fixed = Duration::Millis(30);  // and yet its prior says 2 us
+  liar.prior = Duration::Micros(2);
+  VersionPin fast = Load(liar);
+  FakeEngine::Options options = Slow();
+  options.spend = [&](Duration d) {
+    clock_.Advance(d);
+    Send(fast, {.shape = static_cast<uint64_t>(clock_.Now().ns)});
+  };
+  VersionPin slow = Load(options);
+  const Sent batch = Send(slow, {});
+  const Time start = clock_.Now();
+  loop_->RunOnce();
+  ASSERT_TRUE(batch.sink->answered());
+  EXPECT_LE(clock_.Now() - start, Duration::Millis(100 * 10 + 30));
+  Run();
 }
 
 TEST_F(DeviceLoopTest, EachIoThreadIsWokenOnceAStep) {
