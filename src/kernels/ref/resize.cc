@@ -72,7 +72,8 @@ class Resampler {
     for (int d = 0; d < rank_; ++d) {
       if (args_.coordinate != ResizeCoordinate::kTfCropAndResize || Untouched(d)) continue;
       const double x = Coordinate(args_, d, out[d]);
-      if (x < 0 || x > static_cast<double>(args_.x.shape[d] - 1)) return args_.extrapolation;
+      // A region from data may be anything, NaN too.
+      if (!(x >= 0 && x <= static_cast<double>(args_.x.shape[d] - 1))) return args_.extrapolation;
     }
     return Sum(0, 0, out);
   }
@@ -90,11 +91,14 @@ class Resampler {
     const double top = static_cast<double>(extent - 1);
     const double x = Coordinate(args_, d, out[d]);
     if (args_.mode == ResizeMode::kNearest) {
-      const double near = std::clamp(Nearest(args_.rounding, x), 0.0, top);
+      const double rounded = Nearest(args_.rounding, x);
+      const double near = rounded >= 0 ? std::min(rounded, top) : 0;  // NaN is the first
       return Sum(d + 1, from + static_cast<int64_t>(near) * stride_[d], out);
     }
     const double reach = args_.mode == ResizeMode::kLinear ? 1 : 2;
-    const double shrink = args_.antialias ? std::min(args_.scale[d], 1.0) : 1.0;
+    // An extent of y above 0 means a scale of about 1 / extent at least: that bounds the taps.
+    const double least = 0.25 / static_cast<double>(extent);
+    const double shrink = args_.antialias ? std::clamp(args_.scale[d], least, 1.0) : 1.0;
     // The coordinate clamped to where any tap can still be inside: beyond, every tap is the edge.
     const double support = reach / shrink;
     const double centre = std::clamp(x, -support - 1, top + support + 1);

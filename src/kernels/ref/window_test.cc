@@ -157,6 +157,29 @@ TEST(RefResize, CubicReproducesALineInside) {
   for (size_t i = 6; i < 18; ++i) EXPECT_NEAR(y[i], (static_cast<double>(i) + 0.5) / 2 - 0.5, 1e-6);
 }
 
+TEST(RefResize, RegionsAndScalesThatAreNoNumbersStayInside) {
+  const Floats x = {1, 2, 3, 4};
+  for (const ResizeMode mode : {ResizeMode::kNearest, ResizeMode::kLinear, ResizeMode::kCubic}) {
+    Floats y;
+    ResizeArgs args;
+    args.mode = mode;
+    args.coordinate = ResizeCoordinate::kTfCropAndResize;
+    args.x = In(x, {4});
+    args.y = Out(y, {3});
+    args.scale[0] = 0.75;
+    args.roi_begin[0] = NAN;
+    args.extrapolation = 7;
+    Resize(args);
+    EXPECT_EQ(y, (Floats{7, 7, 7}));
+    args.coordinate = ResizeCoordinate::kHalfPixel;
+    args.scale[0] = NAN;
+    Resize(args);
+    args.scale[0] = 1e-300;
+    args.antialias = true;
+    Resize(args);
+  }
+}
+
 TEST(RefQuantizeLinear, RoundsHalfToEvenAndSaturates) {
   const Floats x = {0, 1, 3, 5, 1000, -1000, NAN}, scale = {2};
   const std::vector<uint8_t> zero = {128};
