@@ -43,8 +43,14 @@ std::string Default(const Flag& flag) {
     }
     std::string operator()(const std::string* s) const { return *s; }
     std::string operator()(const std::vector<std::string>*) const { return ""; }
+    std::string operator()(const FlagSetter& setter) const { return setter.standard; }
   };
   return std::visit(Visitor{}, flag.target);
+}
+
+bool IsSwitch(const Flag& flag) {
+  const auto* setter = std::get_if<FlagSetter>(&flag.target);
+  return setter != nullptr ? setter->is_switch : std::holds_alternative<bool*>(flag.target);
 }
 
 }  // namespace
@@ -74,6 +80,11 @@ base::Status SetFlag(const Flag& flag, std::string_view text) {
       list->emplace_back(text);
       return base::Ok();
     }
+    base::Status operator()(const FlagSetter& setter) const {
+      base::Status status = setter.set(text);
+      if (status.ok()) return status;
+      return InvalidArgument("--" + std::string(flag.name) + ": " + status.error().message);
+    }
   };
   return std::visit(Visitor{flag, text}, flag.target);
 }
@@ -97,8 +108,8 @@ base::Result<std::vector<std::string>> ParseFlags(const std::vector<std::string>
     const Flag* flag = Find(flags, name);
     if (flag == nullptr && name.rfind("no-", 0) == 0 && equals == std::string::npos) {
       flag = Find(flags, std::string_view(name).substr(3));
-      if (flag != nullptr && std::holds_alternative<bool*>(flag->target)) {
-        *std::get<bool*>(flag->target) = false;
+      if (flag != nullptr && IsSwitch(*flag)) {
+        TRY(SetFlag(*flag, "false"));
         continue;
       }
       flag = nullptr;
@@ -106,8 +117,8 @@ base::Result<std::vector<std::string>> ParseFlags(const std::vector<std::string>
     if (flag == nullptr) return InvalidArgument("unknown flag --" + name + "; --help lists them");
     if (equals != std::string::npos) {
       TRY(SetFlag(*flag, std::string_view(argument).substr(equals + 1)));
-    } else if (std::holds_alternative<bool*>(flag->target)) {
-      *std::get<bool*>(flag->target) = true;
+    } else if (IsSwitch(*flag)) {
+      TRY(SetFlag(*flag, "true"));
     } else {
       if (i + 1 == arguments.size()) {
         return InvalidArgument("--" + name + " expects a value (" + std::string(flag->value) + ")");

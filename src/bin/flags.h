@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -11,10 +12,18 @@
 
 namespace sluice::bin {
 
+// A flag whose value something else parses.
+struct FlagSetter {
+  std::function<base::Status(std::string_view text)> set;
+  std::string standard;  // the default, for help
+  bool is_switch = false;
+};
+
 // A flag writes where its target points; the target's value at declaration is the default that help
 // shows.
 struct Flag {
-  using Target = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*>;
+  using Target =
+      std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, FlagSetter>;
   std::string_view name;   // without dashes
   Target target;           // a vector takes the flag repeatedly
   std::string_view value;  // what help calls the value: "DIR", "N", …; empty for a bool

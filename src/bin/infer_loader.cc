@@ -1,0 +1,52 @@
+#include "bin/infer_loader.h"
+
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "infer/infer_engine.h"
+
+namespace sluice::bin {
+namespace {
+
+infer::Options OptionsFor(const serve::ModelSource& source) {
+  const serve::ModelSettings& settings = source.settings;
+  infer::Options options;
+  options.model = source.name;
+  options.version = source.version;
+  options.model_file = source.model_file;
+  options.batch_rows_max = settings.max_batch_size;
+  options.queue_delay_max = settings.max_queue_delay;
+  options.queue_requests_max = settings.queue_requests_max;
+  if (settings.priority_levels > 0) {
+    options.priority_levels = settings.priority_levels;
+    options.priority_default = settings.default_priority > 0 ? settings.default_priority : 1;
+  }
+  return options;
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
+    const serve::ModelSource& source, engine::EngineVersion::Retire retire) {
+  std::unique_ptr<engine::Engine> engine =
+      TRY(infer::Load(source.version_folder, OptionsFor(source)));
+  const int64_t weights = engine->memory().weights_bytes;
+  const std::string owner =
+      "model " + source.name + "/" + std::to_string(source.version) + " weights";
+  // The reservation goes when the version is destroyed, after its last pin.
+  auto reservation = std::make_shared<tensor::Reservation>(TRY(ledger_.Reserve(owner, weights)));
+  base::Log(base::LogLevel::kInfo, "model_memory")
+      .With("model", source.name)
+      .With("version", source.version)
+      .With("weights_bytes", weights)
+      .With("activation_bytes", engine->memory().activation_bytes)
+      .With("batch", engine->description().batch_reason);
+  return engine::EngineVersion::Create(
+      std::move(engine), loop_,
+      [reservation, retire = std::move(retire)](std::unique_ptr<engine::EngineVersion> version) {
+        retire(std::move(version));
+      });
+}
+
+}  // namespace sluice::bin

@@ -1,0 +1,45 @@
+// The process's one device: its cores, pool, loop and ledger, sized from the machine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/machine.h"
+#include "base/thread_pool.h"
+#include "bin/infer_loader.h"
+#include "engine/device_loop.h"
+#include "tensor/ledger.h"
+
+namespace sluice::bin {
+
+struct RuntimeOptions {
+  int64_t compute_threads = 0;  // 0: one a core; the loop's worker is one of them
+  int64_t memory_bytes_max =
+      0;                     // of weights and activations; 0: nine tenths of what the machine has
+  int64_t quantum_us = 500;  // longest predicted work between two safepoints
+  int64_t inline_below_us = 100;  // steps predicted shorter run on the io thread; 0: never
+};
+
+// Owner: a verb. Outlives the server that uses its loader.
+class Runtime {
+ public:
+  explicit Runtime(const RuntimeOptions& options);
+
+  InferLoader& loader() { return *loader_; }
+  engine::DeviceLoop& loop() { return *loop_; }
+  const base::Machine& machine() const { return machine_; }
+  int64_t threads() const { return threads_; }
+  // The ledger as Prometheus lines.
+  std::string MemoryMetrics() const;
+
+ private:
+  const base::Machine machine_;
+  const int64_t threads_;
+  tensor::Ledger ledger_;
+  base::ThreadPool pool_;
+  std::unique_ptr<engine::DeviceLoop> loop_;
+  std::unique_ptr<InferLoader> loader_;
+};
+
+}  // namespace sluice::bin

@@ -1,0 +1,55 @@
+#include "bin/serve_flags.h"
+
+#include "base/log.h"
+#include "serve/config_options.h"
+
+namespace sluice::bin {
+
+std::vector<Flag> ServeFlags(ServeSettings& settings) {
+  std::vector<Flag> flags = {
+      {"config",
+       FlagSetter{[&settings](std::string_view path) {
+                    settings.config_file = path;
+                    return serve::ReadServerConfig(settings.config_file, settings.server);
+                  },
+                  "", false},
+       "FILE", "sluice.yaml: every server flag is a key of it; flags behind it win"},
+      {"compute-threads", &settings.runtime.compute_threads, "N",
+       "threads that compute; 0: one a core of this container"},
+      {"memory-bytes-max", &settings.runtime.memory_bytes_max, "N",
+       "weights and activations together; 0: nine tenths of this container's memory"},
+      {"quantum-us", &settings.runtime.quantum_us, "N",
+       "a long step gives way to an urgent one at least this often"},
+      {"inline-below-us", &settings.runtime.inline_below_us, "N",
+       "shorter steps run on the thread that read the request; 0: never"},
+      {"log-format", &settings.log_format, "text|json", "of the lines on standard error"},
+      {"log-level", &settings.log_level, "LEVEL", "debug, info, warning or error"},
+  };
+  for (const serve::ConfigOption& option : serve::ConfigOptions()) {
+    flags.push_back({option.name,
+                     FlagSetter{[&settings, &option](std::string_view text) {
+                                  return serve::SetConfigOption(option.name, text, settings.server);
+                                },
+                                option.get(settings.server), option.value.empty()},
+                     option.value, option.help});
+  }
+  return flags;
+}
+
+base::Status ApplyLogging(const ServeSettings& settings) {
+  const auto level = base::LogLevelFromName(settings.log_level);
+  if (!level.has_value()) {
+    return base::InvalidArgument("--log-level expects debug, info, warning or error, got '" +
+                                 settings.log_level + "'");
+  }
+  if (settings.log_format != "text" && settings.log_format != "json") {
+    return base::InvalidArgument("--log-format expects text or json, got '" + settings.log_format +
+                                 "'");
+  }
+  base::SetLogLevel(*level);
+  base::SetLogFormat(settings.log_format == "json" ? base::LogFormat::kJson
+                                                   : base::LogFormat::kText);
+  return base::Ok();
+}
+
+}  // namespace sluice::bin
