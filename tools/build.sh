@@ -21,5 +21,4 @@ else  # no terminal: a line a minute instead of a line a file
   done
   wait "$job" || { grep -vE '^\[[0-9/]+\] (Building|Linking)' "$log" | head -100 >&2; exit 1; }
 fi
-[ "$preset" = release ] && [ -f build/release/src/bin/sluice ] && ln -sf src/bin/sluice build/release/sluice
 printf 'build %s: %d s\n' "$preset" $((SECONDS - start))

@@ -47,7 +47,7 @@ int RunCheck(const Arguments& arguments) {
   settings.log_level = "warning";
   bool json = false;
   std::vector<Flag> flags = ServeFlags(settings);
-  flags.push_back({"json", &json, "", "one JSON object instead of the table"});
+  AddSwitch("json", &json, "one JSON object instead of the table", flags);
   int exit_code = kExitOk;
   const auto positional = ParseCommand(kUsage, flags, arguments, 1, 1, exit_code);
   if (!positional) return exit_code;

@@ -137,8 +137,8 @@ int RunExplain(const Arguments& arguments) {
   bool graph = false;
   std::vector<Flag> flags;
   AddSizeFlags(sizes, flags);
-  flags.push_back({"json", &json, "", "one JSON object"});
-  flags.push_back({"graph", &graph, "", "the optimised graph, a line a node"});
+  AddSwitch("json", &json, "one JSON object", flags);
+  AddSwitch("graph", &graph, "the optimised graph, a line a node", flags);
   int exit_code = kExitOk;
   const auto positional = ParseCommand(kUsage, flags, arguments, 1, 1, exit_code);
   if (!positional) return exit_code;

@@ -55,6 +55,14 @@ bool IsSwitch(const Flag& flag) {
 
 }  // namespace
 
+void AddSwitch(std::string_view name, bool* target, std::string_view help,
+               std::vector<Flag>& flags) {
+  flags.emplace_back();
+  flags.back().name = name;
+  flags.back().target = target;
+  flags.back().help = help;
+}
+
 base::Status SetFlag(const Flag& flag, std::string_view text) {
   struct Visitor {
     const Flag& flag;

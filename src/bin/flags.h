@@ -30,6 +30,10 @@ struct Flag {
   std::string_view help;   // one line
 };
 
+// Appends `--name`, a switch that sets `*target`.
+void AddSwitch(std::string_view name, bool* target, std::string_view help,
+               std::vector<Flag>& flags);
+
 // What one verb is called, takes and prints for --help.
 struct Usage {
   std::string_view verb;

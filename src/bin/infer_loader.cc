@@ -35,7 +35,8 @@ base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
   const std::string owner =
       "model " + source.name + "/" + std::to_string(source.version) + " weights";
   // The reservation goes when the version is destroyed, after its last pin.
-  auto reservation = std::make_shared<tensor::Reservation>(TRY(ledger_.Reserve(owner, weights)));
+  tensor::Reservation reserved = TRY(ledger_.Reserve(owner, weights));
+  auto reservation = std::make_shared<tensor::Reservation>(std::move(reserved));
   base::Log(base::LogLevel::kInfo, "model_memory")
       .With("model", source.name)
       .With("version", source.version)

@@ -156,7 +156,7 @@ int RunProfile(const Arguments& arguments) {
   AddSizeFlags(sizes, flags);
   flags.push_back({"runs", &runs, "N", "runs; times are medians over them"});
   flags.push_back({"trace", &trace, "FILE", "write one run as a Chrome trace"});
-  flags.push_back({"json", &json, "", "one JSON object"});
+  AddSwitch("json", &json, "one JSON object", flags);
   int exit_code = kExitOk;
   const auto positional = ParseCommand(kUsage, flags, arguments, 1, 1, exit_code);
   if (!positional) return exit_code;

@@ -45,7 +45,7 @@ int RunServe(const Arguments& arguments) {
   ServeSettings settings;
   bool json = false;
   std::vector<Flag> flags = ServeFlags(settings);
-  flags.push_back({"json", &json, "", "tell the ports as one JSON line on standard output"});
+  AddSwitch("json", &json, "tell the ports as one JSON line on standard output", flags);
   int exit_code = kExitOk;
   if (!ParseCommand(kUsage, flags, arguments, 0, 0, exit_code)) return exit_code;
   if (const base::Status logging = ApplyLogging(settings); !logging.ok()) {
