@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "graph/ir.h"
-#include "graph/lowering.h"
+#include "graph/lower/lowering.h"
 #include "graph/program.h"
 
 namespace sluice::graph {

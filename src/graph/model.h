@@ -16,7 +16,7 @@
 #include "graph/onnx_reader.h"
 #include "graph/passes/pass.h"
 #include "graph/program.h"
-#include "graph/program_builder.h"
+#include "graph/lower/program_builder.h"
 #include "tensor/tensor.h"
 
 namespace sluice::graph {

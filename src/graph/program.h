@@ -1,5 +1,5 @@
 // A compiled program for concrete shapes: flat steps, their arguments and where memory lies. What
-// builds one is program_builder.h, what runs it executor.h.
+// builds one is lower/program_builder.h, what runs it executor.h.
 #pragma once
 
 #include <atomic>

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "graph/ir.h"
-#include "graph/program_builder.h"
+#include "graph/lower/program_builder.h"
 #include "tensor/view.h"
 
 namespace sluice::graph {

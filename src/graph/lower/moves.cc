@@ -1,7 +1,7 @@
 // Gathers by index and concatenations.
 #include <cstddef>
 
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 #include "kernels/gather_rows.h"
 #include "kernels/transpose.h"

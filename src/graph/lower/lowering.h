@@ -13,9 +13,9 @@
 
 #include "base/result.h"
 #include "graph/ir.h"
-#include "graph/place.h"
+#include "graph/lower/place.h"
+#include "graph/lower/program_builder.h"
 #include "graph/program.h"
-#include "graph/program_builder.h"
 #include "kernels/weight_store.h"
 
 namespace sluice::graph {

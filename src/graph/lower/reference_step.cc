@@ -1,4 +1,4 @@
-#include "graph/reference_step.h"
+#include "graph/lower/reference_step.h"
 
 #include <cstring>
 #include <memory>

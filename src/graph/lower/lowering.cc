@@ -1,12 +1,12 @@
-#include "graph/lowering.h"
+#include "graph/lower/lowering.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "graph/interpreter.h"
+#include "graph/lower/reference_step.h"
+#include "graph/lower/strided_copy.h"
 #include "graph/op.h"
-#include "graph/reference_step.h"
-#include "graph/strided_copy.h"
 
 namespace sluice::graph {
 namespace {

@@ -1,7 +1,7 @@
 // Ops whose output is the input's memory seen differently: no step at all.
 #include <algorithm>
 
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 
 namespace sluice::graph {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "graph/place.h"
+#include "graph/lower/place.h"
 #include "kernels/work.h"
 
 namespace sluice::graph {

@@ -1,4 +1,4 @@
-#include "graph/strided_copy.h"
+#include "graph/lower/strided_copy.h"
 
 #include <cstring>
 

@@ -1,9 +1,9 @@
 // Fused attention over strided operands.
 #include <cstddef>
 
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
+#include "graph/lower/strided_copy.h"
 #include "graph/op.h"
-#include "graph/strided_copy.h"
 #include "kernels/attention.h"
 
 namespace sluice::graph {

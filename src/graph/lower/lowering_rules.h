@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "graph/lowering.h"
+#include "graph/lower/lowering.h"
 
 namespace sluice::graph {
 

@@ -1,4 +1,4 @@
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 
 #include <map>
 

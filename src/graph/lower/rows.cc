@@ -1,7 +1,7 @@
 // Norms, softmax and reductions over rows.
 #include <cstddef>
 
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 #include "kernels/chain.h"
 #include "kernels/row_norm.h"

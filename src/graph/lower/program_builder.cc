@@ -1,4 +1,4 @@
-#include "graph/program_builder.h"
+#include "graph/lower/program_builder.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,7 @@
 // Linear layers with packed weights, and products of two activations.
 #include <cstddef>
 
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 #include "kernels/gemm.h"
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <span>
 
-#include "graph/program_builder.h"
+#include "graph/lower/program_builder.h"
 #include "tensor/shape.h"
 
 namespace sluice::graph {

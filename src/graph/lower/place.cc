@@ -1,4 +1,4 @@
-#include "graph/place.h"
+#include "graph/lower/place.h"
 
 namespace sluice::graph {
 

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "graph/chain_code.h"
-#include "graph/lowering_rules.h"
+#include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 
 namespace sluice::graph {
