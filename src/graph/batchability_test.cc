@@ -1,0 +1,131 @@
+#include "graph/batchability.h"
+
+#include <gtest/gtest.h>
+
+#include "graph/test_graph.h"
+
+namespace sluice::graph {
+namespace {
+
+using tensor::DType;
+
+Batchability Prove(TestGraph& g) {
+  return ProveBatchability(g.graph());
+}
+
+TEST(BatchabilityTest, AUserAgainstManyItemsIsNotJoined) {
+  TestGraph g;
+  Value* user = g.Input("user", {Dim(1), Dim(8)});
+  Value* items = g.Input("items", {g.Symbol("N"), Dim(8)});
+  g.Output("y", g.Add("MatMul", {items, g.Add("Transpose", {user})}));
+  const Batchability proof = Prove(g);
+  EXPECT_FALSE(proof.joinable);
+  EXPECT_EQ(proof.reason, "axis 0 of input 'user' is fixed at 1");
+}
+
+TEST(BatchabilityTest, InputsWithDifferentFirstAxesAreNotJoined) {
+  TestGraph g;
+  Value* users = g.Input("users", {g.Symbol("M"), Dim(8)});
+  Value* items = g.Input("items", {g.Symbol("N"), Dim(8)});
+  g.Output("y", g.Add("MatMul", {users, g.Add("Transpose", {items})}));
+  EXPECT_EQ(Prove(g).reason, "inputs 'users' and 'items' have different first axes");
+}
+
+TEST(BatchabilityTest, RowsThatMeetInAProductAreNamed) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  g.Output("y", g.Add("MatMul", {x, g.Add("Transpose", {x})}));
+  const Batchability proof = Prove(g);
+  EXPECT_FALSE(proof.joinable);
+  EXPECT_NE(proof.reason.find("MatMul2"), std::string::npos) << proof.reason;
+}
+
+TEST(BatchabilityTest, AReductionOverTheBatchIsNamed) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  Value* mean = g.Add("ReduceMean", {x}, {{"axes", std::vector<int64_t>{0}}});
+  g.Output("y", g.Add("Sub", {x, mean}));
+  const Batchability proof = Prove(g);
+  EXPECT_FALSE(proof.joinable);
+  EXPECT_NE(proof.reason.find("reduces the batch axis"), std::string::npos) << proof.reason;
+}
+
+TEST(BatchabilityTest, SoftmaxOverTheBatchIsNamed) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  g.Output("y", g.Add("Softmax", {x}, {{"axis", int64_t{0}}}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, DividingByTheNumberOfRowsIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  Value* count =
+      g.Add("Cast", {g.Add("Gather", {g.Add("Shape", {x}), g.Ints({0})}, {{"axis", int64_t{0}}})},
+            {{"to", int64_t{1}}});
+  g.Output("y", g.Add("Div", {x, count}));
+  const Batchability proof = Prove(g);
+  EXPECT_FALSE(proof.joinable);
+  EXPECT_NE(proof.reason.find("number of rows"), std::string::npos) << proof.reason;
+}
+
+TEST(BatchabilityTest, AddingToTheTransposeOfTheBatchIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(1)});
+  g.Output("y", g.Add("Add", {x, g.Add("Transpose", {x})}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, FlatteningAndRestoringTheBatchIsHarmless) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), g.Symbol("S"), Dim(8)});
+  Value* flat = g.Add("Reshape", {x, g.Ints({-1, 8})});
+  Value* y = g.Add("MatMul", {flat, g.Weights({8, 8})});
+  Value* shape = g.Add("Shape", {x});
+  g.Output("y", g.Add("Reshape", {y, shape}));
+  const Batchability proof = Prove(g);
+  EXPECT_TRUE(proof.joinable) << proof.reason;
+}
+
+TEST(BatchabilityTest, FlatteningEverythingAndNormalisingIsNot) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  Value* flat = g.Add("Softmax", {g.Add("Reshape", {x, g.Ints({-1})})}, {{"axis", int64_t{0}}});
+  g.Output("y", g.Add("Reshape", {flat, g.Add("Shape", {x})}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, LookingUpEmbeddingsKeepsRowsApart) {
+  TestGraph g;
+  Value* ids = g.Input("ids", {g.Symbol("B"), Dim(3)}, DType::kI64);
+  Value* rows = g.Add("Gather", {g.Weights({10, 4}), ids}, {{"axis", int64_t{0}}});
+  g.Output("y", g.Add("ReduceSum", {rows, g.Ints({1})}, {{"keepdims", int64_t{0}}}));
+  const Batchability proof = Prove(g);
+  EXPECT_TRUE(proof.joinable) << proof.reason;
+}
+
+TEST(BatchabilityTest, LookingUpARequestsOwnTableIsNotJoined) {
+  TestGraph g;
+  Value* table = g.Input("table", {g.Symbol("B"), Dim(4)});
+  Value* ids = g.Input("ids", {g.Symbol("B"), Dim(1)}, DType::kI64);
+  g.Output("y", g.Add("Gather", {table, ids}, {{"axis", int64_t{0}}}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, ReversingTheBatchIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  g.Output("y", g.Add("Slice", {x, g.Ints({-1}), g.Ints({INT64_MIN}), g.Ints({0}), g.Ints({-1})}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, AnOutputWithoutTheBatchIsNotJoined) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  g.Output("y", x);
+  g.Output("constant", g.Weights({2, 2}));
+  EXPECT_NE(Prove(g).reason.find("output 'constant'"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::graph
