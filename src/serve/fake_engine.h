@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,8 +18,11 @@ namespace sluice::serve {
 
 // Shared by a test and the engine that it controls. Thread-safe.
 struct FakeControl {
-  std::atomic<bool> hold{false};  // requests stay queued
-  std::atomic<bool> fail{false};  // steps fail
+  std::atomic<bool> hold{false};          // requests stay queued
+  std::atomic<bool> fail{false};          // steps fail
+  std::atomic<bool> long_prepare{false};  // preparation is said to be long
+  std::atomic<bool> fail_prepare{false};
+  std::function<void()> prepare_gate;  // set before the first request; called by each Prepare
   std::atomic<int64_t> executed{0};
   std::atomic<int64_t> dropped{0};  // cancelled or expired before they ran
   std::atomic<int64_t> alive{0};    // engines not destroyed yet
@@ -35,8 +39,13 @@ class FakeEngine : public engine::Engine {
   ~FakeEngine() override { control_->alive.fetch_sub(1); }
 
   const engine::Description& description() const override { return description_; }
-  base::Duration PrepareCost(const engine::Request&) const override { return {}; }
+  base::Duration PrepareCost(const engine::Request&) const override {
+    return control_->long_prepare.load() ? base::Duration::Millis(5) : base::Duration();
+  }
   base::Status Prepare(engine::Request& request) const override {
+    if (control_->fail_prepare.load())
+      return base::InvalidArgument("the fake engine cannot prepare this");
+    if (control_->prepare_gate) control_->prepare_gate();
     if (description_.batch_rows_max > 0 && !request.inputs.empty() &&
         request.inputs[0].tensor.shape.rank() > 0) {
       request.rows = request.inputs[0].tensor.shape.dim(0);

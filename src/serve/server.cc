@@ -10,6 +10,7 @@
 #include "serve/metrics_page.h"
 #include "serve/oip/http_routes.h"
 #include "serve/oip/shm_regions.h"
+#include "serve/prep_pool.h"
 #include "serve/repository/repository.h"
 
 namespace sluice::serve {
@@ -19,10 +20,12 @@ struct Server::Parts {
       : config(std::move(c)),
         environment(std::move(e)),
         repository(config, *environment.loader, router),
-        shm({config.client_shm_prefix, config.shm_regions_max}) {
+        shm({config.client_shm_prefix, config.shm_regions_max}),
+        prep(config.prep_threads, config.prep_queue_max) {
     service.config = &config;
     service.router = &router;
     service.control = &repository;
+    service.prep = &prep;
     if (config.allow_client_shm) service.shm = &shm;
   }
 
@@ -36,6 +39,7 @@ struct Server::Parts {
   Router router;
   Repository repository;
   ShmRegions shm;
+  PrepPool prep;
   Service service;
   std::unique_ptr<OipHttp> routes;
   std::unique_ptr<MetricsPage> metrics;
@@ -135,6 +139,7 @@ void Server::Stop() {
   p.service.draining.store(true, std::memory_order_relaxed);
   if (p.grpc != nullptr) p.grpc->Stop({});
   if (p.http != nullptr) p.http->Stop();
+  p.prep.Stop();
   p.repository.Stop();
   if (p.metrics_http != nullptr) p.metrics_http->Stop();
 }

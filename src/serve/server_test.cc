@@ -305,6 +305,50 @@ TEST_F(ServerTest, RefusesWhatTheQueueDoesNotTake) {
   EXPECT_EQ(full, 8);
 }
 
+TEST_F(ServerTest, PreparesLongRequestsAwayFromTheIoThreads) {
+  config_.io_threads = 1;
+  config_.prep_queue_max = 1;
+  StartServer();
+  std::promise<void> opened;
+  std::shared_future<void> gate = opened.get_future().share();
+  std::atomic<int> waiting{0};
+  FakeControl& control = *loader_.control("identity");
+  control.prepare_gate = [&] {
+    ++waiting;
+    gate.wait();
+  };
+  control.long_prepare = true;
+  // One is being prepared, one waits, and the third finds the queue full.
+  HttpClient first = Connect();
+  ASSERT_TRUE(first.Write(HttpClient::Format("POST", kInferPath, InferJson(), "")).ok());
+  ASSERT_TRUE(Eventually([&] { return waiting.load() == 1; }));
+  HttpClient second = Connect();
+  ASSERT_TRUE(second.Write(HttpClient::Format("POST", kInferPath, InferJson(), "")).ok());
+  HttpReply third = Post(kInferPath, InferJson());
+  EXPECT_EQ(third.status, 503);
+  EXPECT_EQ(third.header("x-sluice-reason"), "queue_full");
+  // The io thread is free all the while.
+  EXPECT_EQ(Get("/v2/health/live").status, 200);
+  opened.set_value();
+  EXPECT_EQ(first.Read()->status, 200);
+  EXPECT_EQ(second.Read()->status, 200);
+}
+
+TEST_F(ServerTest, ARequestThatCannotBePreparedIsTheClientsFault) {
+  StartServer();
+  FakeControl& control = *loader_.control("identity");
+  control.fail_prepare = true;
+  for (bool is_long : {false, true}) {
+    control.long_prepare = is_long;
+    HttpReply reply = Post(kInferPath, InferJson());
+    EXPECT_EQ(reply.status, 400);
+    EXPECT_THAT(reply.body, HasSubstr("cannot prepare"));
+    GrpcClient client("127.0.0.1", server_->grpc_port());
+    inference::ModelInferResponse response;
+    EXPECT_EQ(client.Infer(Message(), response).error().code, base::Code::kInvalidArgument);
+  }
+}
+
 TEST_F(ServerTest, ReportsAFailureOfTheEngine) {
   StartServer();
   loader_.control("identity")->fail = true;

@@ -15,6 +15,7 @@
 
 namespace sluice::serve {
 
+class PrepPool;
 class ShmRegions;
 
 struct IndexRow {
@@ -47,6 +48,7 @@ struct Service {
   const ServerConfig* config = nullptr;
   const Router* router = nullptr;
   ModelControlPlane* control = nullptr;
+  PrepPool* prep = nullptr;   // null: io threads prepare everything
   ShmRegions* shm = nullptr;  // null: clients may register no shared memory
   std::atomic<bool> draining{false};
 

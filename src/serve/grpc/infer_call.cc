@@ -6,6 +6,7 @@
 
 #include "serve/grpc/status.h"
 #include "serve/oip/infer_proto.h"
+#include "serve/oip/submit.h"
 
 namespace sluice::serve {
 
@@ -79,7 +80,7 @@ base::Status InferCall::Submit() {
   call_ = infer->request->call;
   shape_ = {infer->request->id, std::move(infer->outputs), true, pin};
   infer->request->sink = shared_from_this();
-  engine::Submit(pin->engine, std::move(infer->request));
+  PrepareAndSubmit(service, pin, std::move(infer->request));
   return base::Ok();
 }
 

@@ -6,6 +6,7 @@
 #include "serve/grpc/infer_call.h"
 #include "serve/grpc/status.h"
 #include "serve/oip/infer_proto.h"
+#include "serve/oip/submit.h"
 
 namespace sluice::serve {
 
@@ -115,7 +116,7 @@ class InferStream final : public CallBehaviour {
     AnswerShape shape{infer->request->id, std::move(infer->outputs), true, pin};
     infer->request->sink =
         std::make_shared<StreamSink>(call_.shared_from_this(), *this, number, std::move(shape));
-    engine::Submit(pin->engine, std::move(infer->request));
+    PrepareAndSubmit(service, pin, std::move(infer->request));
     return base::Ok();
   }
 

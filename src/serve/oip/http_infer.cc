@@ -7,6 +7,7 @@
 #include "serve/oip/http_answers.h"
 #include "serve/oip/infer_json.h"
 #include "serve/oip/infer_response.h"
+#include "serve/oip/submit.h"
 
 namespace sluice::serve {
 
@@ -135,7 +136,7 @@ void HandleInfer(Service& service, const HttpRequest& request, const HttpExchang
                                           request.header("Accept-Encoding"));
   exchange.Watch(infer->request->call);
   infer->request->sink = std::move(sink);
-  engine::Submit((*pin)->engine, std::move(infer->request));
+  PrepareAndSubmit(service, *pin, std::move(infer->request));
 }
 
 }  // namespace sluice::serve

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/engine.h"
-
 namespace sluice::serve {
 
 using base::InvalidArgument;
@@ -256,7 +254,7 @@ base::Status Ready(const CallContext& context, InferRequest& infer) {
   request.arrival = context.arrival;
   TRY(CheckAgainstModel(model.description(), infer));
   for (const WantedOutput& output : infer.outputs) request.outputs.push_back(output.name);
-  return model.engine->engine().Prepare(request);
+  return base::Ok();
 }
 
 }  // namespace sluice::serve

@@ -56,7 +56,8 @@ base::Duration ParseMillis(std::string_view text);
 base::Status CheckAgainstModel(const engine::Description& description, const InferRequest& infer);
 
 // Makes the Call: deadline is the smallest of the request's timeout and `transport_timeout`, else
-// the model's default. Then Engine::Prepare. After this the request can be submitted.
+// the model's default. Checks the request against the model. After this it can be prepared and
+// submitted.
 struct CallContext {
   base::Time arrival;
   base::Duration transport_timeout = base::Duration::Max();
