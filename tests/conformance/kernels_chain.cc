@@ -289,13 +289,15 @@ void MeasureExact(Perf& perf) {
   ChainArgs args;
   args.chain = &chain;
   args.columns = kColumns;
-  args.inputs[0] = args.inputs[3] = {x.data(), 0, kColumns, 1};
+  const std::vector<float> residual = RandomFloats(kRows * kColumns, 46);
+  args.inputs[0] = {x.data(), 0, kColumns, 1};
+  args.inputs[3] = {residual.data(), 0, kColumns, 1};
   args.inputs[1] = args.inputs[2] = {scale.data(), 0, 0, 1};
   args.outputs[0] = y.data();
   for (int64_t rows : {int64_t{16}, kRows}) {
     args.rows = rows;
     const Work work = ChainWork(args);
-    perf.Measure("relu(x*s+b)+x " + std::to_string(rows) + "x384", work,
+    perf.Measure("relu(x*s+b)+r " + std::to_string(rows) + "x384", work,
                  {Roof::Kind::kRead, work.bytes}, [&] { RunWhole(ChainTiles, RunChain, args); });
   }
 }

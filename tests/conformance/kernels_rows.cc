@@ -214,7 +214,9 @@ void MeasureRowNorm(Perf& perf) {
   std::vector<float> y(x.size());
   RowNormArgs args;
   args.columns = args.x_stride = args.residual_stride = args.y_stride = kPerfColumns;
-  args.x = args.residual = x.data();
+  const std::vector<float> residual = RandomFloats(kPerfRows * kPerfColumns, 36);
+  args.x = x.data();
+  args.residual = residual.data();
   args.scale = args.bias = scale.data();
   args.y = y.data();
   for (int64_t rows : {int64_t{128}, kPerfRows}) {
