@@ -154,7 +154,7 @@ def round_of(binary, folder, temporary, seed, totals):
     ports = free_ports(3)
     environment = dict(os.environ, TMPDIR=str(temporary))
     command = [binary, "serve", "--models", folder, "--http-port", ports[0], "--grpc-port", ports[1], "--metrics-port",
-               ports[2], "--model-control", "explicit", "--load-model", "tower", "--load-model", "norms"]
+               ports[2], "--model-control-mode", "explicit", "--load-model", "tower", "--load-model", "norms"]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment)
     gentle = rng.random() < 0.4

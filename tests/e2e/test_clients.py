@@ -21,7 +21,7 @@ MODELS = {"tower": GRAPHS / "batch_norm_tower_ts13.onnx", "norms": GRAPHS / "nor
 @pytest.fixture(scope="module")
 def server(start, tmp_path_factory):
     folder = repository(tmp_path_factory.mktemp("clients"), MODELS)
-    return start(folder, "--model-control", "explicit", "--load-model", "tower", "--load-model", "norms")
+    return start(folder, "--model-control-mode", "explicit", "--load-model", "tower", "--load-model", "norms")
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ def test_agrees_with_onnx_runtime(server, name, protocol):
     module = tritonclient.http if protocol == "http" else tritonclient.grpc
     client = module.InferenceServerClient(server.http if protocol == "http" else server.grpc)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for seed, size in enumerate((1, 3, 8)):
-        feed = inputs(path, {"*": size}, seed)
+    for seed, (batch, size) in enumerate(((1, 3), (3, 5), (8, 8))):
+        feed = inputs(path, {"batch": batch, "*": size}, seed)
         expected = session.run(None, feed)
         answer = ask(module, client, name, path, feed)
         for output, want in zip(session.get_outputs(), expected):
