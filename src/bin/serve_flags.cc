@@ -4,16 +4,23 @@
 #include "serve/config_options.h"
 
 namespace sluice::bin {
+namespace {
+
+base::Status ReadConfig(const std::string& path, ServeSettings& settings) {
+  const std::vector<Flag> flags = ServeFlags(settings);
+  const auto set = [&flags](std::string_view name, std::string_view text) -> base::Status {
+    for (const Flag& flag : flags) {
+      if (flag.name == name && name != "config") return SetFlag(flag, text);
+    }
+    return base::InvalidArgument("there is no option '" + std::string(name.substr(0, 128)) + "'");
+  };
+  return serve::ReadConfigFile(path, set);
+}
+
+}  // namespace
 
 std::vector<Flag> ServeFlags(ServeSettings& settings) {
   std::vector<Flag> flags = {
-      {"config",
-       FlagSetter{[&settings](std::string_view path) {
-                    settings.config_file = path;
-                    return serve::ReadServerConfig(settings.config_file, settings.server);
-                  },
-                  "", false},
-       "FILE", "sluice.yaml: every server flag is a key of it; flags behind it win"},
       {"compute-threads", &settings.runtime.compute_threads, "N",
        "threads that compute; 0: one a core of this container"},
       {"memory-bytes-max", &settings.runtime.memory_bytes_max, "N",
@@ -33,6 +40,12 @@ std::vector<Flag> ServeFlags(ServeSettings& settings) {
                                 option.get(settings.server), option.value.empty()},
                      option.value, option.help});
   }
+  flags.push_back({"config",
+                   FlagSetter{[&settings](std::string_view path) {
+                                return ReadConfig(std::string(path), settings);
+                              },
+                              "", false},
+                   "FILE", "sluice.yaml: every flag is a key of it; flags behind it win"});
   return flags;
 }
 

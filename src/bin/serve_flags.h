@@ -13,7 +13,6 @@ namespace sluice::bin {
 struct ServeSettings {
   serve::ServerConfig server;
   RuntimeOptions runtime;
-  std::string config_file;
   std::string log_format = "text";
   std::string log_level = "info";
 };

@@ -192,13 +192,13 @@ std::string KeyToName(std::string key) {
   return key;
 }
 
-base::Status SetFromNode(const std::string& key, const YAML::Node& value, ServerConfig& config) {
-  if (value.IsScalar()) return SetConfigOption(key, value.Scalar(), config);
+base::Status SetFromNode(const std::string& key, const YAML::Node& value, const SetOption& set) {
+  if (value.IsScalar()) return set(KeyToName(key), value.Scalar());
   if (value.IsSequence()) {
     for (const YAML::Node& element : value) {
       if (!element.IsScalar())
         return InvalidArgument("sluice.yaml: '" + key + "': expected a list of values");
-      TRY(SetConfigOption(key, element.Scalar(), config));
+      TRY(set(KeyToName(key), element.Scalar()));
     }
     return base::Ok();
   }
@@ -223,7 +223,7 @@ base::Status SetConfigOption(std::string_view name, std::string_view text, Serve
   return InvalidArgument("there is no option '" + std::string(name.substr(0, 128)) + "'");
 }
 
-base::Status ReadConfigYaml(const std::string& text, ServerConfig& config) {
+base::Status ReadConfigYaml(const std::string& text, const SetOption& set) {
   if (static_cast<int64_t>(text.size()) > kYamlBytesMax) {
     return InvalidArgument("sluice.yaml is longer than " + std::to_string(kYamlBytesMax) +
                            " bytes");
@@ -234,7 +234,7 @@ base::Status ReadConfigYaml(const std::string& text, ServerConfig& config) {
     if (root.IsNull()) return base::Ok();
     if (!root.IsMap()) return InvalidArgument("sluice.yaml: expected a map from options to values");
     for (const auto& member : root) {
-      TRY(SetFromNode(member.first.as<std::string>(), member.second, config));
+      TRY(SetFromNode(member.first.as<std::string>(), member.second, set));
     }
   } catch (const YAML::Exception& error) {
     return InvalidArgument(std::string("sluice.yaml: ") + error.what());
@@ -242,9 +242,9 @@ base::Status ReadConfigYaml(const std::string& text, ServerConfig& config) {
   return base::Ok();
 }
 
-base::Status ReadServerConfig(const std::string& path, ServerConfig& config) {
+base::Status ReadConfigFile(const std::string& path, const SetOption& set) {
   std::string text = TRY(base::ReadFile(path, kYamlBytesMax));
-  return ReadConfigYaml(text, config);
+  return ReadConfigYaml(text, set);
 }
 
 }  // namespace sluice::serve

@@ -2,6 +2,7 @@
 // serve`.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,12 @@ const std::vector<ConfigOption>& ConfigOptions();
 // as one more.
 base::Status SetConfigOption(std::string_view name, std::string_view text, ServerConfig& config);
 
-// sluice.yaml: a map from option names to values, lists where an option takes several. Unknown keys
-// are refused by name.
-base::Status ReadConfigYaml(const std::string& text, ServerConfig& config);
-base::Status ReadServerConfig(const std::string& path, ServerConfig& config);
+// Sets one option by name, in the dashed form. The composition root has options of its own.
+using SetOption = std::function<base::Status(std::string_view name, std::string_view text)>;
+
+// sluice.yaml: a map from option names, with dashes or underscores, to values, lists where an
+// option takes several. `set` refuses unknown names.
+base::Status ReadConfigYaml(const std::string& text, const SetOption& set);
+base::Status ReadConfigFile(const std::string& path, const SetOption& set);
 
 }  // namespace sluice::serve
