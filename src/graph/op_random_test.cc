@@ -25,6 +25,8 @@ constexpr InterpreterLimits kLimits{
 struct Recipe {
   std::string_view op;
   std::string_view inputs;
+  int64_t gates =
+      1;  // of a recurrent cell: w and v are its weights for inputs and for a state of 2
 };
 constexpr Recipe kRecipes[] = {
     {"BatchNormalization", "fsfcfcfcfc"},
@@ -37,6 +39,9 @@ constexpr Recipe kRecipes[] = {
     {"ScatterND", "fsixfu"},
     {"Attention", "fsfsfsfsfsfs"},
     {"ReverseSequence", "fsic"},
+    {"RNN", "fsfwfv", 1},
+    {"GRU", "fsfwfv", 3},
+    {"LSTM", "fsfwfv", 4},
     {"Conv", "fsfsfc"},
     {"ConvTranspose", "fsfsfc"},
     {"MatMulInteger", "qsqsq1q1"},
@@ -63,7 +68,7 @@ class RandomNode {
     return shape;
   }
 
-  tensor::Shape RecipeShape(char letter) {
+  tensor::Shape RecipeShape(char letter, int64_t gates) {
     const std::span<const int64_t> base(base_extents_, static_cast<size_t>(base_rank_));
     switch (letter) {
       case 'c':
@@ -74,6 +79,10 @@ class RandomNode {
         return tensor::Shape({base_rank_});
       case 'h':
         return tensor::Shape({base_extents_[0], base_extents_[2], base_extents_[3] / 2});
+      case 'w':
+        return tensor::Shape({1, 2 * gates, base_extents_[2]});
+      case 'v':
+        return tensor::Shape({1, 2 * gates, 2});
       case 'x':
         return tensor::Shape({1, 1});
       case 'u': {
@@ -222,8 +231,11 @@ class RandomNode {
     const int64_t input_count = Pick(std::min<int64_t>(op.inputs_min, inputs_max), inputs_max);
     const DType dtype = RandomType();
     std::string_view recipe;
+    int64_t gates = 1;
     for (const Recipe& row : kRecipes) {
-      if (row.op == op.name) recipe = row.inputs;
+      if (row.op != op.name) continue;
+      recipe = row.inputs;
+      gates = row.gates;
     }
     const bool by_recipe = Chance(70);
     std::vector<Value*> values;
@@ -241,7 +253,7 @@ class RandomNode {
       if (by_recipe && static_cast<size_t>(2 * i + 1) < recipe.size()) {
         const char type = recipe[static_cast<size_t>(2 * i)];
         own = type == 'f' ? DType::kF32 : type == 'q' ? DType::kI8 : DType::kI64;
-        shape = RecipeShape(recipe[static_cast<size_t>(2 * i + 1)]);
+        shape = RecipeShape(recipe[static_cast<size_t>(2 * i + 1)], gates);
       }
       Tensor tensor = RandomTensor(own, shape);
       if (Chance(50)) {

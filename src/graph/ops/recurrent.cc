@@ -155,6 +155,7 @@ Status RunRecurrent(RunContext& context) {
   }
   if (context.has_output(1)) args.last_h = TRY(context.Output(1, args.x.dtype, state));
   if (context.has_output(2)) args.last_c = TRY(context.Output(2, args.x.dtype, state));
+  TRY(context.TakeWork(Operations({length, batch, directions, rows, args.x.shape[2] + hidden})));
   const auto scratch_bytes = RecurrentScratch(args) * static_cast<int64_t>(sizeof(double));
   args.scratch = reinterpret_cast<double*>(TRY(context.Scratch(scratch_bytes)));
   const Status status = kernels::ref::Recurrent(args);
