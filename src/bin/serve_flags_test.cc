@@ -21,8 +21,9 @@ TEST(ServeFlags, EveryFlagIsAKeyOfTheConfiguration) {
     const std::string path = WriteConfig(std::string(flag.name) + ": x\n");
     const auto set = ParseFlags({"--config", path}, ServeFlags(settings));
     // The value is wrong for most options; an unknown one is told apart.
-    if (!set.ok())
+    if (!set.ok()) {
       EXPECT_EQ(set.error().message.find("there is no option"), std::string::npos) << flag.name;
+    }
   }
 }
 
