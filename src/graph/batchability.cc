@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/op.h"
+#include "graph/passes/match.h"
 
 namespace sluice::graph {
 namespace {
@@ -76,6 +77,7 @@ class Prover {
   Outcome Expand(const Node& node);
   Outcome Fill(const Node& node);
   Outcome FirstAxis(const Node& node);
+  Outcome OneHot(const Node& node);
 
   Graph& graph_;
   std::vector<State> states_;
@@ -229,12 +231,9 @@ Outcome Prover::AlongAxis(const Node& node) {
       (node.Is("Softmax") || node.Is("LogSoftmax") || node.Is("Hardmax")) && node.opset < 13;
   int64_t axis = node.Int("axis", flattening ? 1 : -1);
   if (node.Is("CumSum")) {
-    const Value* operand = node.input(1);
-    if (operand == nullptr || !operand->elements.has_value() ||
-        !(*operand->elements)[0].is_constant()) {
-      return Mix("its axis is not constant");
-    }
-    axis = (*operand->elements)[0].constant();
+    const std::optional<double> operand = ScalarOf(node.input(1));
+    if (!operand.has_value()) return Mix("its axis is not constant");
+    axis = static_cast<int64_t>(*operand);
   }
   if (axis < 0) axis += Rank(node.input(0));
   if (flattening ? state.axis >= axis : state.axis == axis)
@@ -364,6 +363,17 @@ Outcome Prover::FirstAxis(const Node& node) {
   return Same(node, state);
 }
 
+Outcome Prover::OneHot(const Node& node) {
+  const State state = StateAt(node, 0);
+  if (StateAt(node, 1).kind != State::kFree || StateAt(node, 2).kind != State::kFree) {
+    return Mix("its depth or its values carry the batch");
+  }
+  if (state.kind != State::kRows) return Same(node, state);
+  int64_t axis = node.Int("axis", -1);
+  if (axis < 0) axis += Rank(node.output());
+  return Same(node, {State::kRows, state.axis + (axis <= state.axis ? 1 : 0)});
+}
+
 const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
   static const auto* const rules = new std::map<std::string_view, Rule>{
       {"Reshape", &Prover::Reshape},
@@ -391,6 +401,7 @@ const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
       {"LpNormalization", &Prover::AlongAxis},
       {"TopK", &Prover::AlongAxis},
       {"CumSum", &Prover::AlongAxis},
+      {"OneHot", &Prover::OneHot},
       {"LayerNormalization", &Prover::FromAxis},
       {"RMSNormalization", &Prover::FromAxis},
       {"Gather", &Prover::Gather},

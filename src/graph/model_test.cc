@@ -14,9 +14,7 @@
 #include <random>
 #include <sstream>
 
-#include "graph/explain.h"
 #include "graph/interpreter.h"
-#include "graph/profile.h"
 #include "graph/test_graph.h"
 #include "onnx/onnx-ml.pb.h"
 
@@ -302,29 +300,26 @@ TEST(ModelTest, ActivationsShareMemory) {
   EXPECT_LT(planned.plan->arena_bytes * 2, planned.plan->activations_bytes);
 }
 
-TEST(ModelTest, ExplainTellsStepsMissesAndJoining) {
-  const Example example("gelu_erf_ts13");
-  const std::vector<Shape> shapes = ShapesFor(*example.model, {{}, 4}).value();
-  const auto plan = example.model->PlanFor(shapes).value();
-  const std::string text = ExplainText(*example.model, *plan);
-  EXPECT_NE(text.find("joining yes"), std::string::npos) << text;
-  EXPECT_NE(text.find("Erf outside of a GELU"), std::string::npos) << text;
-  EXPECT_NE(text.find("linear"), std::string::npos) << text;
-  const std::string json = ExplainJson(*example.model, *plan);
-  EXPECT_EQ(json.front(), '{');
-  EXPECT_NE(json.find("\"not_fused\":[{"), std::string::npos);
-  EXPECT_FALSE(ShapesFor(*example.model, {{{"no_such_symbol", 3}}, 1}).ok());
-}
-
-TEST(ModelTest, ProfileTellsATimeForEachStep) {
-  const Example example("deepfm_ts14");
-  const Planned planned(example, 8);
-  const Profile profile =
-      ProfilePlan(*example.model, *planned.plan, planned.inputs, 3, nullptr).value();
-  ASSERT_EQ(profile.elapsed_ns.size(), planned.plan->steps.size());
-  EXPECT_GT(profile.run_ns, 0);
-  EXPECT_NE(ProfileText(*planned.plan, profile, {100, 20}).find("of the roof"), std::string::npos);
-  EXPECT_NE(ProfileTrace(*planned.plan, profile).find("\"traceEvents\":[{"), std::string::npos);
+TEST(ModelTest, APlanTellsWorkAndTimeOfEachStep) {
+  const Example example("bert_encoder_ts15");
+  Planned planned(example, 8);
+  const size_t steps = planned.plan->steps.size();
+  ASSERT_EQ(planned.plan->infos.size(), steps);
+  int64_t flops = 0;
+  for (const StepInfo& info : planned.plan->infos) {
+    EXPECT_FALSE(info.kind.empty());
+    EXPECT_FALSE(info.label.empty());
+    flops += info.work.flops;
+  }
+  EXPECT_EQ(flops, planned.plan->work.flops);
+  std::vector<int64_t> begin(steps, -1), elapsed(steps, -1);
+  StepTimes times{begin, elapsed};
+  planned.args.times = &times;
+  ASSERT_TRUE(Execute(*planned.plan, planned.args).ok());
+  for (size_t i = 0; i < steps; ++i) {
+    EXPECT_GE(elapsed[i], 0);
+    EXPECT_GE(begin[i], i > 0 ? begin[i - 1] : 0);
+  }
 }
 
 }  // namespace

@@ -232,7 +232,7 @@ void Lowering::LowerReference(const Node& node) {
     }
     outputs.push_back({{value->dtype, shape(value), nullptr}, Define(value)});
     work.bytes += outputs.back().view.bytes();
-    work.flops += 16 * shape(value).elements();  // a plain loop in double takes about that
+    work.flops += shape(value).elements();
   }
   AddReferenceStep(builder_, node, inputs, outputs, work,
                    Info(node, "reference " + std::string(node.op_name())));

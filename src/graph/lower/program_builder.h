@@ -44,6 +44,7 @@ struct StepSpec {
   int64_t tiles = 1;
   kernels::Work work;
   bool checks_data = false;
+  double floor_ns = 0;  // what it takes at least, where work says too little
   StepInfo info;
 };
 

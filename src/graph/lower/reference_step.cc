@@ -99,8 +99,13 @@ void AddReferenceStep(ProgramBuilder& builder, const Node& node,
       at += sizeof(tensor::View);
     }
   }
-  StepSpec spec{
-      .run = RunReference, .tiles = 1, .work = work, .checks_data = true, .info = std::move(info)};
+  constexpr double kElementNs = 10;  // of a plain loop with double accumulation
+  StepSpec spec{.run = RunReference,
+                .tiles = 1,
+                .work = work,
+                .checks_data = true,
+                .floor_ns = kElementNs * static_cast<double>(work.flops),
+                .info = std::move(info)};
   builder.AddBlock(std::move(spec), block, pointers);
 }
 

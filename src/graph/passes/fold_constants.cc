@@ -1,5 +1,7 @@
 // Computes what has only constant inputs, and integer values whose elements inference has proven
 // constant.
+#include <algorithm>
+
 #include "graph/interpreter.h"
 #include "graph/op.h"
 #include "graph/passes/pass.h"
@@ -79,9 +81,14 @@ base::Result<int64_t> FoldConstants(PassContext& context) {
       inputs.push_back(value == nullptr || !constant ? tensor::Tensor() : *value->constant);
     }
     if (!constant || node->op->run == nullptr) continue;
-    if (OutputBytes(*node) > context.options.folded_bytes_max) continue;
+    // A cast or a transpose of a weight is never much larger than the weight, which the file has
+    // paid for.
+    int64_t input_bytes = 0;
+    for (const tensor::Tensor& input : inputs) input_bytes += input.buffer.bytes();
+    const int64_t bytes_max = std::max(context.options.folded_bytes_max, 4 * input_bytes);
+    if (OutputBytes(*node) > bytes_max) continue;
     base::Result<std::vector<tensor::Tensor>> outputs =
-        RunNode(*node, inputs, {.bytes_max = 4 * context.options.folded_bytes_max});
+        RunNode(*node, inputs, {.bytes_max = 4 * bytes_max});
     if (!outputs.ok()) continue;  // it fails, or not, when it runs
     for (size_t i = 0; i < node->outputs.size(); ++i) {
       if (node->outputs[i] == nullptr || context.graph.UseCount(node->outputs[i]) == 0) continue;

@@ -53,12 +53,14 @@ base::Result<int64_t> RemoveIdentities(PassContext& context);
 base::Result<int64_t> MergeDuplicates(PassContext& context);
 base::Result<int64_t> RemoveDeadNodes(PassContext& context);
 base::Result<int64_t> MergeViews(PassContext& context);
+base::Result<int64_t> Canonicalize(PassContext& context);
 base::Result<int64_t> RecognizeLayerNorm(PassContext& context);
 base::Result<int64_t> RecognizeGelu(PassContext& context);
 base::Result<int64_t> RecognizeAttention(PassContext& context);
 base::Result<int64_t> FormLinear(PassContext& context);
 base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);
+base::Result<int64_t> FuseNorm(PassContext& context);
 base::Result<int64_t> FuseElementwise(PassContext& context);
 
 struct PassResult {

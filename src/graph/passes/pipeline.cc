@@ -10,11 +10,9 @@ namespace {
 
 // Run again and again until nothing changes: what one removes uncovers work for the others.
 constexpr std::array kCleaning = {
-    Pass{"fold_constants", FoldConstants},
-    Pass{"remove_identities", RemoveIdentities},
-    Pass{"merge_views", MergeViews},
-    Pass{"merge_duplicates", MergeDuplicates},
-    Pass{"remove_dead_nodes", RemoveDeadNodes},
+    Pass{"fold_constants", FoldConstants},     Pass{"remove_identities", RemoveIdentities},
+    Pass{"merge_views", MergeViews},           Pass{"canonicalize", Canonicalize},
+    Pass{"merge_duplicates", MergeDuplicates}, Pass{"remove_dead_nodes", RemoveDeadNodes},
 };
 // Run once, in this order: recognisers of whole formulas first, since later passes eat their parts.
 constexpr std::array kFusing = {
@@ -24,6 +22,7 @@ constexpr std::array kFusing = {
     Pass{"form_linear", FormLinear},
     Pass{"fuse_epilogues", FuseEpilogues},
     Pass{"merge_linear", MergeLinear},
+    Pass{"fuse_norm", FuseNorm},
     Pass{"fuse_elementwise", FuseElementwise},
 };
 constexpr size_t kNearMissesMax = 64;
