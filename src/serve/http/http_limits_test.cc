@@ -134,6 +134,11 @@ TEST_F(HttpLimitsTest, RefusesMalformedFraming) {
   for (const char* bytes : kMalformed) EXPECT_EQ(Refused(bytes), 400) << bytes;
   EXPECT_EQ(Refused("GET / HTTP/2.0\r\n\r\n"), 505);
   EXPECT_EQ(Refused("GET / HTTP/1.1\nHost: x\n\r\n\r\n"), 505);
+  for (const char* coding : {"identity", "gzip, chunked", "xchunked", "chunked, gzip"}) {
+    std::string bytes = "POST / HTTP/1.1\r\nTransfer-Encoding: " + std::string(coding) + "\r\n\r\n";
+    int status = Refused(bytes);
+    EXPECT_TRUE(status == 501 || status == 400) << coding << " " << status;
+  }
   EXPECT_EQ(Refused("GET / HTTP/1.1\r\nExpect: wonders\r\n\r\n"), 417);
 }
 

@@ -170,6 +170,11 @@ HttpFault RequestParser::ParseHead(std::string_view head, HttpRequest& request) 
     return {400, "malformed HTTP: the head does not end where it seemed to"};
   request.keep_alive = beast_->sink->keep_alive();
   beast_->sink->Detach();
+  // Any other coding would leave it open where the body ends.
+  std::string_view transfer = request.header("Transfer-Encoding");
+  if (!transfer.empty() && !EqualsIgnoringCase(transfer, "chunked")) {
+    return {501, "Transfer-Encoding: expected chunked"};
+  }
   beast_->sink->eager(true);
   if (content_length() > limits_.body_bytes_max) {
     return {413, "the body is longer than " + std::to_string(limits_.body_bytes_max) + " bytes"};

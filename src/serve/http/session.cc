@@ -295,6 +295,7 @@ bool HttpSession::TakeChunks() {
 void HttpSession::Dispatch(std::string_view body) {
   request_.body = body;
   keep_alive_ = request_.keep_alive;
+  head_only_ = request_.method == "HEAD";
   ++number_;
   in_flight_ = true;
   environment_.counters->requests_in_flight.fetch_add(1, std::memory_order_relaxed);
@@ -310,6 +311,7 @@ void HttpSession::Refuse(const HttpFault& fault) {
   environment_.counters->faults.fetch_add(1, std::memory_order_relaxed);
   // What follows in the stream cannot be told apart from the refused request's rest.
   keep_alive_ = false;
+  head_only_ = false;
   ++number_;
   in_flight_ = true;
   environment_.counters->requests_in_flight.fetch_add(1, std::memory_order_relaxed);
@@ -332,7 +334,7 @@ void HttpSession::Respond(uint64_t number, HttpResponse&& response) {
   for (const tensor::Buffer& blob : response.blobs) length += static_cast<size_t>(blob.bytes());
   out_.clear();
   AppendHead(response, keep_alive_, length, out_);
-  if (request_.method != "HEAD") {
+  if (!head_only_) {
     out_ += response.body;
     out_blobs_ = std::move(response.blobs);
   }

@@ -122,6 +122,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool awaiting_ = false;  // a wait for readability is under way
   bool readable_ = false;  // bytes may be waiting in the kernel
   bool keep_alive_ = true;
+  bool head_only_ = false;  // the request was a HEAD: its answer has no body
   bool lingering_ = false;  // the last answer is written; what still comes is thrown away
   int64_t discarded_bytes_ = 0;
   bool closed_ = false;
