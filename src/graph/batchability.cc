@@ -489,7 +489,17 @@ Batchability Prover::Run() {
                          ") may mix rows: " + outcome.mixed};
     }
     for (size_t i = 0; i < node->outputs.size(); ++i) {
-      if (node->outputs[i] != nullptr) StateOf(node->outputs[i]) = outcome.outputs[i];
+      const Value* output = node->outputs[i];
+      if (output == nullptr) continue;
+      const State state = outcome.outputs[i];
+      // Whatever a rule says, the axis must be there and hold the batch.
+      const bool there =
+          state.kind != State::kRows || (state.axis >= 0 && state.axis < Rank(output) &&
+                                         IsMultipleOfBatch(At(output, state.axis)));
+      if (!there)
+        return {false, "the batch is lost in output '" + output->name + "' of a " +
+                           std::string(node->op_name())};
+      StateOf(output) = state;
     }
   }
   for (const GraphOutput& output : graph_.outputs()) {

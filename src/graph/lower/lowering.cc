@@ -196,6 +196,16 @@ bool Lowering::TryEvaluate(const Node& node) {
 }
 
 base::Status Lowering::LowerNode(const Node& node) {
+  // Without elements there is nothing to compute, and strides mean nothing.
+  const auto empty = [&](const Value* value) {
+    return value == nullptr || shape(value).elements() == 0;
+  };
+  if (std::all_of(node.outputs.begin(), node.outputs.end(), empty)) {
+    for (const Value* value : node.outputs) {
+      if (value != nullptr) Define(value);
+    }
+    return base::Ok();
+  }
   const LoweringRule* rule = FindLoweringRule(node);
   if (rule != nullptr && TRY(rule->lower(*this, node))) return base::Ok();
   if (node.op->run == nullptr || !node.subgraphs.empty()) {
