@@ -2,10 +2,11 @@
 #include "infer/infer_engine.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "engine/device_loop.h"
@@ -51,7 +52,10 @@ class InferEngineTest : public ::testing::Test {
   void Load(const std::string& graph, Options options = {}) {
     options.model_file = graph + ".onnx";
     options.model = graph;
-    base::Result<std::unique_ptr<engine::Engine>> loaded = infer::Load(kGraphs, options);
+    LoadFolder(kGraphs, options);
+  }
+  void LoadFolder(const std::string& folder, const Options& options) {
+    base::Result<std::unique_ptr<engine::Engine>> loaded = infer::Load(folder, options);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     engine::DeviceLoop::Options loop;
     loop.clock = &clock_;
@@ -212,10 +216,99 @@ TEST_F(InferEngineTest, AWrongRequestIsToldWhatWasExpectedAndWhatCame) {
             "model 'deepfm_ts14' has no input 'idz'; it has 'ids', 'dense'");
 }
 
+// A tokenizer over a dozen words, ids below the test encoder's 80.
+constexpr const char* kTokenizer = R"({"version": "1.0", "truncation": null, "padding": null,
+"added_tokens": [
+ {"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+ {"id": 1, "content": "[UNK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+ {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+ {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+"pre_tokenizer": {"type": "BertPreTokenizer"},
+"post_processor": {"type": "TemplateProcessing",
+ "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+ "pair": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+          {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}],
+ "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}, "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+"decoder": null,
+"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+ "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "red": 4, "shoes": 5, "for": 6, "runner": 7, "##s": 8, "cheap": 9}}})";
+
+class TextTest : public InferEngineTest {
+ protected:
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "/sluice_text_" + std::to_string(::getpid());
+    std::filesystem::create_directories(folder_);
+    std::filesystem::copy_file(kGraphs + "/bert_encoder_ts15.onnx", folder_ + "/model.onnx",
+                               std::filesystem::copy_options::overwrite_existing);
+    std::ofstream(folder_ + "/tokenizer.json") << kTokenizer;
+    Options options;
+    options.model = "encoder";
+    LoadFolder(folder_, options);
+  }
+  void TearDown() override {
+    InferEngineTest::TearDown();
+    std::filesystem::remove_all(folder_);
+  }
+  static tensor::NamedTensor Texts(const char* name, const std::vector<std::string>& texts) {
+    return {name, Tensor::FromStrings({static_cast<int64_t>(texts.size())}, texts)};
+  }
+  static Tensor Rows(int64_t rows, int64_t columns, const std::vector<int64_t>& values) {
+    Tensor tensor = Tensor::Allocate(DType::kI64, {rows, columns}, 1 << 20).value();
+    std::copy(values.begin(), values.end(), tensor.mutable_view().as<int64_t>());
+    return tensor;
+  }
+  std::string folder_;
+};
+
+TEST_F(TextTest, ATextAnswersWhatItsIdsAnswer) {
+  const auto text = Send({Texts("text", {"Red shoes", "cheap runners"}),
+                          Texts("text_pair", {"for runners", "shoes"})});
+  const auto ids =
+      Send({{"input_ids", Rows(2, 8, {2, 4, 5, 3, 6, 7, 8, 3, 2, 9, 7, 8, 3, 5, 3, 0})},
+            {"attention_mask", Rows(2, 8, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0})},
+            {"token_type_ids", Rows(2, 8, {0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0})}});
+  Run();
+  ASSERT_TRUE(text->answered && ids->answered);
+  ASSERT_TRUE(text->last.status.ok()) << text->last.status.error().message;
+  ASSERT_TRUE(ids->last.status.ok()) << ids->last.status.error().message;
+  const Tensor& a = text->last.outputs[0].tensor;
+  const Tensor& b = ids->last.outputs[0].tensor;
+  ASSERT_EQ(a.shape, b.shape);
+  EXPECT_EQ(std::memcmp(a.buffer.data(), b.buffer.data(), static_cast<size_t>(a.view().bytes())),
+            0);
+  EXPECT_TRUE(text->last.parameters.empty());
+}
+
+TEST_F(TextTest, ATextThatWasCutIsAnsweredWithANotice) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "shoes ";
+  const auto cut = Send({Texts("text", {text})});
+  Run();
+  ASSERT_TRUE(cut->answered);
+  ASSERT_TRUE(cut->last.status.ok()) << cut->last.status.error().message;
+  ASSERT_EQ(cut->last.parameters.size(), 2U);
+  EXPECT_EQ(cut->last.parameters[0].first, "truncated");
+  EXPECT_EQ(cut->last.parameters[1].first, "tokens_max");
+  // The encoder's table of positions has 24 rows.
+  EXPECT_EQ(std::get<int64_t>(cut->last.parameters[1].second), 24);
+}
+
+TEST_F(TextTest, TextsThatDoNotFitTogetherAreRefused) {
+  EXPECT_EQ(PrepareError({Texts("text", {"a", "b"}), Texts("text_pair", {"c"})}),
+            "input 'text' has 2 rows, input 'text_pair' has 1");
+  EXPECT_EQ(PrepareError({Texts("text_pair", {"c"})}),
+            "input 'text' of model 'encoder' is missing");
+  EXPECT_EQ(PrepareError({{"text", Rows(1, 1, {1})}}),
+            "input 'text' has datatype INT64, expected BYTES");
+  EXPECT_EQ(PrepareError({Texts("text", {"a"}), {"input_ids", Rows(1, 2, {1, 2})}}),
+            "input 'input_ids' is given beside 'text', which makes it");
+}
+
 TEST_F(InferEngineTest, AModelThatMixesRowsIsNotJoined) {
   Load("matrix_forms_ts16");
   EXPECT_EQ(pin_->description().batch_rows_max, 0);
-  EXPECT_NE(pin_->description().batch_reason.find("first axis"), std::string::npos);
+  EXPECT_NE(pin_->description().batch_reason.find("batch"), std::string::npos);
 }
 
 TEST_F(InferEngineTest, TheWarmUpRequestIsAnswered) {

@@ -62,7 +62,9 @@ base::Status EncodeText(const ServedModel& served, const engine::Request& reques
                         PreparedRequest& prepared) {
   const Tensor* first = Find(request, "text");
   const Tensor* second = Find(request, "text_pair");
-  if (first == nullptr) return base::InvalidArgument("input 'text_pair' needs 'text' beside it");
+  if (first == nullptr) {
+    return base::InvalidArgument("input 'text' of model '" + served.options.model + "' is missing");
+  }
   const std::span<const std::string_view> texts = TRY(Texts(*first, "text"));
   std::span<const std::string_view> pairs;
   if (second != nullptr) {

@@ -10,7 +10,8 @@ const LoweringRule* FindLoweringRule(const Node& node) {
   static const auto* const rules = [] {
     auto* built = new std::map<std::string_view, const LoweringRule*>();
     for (const std::span<const LoweringRule> table :
-         {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), RowRules(), MoveRules()}) {
+         {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), IntegerRules(), RowRules(),
+          MoveRules()}) {
       for (const LoweringRule& rule : table) built->emplace(rule.op, &rule);
     }
     return built;

@@ -92,6 +92,14 @@ base::Result<bool> LowerGather(Lowering& lowering, const Node& node) {
   const Shape& table = lowering.shape(node.input(0));
   int64_t axis = node.Int("axis", 0);
   if (axis < 0) axis += table.rank();
+  // Positions that shapes alone decide are checked now: a text longer than the table of positions
+  // has no plan.
+  for (const int64_t index : lowering.KnownInts(node.input(1))) {
+    const int64_t extent = axis >= 0 && axis < table.rank() ? table[static_cast<int>(axis)] : 0;
+    if (index >= -extent && index < extent) continue;
+    return base::InvalidArgument("node '" + node.name + "': position " + std::to_string(index) +
+                                 " is outside of a table of " + std::to_string(extent) + " rows");
+  }
   const bool outermost = axis == 0 || (axis > 0 && axis < table.rank() &&
                                        table.elements(0, static_cast<int>(axis)) == 1);
   if (!outermost || lowering.shape(node.output()).elements() == 0) return false;

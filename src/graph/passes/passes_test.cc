@@ -286,6 +286,31 @@ TEST(CanonicalizeTest, EinsumOfTwoOperandsIsAProduct) {
   }
 }
 
+TEST(LowerIntegersTest, IntegersBroadcastAndWrapAsTheReferenceDoes) {
+  TestGraph g;
+  Value* ids = g.Input("ids", {g.Symbol("B"), Dim(3)}, DType::kI64);
+  Value* swapped = g.Add("Transpose", {g.Input("more", {Dim(3), g.Symbol("B")}, DType::kI64)});
+  Value* sum =
+      g.Add("Mul", {g.Add("Add", {ids, g.Ints({10, 20, 30})}), g.Add("Sub", {swapped, ids})});
+  g.Output("y", sum);
+  Tensor a = Tensor::Allocate(DType::kI64, {2, 3}, 1 << 10).value();
+  Tensor b = Tensor::Allocate(DType::kI64, {3, 2}, 1 << 10).value();
+  for (int64_t i = 0; i < 6; ++i) {
+    a.mutable_view().as<int64_t>()[i] = i * i * (INT64_MAX / 20);
+    b.mutable_view().as<int64_t>()[i] = 7 - 5 * i;
+  }
+  const std::vector<Tensor> expected =
+      Interpreter(g.graph()).Run(std::vector<Tensor>{a, b}).value();
+  const auto model = g.Compile();
+  const std::vector<Tensor> actual = RunCompiled(*model, {a, b}).value();
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(expected[0].view().span<int64_t>()[i], actual[0].view().span<int64_t>()[i]) << i;
+  }
+  for (const StepInfo& info : model->PlanFor(std::vector<Shape>{{2, 3}, {3, 2}}).value()->infos) {
+    EXPECT_EQ(info.kind, "integers");
+  }
+}
+
 TEST(FuseNormTest, AnAdditionBeforeANormalisationMovesIntoIt) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(12)});
