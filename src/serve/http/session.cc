@@ -90,9 +90,8 @@ HttpSession::HttpSession(std::shared_ptr<IoThread> io, int socket, const Environ
   since_ = base::SystemClock::Get().Now();
 }
 
-HttpSession::~HttpSession() {
-  environment_.counters->connections.fetch_sub(1, std::memory_order_relaxed);
-}
+// The server may be gone by now: whoever holds an exchange keeps its session. Close has run before.
+HttpSession::~HttpSession() = default;
 
 void HttpSession::Start() {
   AwaitReadable();
@@ -437,6 +436,7 @@ bool HttpSession::Tick(base::Time now) {
 void HttpSession::Close() {
   if (closed_) return;
   closed_ = true;
+  environment_.counters->connections.fetch_sub(1, std::memory_order_relaxed);
   if (in_flight_) {
     in_flight_ = false;
     environment_.counters->requests_in_flight.fetch_sub(1, std::memory_order_relaxed);
