@@ -94,10 +94,13 @@ def write_report(record: dict, path: Path) -> None:
         "## How it was made", "",
         f"- Training: {training['train']:,} packages, {training['word_epochs']} epochs for the "
         f"word vectors, {training['steps']:,} steps of {training['batch']} pairs for the whole, "
-        f"learning rate {training['rate']} falling over the last {training['decay_steps']} steps, "
-        f"{'bf16 autocast' if training['bf16'] else 'f32'}, seed {training['seed']}.",
-        f"- Command: `python train_encoder.py --work DIR --steps {training['steps']}`, then "
-        "`export_encoder.py`, then `evaluate_encoder.py` (see `python/README.md`).",
+        f"learning rate {training['rate']}, " + (
+            f"falling over the last {training['decay_steps']} steps, " if training["decay_steps"]
+            else "constant after its rise (no fall at the end: more steps and a fall would help), ")
+        + f"{'bf16 autocast' if training['bf16'] else 'f32'}, seed {training['seed']}.",
+        f"- Command: `python train_encoder.py --work DIR --steps {training['steps']} "
+        f"--decay-steps {training['decay_steps']}`, then `export_encoder.py`, then "
+        "`evaluate_encoder.py` (see `python/README.md`).",
         f"- Catalogue: {training['packages']:,} packages of Debian bookworm; SHA-256 of its lists "
         f"(as `package_catalogue.checksum` takes it): `{training['catalogue_sha256']}`. The suite "
         "moves: another day's lists give slightly other figures.",

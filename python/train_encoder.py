@@ -75,7 +75,7 @@ class Schedule:
     """The learning rate's factor by step; the last step may be set while it runs."""
 
     def __init__(self, warmup: int, decay: int, steps: int):
-        self.warmup, self.decay, self.steps = warmup, decay, steps
+        self.warmup, self.decay, self.steps = warmup, max(decay, 1), steps
 
     def factor(self, step: int) -> float:
         """Between 0 and 1."""
