@@ -28,6 +28,8 @@ struct Description {
   // Largest number of rows that one step takes; 0: requests of this model are never joined,
   // dimension 0 is no batch.
   int64_t batch_rows_max = 0;
+  // Whether a request of more rows than that is taken all the same, in a step of its own.
+  bool larger_requests = false;
   std::string
       batch_reason;  // why requests may or may not be joined, for `explain` and the load log
 };

@@ -101,6 +101,7 @@ void Describe(ServedModel& served) {
     description.outputs.push_back({output.name, output.dtype, output.dims, false});
   }
   description.batch_rows_max = served.rows_max;
+  description.larger_requests = served.rows_open;
   description.batch_reason = served.graph->batchability().reason;
 }
 

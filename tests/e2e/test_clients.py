@@ -97,6 +97,17 @@ def test_a_row_has_the_same_bits_alone_and_among_concurrent_requests(server, htt
             np.testing.assert_array_equal(job.get_result().as_numpy(name), expected)
 
 
+def test_a_request_of_more_rows_than_a_step_joins_is_answered_whole(http):
+    assert http.get_model_config("tower")["max_batch_size"] < 700
+    name = output_name(http)
+    whole = http.infer("tower", [tower_input(http_client, 700)]).as_numpy(name)
+    assert whole.shape[0] == 700
+    values = np.random.default_rng(0).standard_normal((700, 13)).astype(np.float32)
+    part = http_client.InferInput("dense", [100, 13], "FP32")
+    part.set_data_from_numpy(values[600:])
+    np.testing.assert_array_equal(http.infer("tower", [part]).as_numpy(name), whole[600:])
+
+
 def test_request_id_and_version_come_back(http, grpc):
     answer = http.infer("tower", [tower_input(http_client, 1)], request_id="r-17", model_version="1").get_response()
     assert answer["id"] == "r-17" and answer["model_version"] == "1"

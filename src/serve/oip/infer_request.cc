@@ -100,7 +100,7 @@ base::Status CheckInput(const engine::Description& d, const tensor::NamedTensor&
   }
   if (d.batch_rows_max > 0 && input.tensor.shape.rank() > 0) {
     int64_t rows = input.tensor.shape.dim(0);
-    if (rows > d.batch_rows_max) {
+    if (rows > d.batch_rows_max && !d.larger_requests) {
       return InvalidArgument(
           "inference request batch-size must be <= " + std::to_string(d.batch_rows_max) + " for " +
           Quoted(d.model) + ", got " + std::to_string(rows));
