@@ -1,5 +1,6 @@
-// Any bytes as an ONNX model: read, typed, verified and, where its interface is small, run once.
-// Nothing may crash, and no limit may be passed.
+// Any bytes as an ONNX model: read, typed, verified and, where its interface is small, interpreted;
+// what the interpreter takes is compiled and executed too, and must give outputs of the same types
+// and shapes. Nothing may crash, and no limit may be passed.
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -7,7 +8,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "graph/executor.h"
 #include "graph/interpreter.h"
+#include "graph/model.h"
 #include "graph/onnx_reader.h"
 
 namespace sluice {
@@ -50,6 +53,44 @@ std::optional<std::vector<tensor::Tensor>> MakeInputs(const graph::Graph& graph)
   return inputs;
 }
 
+// Compiles the model and executes it on the same inputs.
+void ExecuteCompiled(std::string_view bytes, const std::vector<tensor::Tensor>& inputs,
+                     const std::vector<tensor::Tensor>& expected) {
+  graph::CompileOptions options;
+  options.read = SmallLimits();
+  options.passes.folded_bytes_max = 1 << 20;
+  options.interpreted_bytes_max = 1 << 20;
+  const auto model = graph::Model::LoadBytes(bytes, options);
+  CHECK(model.ok() || model.error().code != base::Code::kInternal) << model.error().message;
+  if (!model.ok()) return;
+  std::vector<tensor::Shape> shapes;
+  std::vector<const void*> data;
+  for (const tensor::Tensor& input : inputs) {
+    shapes.push_back(input.shape);
+    data.push_back(input.buffer.data());
+  }
+  const auto plan = (*model)->PlanFor(shapes);
+  CHECK(plan.ok() || plan.error().code != base::Code::kInternal) << plan.error().message;
+  if (!plan.ok() || (*plan)->interpreted || (*plan)->memory_bytes > 1 << 22) return;
+  std::vector<tensor::Tensor> outputs;
+  std::vector<void*> places;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    CHECK((*model)->outputs()[i].dtype == expected[i].dtype);
+    CHECK((*plan)->output_shapes[i] == expected[i].shape)
+        << (*plan)->output_shapes[i].ToString() << expected[i].shape.ToString();
+    outputs.push_back(*tensor::Tensor::Allocate(expected[i].dtype, expected[i].shape, INT64_MAX));
+    places.push_back(outputs.back().buffer.mutable_data());
+  }
+  tensor::Buffer memory = tensor::Buffer::Allocate((*plan)->memory_bytes);
+  graph::ExecuteArgs args;
+  args.inputs = data;
+  args.outputs = places;
+  args.memory = memory.mutable_data();
+  args.memory_bytes = (*plan)->memory_bytes;
+  const base::Status status = graph::Execute(**plan, args);
+  CHECK(status.ok() || status.error().code != base::Code::kInternal) << status.error().message;
+}
+
 }  // namespace
 }  // namespace sluice
 
@@ -69,5 +110,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                          {.bytes_max = 1 << 20, .work_max = 1 << 24, .iterations_max = 64})
           .Run(*inputs);
   CHECK(outputs.ok() || outputs.error().code != base::Code::kInternal) << outputs.error().message;
+  if (outputs.ok()) ExecuteCompiled(bytes, *inputs, *outputs);
   return 0;
 }

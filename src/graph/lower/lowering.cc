@@ -174,7 +174,7 @@ bool Lowering::TryEvaluate(const Node& node) {
   if (bytes > kKnownBytesMax || !node.subgraphs.empty() || node.op->run == nullptr) return false;
   if ((node.op->traits & kNotDeterministic) != 0) return false;
   base::Result<std::vector<tensor::Tensor>> outputs =
-      RunNode(node, inputs, {.bytes_max = 4 * kKnownBytesMax});
+      RunNode(node, inputs, {.bytes_max = 4 * kKnownBytesMax, .work_max = int64_t{1} << 20});
   if (!outputs.ok()) return false;
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     const Value* value = node.outputs[i];

@@ -9,6 +9,9 @@
 namespace sluice::graph {
 namespace {
 
+// Multiply-adds of one folded node: seconds in the reference kernels. What needs more stays a node.
+constexpr int64_t kFoldedWorkMax = int64_t{1} << 32;
+
 int64_t OutputBytes(const Node& node) {
   int64_t bytes = 0;
   for (const Value* value : node.outputs) {
@@ -88,7 +91,7 @@ base::Result<int64_t> FoldConstants(PassContext& context) {
     const int64_t bytes_max = std::max(context.options.folded_bytes_max, 4 * input_bytes);
     if (OutputBytes(*node) > bytes_max) continue;
     base::Result<std::vector<tensor::Tensor>> outputs =
-        RunNode(*node, inputs, {.bytes_max = 4 * bytes_max});
+        RunNode(*node, inputs, {.bytes_max = 4 * bytes_max, .work_max = kFoldedWorkMax});
     if (!outputs.ok()) continue;  // it fails, or not, when it runs
     for (size_t i = 0; i < node->outputs.size(); ++i) {
       if (node->outputs[i] == nullptr || context.graph.UseCount(node->outputs[i]) == 0) continue;
