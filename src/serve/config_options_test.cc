@@ -11,13 +11,19 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+SetOption Into(ServerConfig& config) {
+  return [&config](std::string_view name, std::string_view text) {
+    return SetConfigOption(name, text, config);
+  };
+}
+
 TEST(ConfigOptionsTest, ReadsEveryOptionFromYaml) {
   ServerConfig config;
   base::Status read = ReadConfigYaml(
       "models: /srv/models\nhttp_port: 0\ngrpc-port: -1\nstrict: false\nload-model: [a, "
       "b]\nidle_timeout: 1.5\n"
       "model-control-mode: explicit\nbody-bytes-max: 1000\n",
-      config);
+      Into(config));
   ASSERT_TRUE(read.ok()) << read.error().message;
   EXPECT_EQ(config.models, "/srv/models");
   EXPECT_EQ(config.http_port, 0);
@@ -32,7 +38,7 @@ TEST(ConfigOptionsTest, ReadsEveryOptionFromYaml) {
 TEST(ConfigOptionsTest, RefusesUnknownKeysAndWrongValuesByName) {
   ServerConfig config;
   auto refusal = [&](const char* yaml) {
-    base::Status read = ReadConfigYaml(yaml, config);
+    base::Status read = ReadConfigYaml(yaml, Into(config));
     return read.ok() ? std::string("accepted") : read.error().message;
   };
   EXPECT_THAT(refusal("htpp-port: 1"), HasSubstr("'htpp-port'"));
