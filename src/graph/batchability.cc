@@ -21,6 +21,8 @@ struct State {
   };
   Kind kind = kFree;
   int axis = 0;
+  Dim before{1};  // kRows: the axis is [before, batch, …] merged; nn.MultiheadAttention merges
+                  // [length, batch]
 };
 
 // Thrown around as a plain value: why a node mixes rows.
@@ -78,6 +80,7 @@ class Prover {
   Outcome Fill(const Node& node);
   Outcome FirstAxis(const Node& node);
   Outcome OneHot(const Node& node);
+  Outcome Einsum(const Node& node);
 
   Graph& graph_;
   std::vector<State> states_;
@@ -105,6 +108,7 @@ std::optional<std::vector<int64_t>> Prover::Axes(const Node& node, size_t operan
 Outcome Prover::Aligned(const Node& node, const std::vector<const Value*>& inputs,
                         int output_rank) {
   std::optional<int> from_right;
+  Dim before{1};
   for (const Value* value : inputs) {
     const State state = StateOf(value);
     if (state.kind == State::kCount) return Mix("it computes with the number of rows");
@@ -112,7 +116,10 @@ Outcome Prover::Aligned(const Node& node, const std::vector<const Value*>& input
     const int position = Rank(value) - state.axis;
     if (from_right.has_value() && *from_right != position)
       return Mix("its operands have the batch on different axes");
+    if (from_right.has_value() && !(state.before == before))
+      return Mix("its operands have merged the batch differently");
     from_right = position;
+    before = state.before;
   }
   if (!from_right.has_value()) return Same(node, {});
   for (const Value* value : inputs) {
@@ -120,7 +127,7 @@ Outcome Prover::Aligned(const Node& node, const std::vector<const Value*>& input
     if (!At(value, Rank(value) - *from_right).Is(1))
       return Mix("an operand that is no batch has extent on the batch axis");
   }
-  return Same(node, {State::kRows, output_rank - *from_right});
+  return Same(node, {State::kRows, output_rank - *from_right, before});
 }
 
 Outcome Prover::Elementwise(const Node& node) {
@@ -136,13 +143,16 @@ Outcome Prover::Reshape(const Node& node) {
   const Value* output = node.output();
   const State state = StateOf(input);
   if (state.kind != State::kRows) return Same(node, state);
-  const Dim before =
-      symbols().Product(std::span(*input->shape).first(static_cast<size_t>(state.axis)));
+  const Dim before = symbols().Mul(
+      symbols().Product(std::span(*input->shape).first(static_cast<size_t>(state.axis))),
+      state.before);
   for (int axis = 0; axis < Rank(output); ++axis) {
-    if (!IsMultipleOfBatch(At(output, axis))) continue;
-    const Dim output_before =
-        symbols().Product(std::span(*output->shape).first(static_cast<size_t>(axis)));
-    if (output_before == before) return Same(node, {State::kRows, axis});
+    const Dim outer = symbols().Product(std::span(*output->shape).first(static_cast<size_t>(axis)));
+    const std::optional<Dim> inner = symbols().DivideExact(before, outer);
+    if (!inner.has_value()) continue;
+    if (symbols().DivideExact(At(output, axis), symbols().Mul(*inner, batch_)).has_value()) {
+      return Same(node, {State::kRows, axis, *inner});
+    }
   }
   return Mix("it merges the batch with another axis");
 }
@@ -152,9 +162,11 @@ Outcome Prover::Transpose(const Node& node) {
   if (state.kind != State::kRows) return Same(node, state);
   const std::span<const int64_t> perm = node.Ints("perm");
   const int rank = Rank(node.input(0));
-  if (perm.empty()) return Same(node, {State::kRows, rank - 1 - state.axis});
+  if (perm.empty()) return Same(node, {State::kRows, rank - 1 - state.axis, state.before});
   for (int axis = 0; axis < rank; ++axis) {
-    if (perm[static_cast<size_t>(axis)] == state.axis) return Same(node, {State::kRows, axis});
+    if (perm[static_cast<size_t>(axis)] == state.axis) {
+      return Same(node, {State::kRows, axis, state.before});
+    }
   }
   return Mix("its permutation loses the batch");
 }
@@ -170,14 +182,14 @@ Outcome Prover::MatMul(const Node& node) {
     return Mix("it sums over the batch axis");
   if (right.kind == State::kRows && left.kind != State::kRows) {
     if (Rank(b) >= 2 && right.axis == Rank(b) - 1)
-      return Same(node, {State::kRows, output_rank - 1});
+      return Same(node, {State::kRows, output_rank - 1, right.before});
     if (Rank(b) < 2 || right.axis == Rank(b) - 2) return Mix("it sums over the batch axis");
   }
   if (right.kind == State::kRows && right.axis >= Rank(b) - 2)
     return Mix("both operands carry the batch: rows meet");
   if (left.kind == State::kRows && left.axis == Rank(a) - 2) {
     if (right.kind == State::kRows) return Mix("both operands carry the batch: rows meet");
-    return Same(node, {State::kRows, output_rank - (Rank(b) == 1 ? 1 : 2)});
+    return Same(node, {State::kRows, output_rank - (Rank(b) == 1 ? 1 : 2), left.before});
   }
   return Aligned(node, {a, b}, output_rank);
 }
@@ -189,13 +201,15 @@ Outcome Prover::Gemm(const Node& node) {
   const int row = node.Int("transA", 0) != 0 ? 1 : 0;
   if (left.kind != State::kRows || left.axis != row || right.kind != State::kFree)
     return Mix("it sums over the batch axis");
-  if (c.kind == State::kRows && c.axis == 0 && Rank(node.input(2)) == 2)
-    return Same(node, {State::kRows, 0});
+  if (c.kind == State::kRows && c.axis == 0 && Rank(node.input(2)) == 2 &&
+      c.before == left.before) {
+    return Same(node, {State::kRows, 0, left.before});
+  }
   if (c.kind != State::kFree) return Mix("its bias carries the batch elsewhere");
   if (node.input(2) != nullptr && Rank(node.input(2)) == 2 && !At(node.input(2), 0).Is(1)) {
     return Mix("its bias has extent on the batch axis");
   }
-  return Same(node, {State::kRows, 0});
+  return Same(node, {State::kRows, 0, left.before});
 }
 
 Outcome Prover::Reduce(const Node& node) {
@@ -374,6 +388,50 @@ Outcome Prover::OneHot(const Node& node) {
   return Same(node, {State::kRows, state.axis + (axis <= state.axis ? 1 : 0)});
 }
 
+// The batch must have one label, in every operand that carries it and in the result, and in no
+// other operand.
+Outcome Prover::Einsum(const Node& node) {
+  std::string equation(node.String("equation", ""));
+  equation.erase(std::remove(equation.begin(), equation.end(), ' '), equation.end());
+  const size_t arrow = equation.find("->");
+  if (arrow == std::string::npos || equation.find('.') != std::string::npos) {
+    return Mix("its equation has no explicit result or an ellipsis");
+  }
+  const std::string result = equation.substr(arrow + 2);
+  std::vector<std::string> operands(1);
+  for (const char c : equation.substr(0, arrow)) {
+    if (c == ',') {
+      operands.emplace_back();
+    } else {
+      operands.back() += c;
+    }
+  }
+  if (operands.size() != node.inputs.size()) return Mix("its equation does not fit its operands");
+  char label = 0;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const State state = StateAt(node, i);
+    if (state.kind == State::kCount) return Mix("it computes with the number of rows");
+    if (state.kind != State::kRows) continue;
+    if (static_cast<int>(operands[i].size()) != Rank(node.input(i))) {
+      return Mix("its equation does not fit its operands");
+    }
+    const char own = operands[i][static_cast<size_t>(state.axis)];
+    if (label != 0 && own != label) return Mix("the batch has several labels");
+    if (std::count(operands[i].begin(), operands[i].end(), own) > 1)
+      return Mix("it takes a diagonal");
+    label = own;
+  }
+  if (label == 0) return Same(node, {});
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const bool has = operands[i].find(label) != std::string::npos;
+    if (has && StateAt(node, i).kind != State::kRows)
+      return Mix("an operand that is no batch has its label");
+  }
+  const size_t at = result.find(label);
+  if (at == std::string::npos) return Mix("it sums over the batch axis");
+  return Same(node, {State::kRows, static_cast<int>(at)});
+}
+
 const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
   static const auto* const rules = new std::map<std::string_view, Rule>{
       {"Reshape", &Prover::Reshape},
@@ -402,6 +460,7 @@ const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
       {"TopK", &Prover::AlongAxis},
       {"CumSum", &Prover::AlongAxis},
       {"OneHot", &Prover::OneHot},
+      {"Einsum", &Prover::Einsum},
       {"LayerNormalization", &Prover::FromAxis},
       {"RMSNormalization", &Prover::FromAxis},
       {"Gather", &Prover::Gather},
@@ -449,6 +508,17 @@ Outcome Prover::Follow(const Node& node) {
   }
   if (!rows && !count && !node.Is("Expand") && !node.Is("ConstantOfShape")) return Same(node, {});
   if ((node.op->traits & kNotDeterministic) != 0) return Mix("it is random");
+  // Most rules look at whole axes: only those that treat every row of an axis alike take a merged
+  // one.
+  const bool row_wise = node.Is("Reshape") || node.Is("Flatten") || node.Is("Squeeze") ||
+                        node.Is("Unsqueeze") || node.Is("Transpose") || node.Is("MatMul") ||
+                        node.Is("Gemm") || node.Is("LayerNormalization") ||
+                        node.Is("RMSNormalization") || node.Is("Softmax") ||
+                        (node.op->traits & kElementwise) != 0;
+  for (const Value* value : node.inputs) {
+    if (value == nullptr || row_wise || StateOf(value).kind != State::kRows) continue;
+    if (!StateOf(value).before.Is(1)) return Mix("the batch is merged behind another axis");
+  }
   const auto rule = Rules().find(node.op->domain.empty() ? node.op->name : std::string_view());
   if (rule != Rules().end()) return (this->*rule->second)(node);
   if ((node.op->traits & kElementwise) != 0) return Elementwise(node);
@@ -504,7 +574,8 @@ Batchability Prover::Run() {
   }
   for (const GraphOutput& output : graph_.outputs()) {
     const State state = StateOf(output.value);
-    if (state.kind != State::kRows || state.axis != 0 || !(At(output.value, 0) == batch_)) {
+    if (state.kind != State::kRows || state.axis != 0 || !state.before.Is(1) ||
+        !(At(output.value, 0) == batch_)) {
       return {false, "output '" + output.name + "' does not have the batch as its first axis"};
     }
   }

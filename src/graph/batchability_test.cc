@@ -87,6 +87,42 @@ TEST(BatchabilityTest, FlatteningAndRestoringTheBatchIsHarmless) {
   EXPECT_TRUE(proof.joinable) << proof.reason;
 }
 
+TEST(BatchabilityTest, AttentionThatMergesLengthAndBatchIsProven) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), g.Symbol("S"), Dim(8)});
+  Value* turned = g.Add("Transpose", {x}, {{"perm", std::vector<int64_t>{1, 0, 2}}});
+  Value* flat = g.Add("Reshape", {turned, g.Ints({-1, 8})});  // [S * B, 8]
+  Value* y = g.Add("Relu", {g.Add("Gemm", {flat, g.Weights({8, 8}), g.Weights({8})})});
+  Value* back = g.Add("Reshape", {y, g.Add("Shape", {turned})});
+  g.Output("y", g.Add("Transpose", {back}, {{"perm", std::vector<int64_t>{1, 0, 2}}}));
+  const Batchability proof = Prove(g);
+  EXPECT_TRUE(proof.joinable) << proof.reason;
+}
+
+TEST(BatchabilityTest, ASumOverLengthAndBatchMergedIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), g.Symbol("S"), Dim(8)});
+  Value* turned = g.Add("Transpose", {x}, {{"perm", std::vector<int64_t>{1, 0, 2}}});
+  Value* flat = g.Add("Reshape", {turned, g.Ints({-1, 8})});
+  Value* sum = g.Add("ReduceSum", {flat, g.Ints({0})}, {{"keepdims", int64_t{1}}});
+  g.Output("y", g.Add("Sub", {x, sum}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, EinsumKeepsRowsApartWhereTheBatchHasALabelOfItsOwn) {
+  const auto prove = [](const char* equation) {
+    TestGraph g;
+    Value* x = g.Input("x", {g.Symbol("B"), Dim(3), Dim(4)});
+    Value* w = g.Input("w", {g.Symbol("B"), Dim(3)});
+    g.Output("y", g.Add("Einsum", {x, w}, {{"equation", std::string(equation)}}));
+    return Prove(g).joinable;
+  };
+  EXPECT_TRUE(prove("bij,bi->bj"));
+  EXPECT_TRUE(prove("bij,bi->bij"));
+  EXPECT_FALSE(prove("bij,bi->ij"));
+  EXPECT_FALSE(prove("bij,ci->bj"));
+}
+
 TEST(BatchabilityTest, FlatteningEverythingAndNormalisingIsNot) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
