@@ -55,6 +55,9 @@ class Prover {
     return dim == batch_ || symbols().DivideExact(dim, batch_).has_value();
   }
   Outcome Follow(const Node& node);
+  // Integers of an attribute or, in later opsets, of a constant operand.
+  static std::optional<std::vector<int64_t>> Operand(const Node& node, const char* attribute,
+                                                     size_t operand);
   std::optional<std::vector<int64_t>> Axes(const Node& node, size_t operand);
   static Outcome Same(const Node& node, State state) {
     return {std::vector<State>(node.outputs.size(), state), {}};
@@ -92,14 +95,21 @@ bool Prover::DependsOnBatch(Dim dim) {
   return !dim.is_constant() && !symbols().Evaluate(dim, others_).ok();
 }
 
-std::optional<std::vector<int64_t>> Prover::Axes(const Node& node, size_t operand) {
-  std::vector<int64_t> axes(node.Ints("axes").begin(), node.Ints("axes").end());
+std::optional<std::vector<int64_t>> Prover::Operand(const Node& node, const char* attribute,
+                                                    size_t operand) {
+  std::vector<int64_t> ints(node.Ints(attribute).begin(), node.Ints(attribute).end());
   if (const Value* value = node.input(operand)) {
     if (!value->is_constant() || value->dtype != tensor::DType::kI64) return std::nullopt;
     const auto span = value->constant->view().span<int64_t>();
-    axes.assign(span.begin(), span.end());
+    ints.assign(span.begin(), span.end());
   }
-  for (int64_t& axis : axes) {
+  return ints;
+}
+
+std::optional<std::vector<int64_t>> Prover::Axes(const Node& node, size_t operand) {
+  std::optional<std::vector<int64_t>> axes = Operand(node, "axes", operand);
+  if (!axes.has_value()) return std::nullopt;
+  for (int64_t& axis : *axes) {
     if (axis < 0) axis += Rank(node.input(0));
   }
   return axes;
@@ -191,6 +201,9 @@ Outcome Prover::MatMul(const Node& node) {
     if (right.kind == State::kRows) return Mix("both operands carry the batch: rows meet");
     return Same(node, {State::kRows, output_rank - (Rank(b) == 1 ? 1 : 2), left.before});
   }
+  // A vector has no axes to broadcast: the other operand's keep their places.
+  if (Rank(b) == 1) return Same(node, left);
+  if (Rank(a) == 1) return Same(node, right);
   return Aligned(node, {a, b}, output_rank);
 }
 
@@ -240,6 +253,10 @@ Outcome Prover::Reduce(const Node& node) {
 // Ops that mix along the axis of their attribute and nowhere else.
 Outcome Prover::AlongAxis(const Node& node) {
   const State state = StateAt(node, 0);
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (StateAt(node, i).kind != State::kFree)
+      return Mix("an operand beside the first depends on the batch");
+  }
   if (state.kind != State::kRows) return Same(node, state);
   const bool flattening =
       (node.Is("Softmax") || node.Is("LogSoftmax") || node.Is("Hardmax")) && node.opset < 13;
@@ -296,6 +313,8 @@ Outcome Prover::GatherElements(const Node& node) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     if (StateAt(node, i).kind != State::kRows || StateAt(node, i).axis != at.axis)
       return Mix("an operand is no batch");
+    if (!(At(node.input(i), at.axis) == At(node.input(0), at.axis)))
+      return Mix("its operands have different extents on the batch axis");
   }
   int64_t axis = node.Int("axis", 0);
   if (axis < 0) axis += Rank(node.input(0));
@@ -323,8 +342,8 @@ Outcome Prover::Concat(const Node& node) {
 Outcome Prover::KeepsExtent(const Node& node) {
   const State state = StateAt(node, 0);
   for (size_t i = 1; i < node.inputs.size(); ++i) {
-    if (StateAt(node, i).kind == State::kRows)
-      return Mix("an operand beside the first carries the batch");
+    if (StateAt(node, i).kind != State::kFree)
+      return Mix("an operand beside the first depends on the batch");
   }
   if (state.kind != State::kRows) return Same(node, state);
   for (const Value* output : node.outputs) {
@@ -342,6 +361,21 @@ Outcome Prover::KeepsExtent(const Node& node) {
                        std::find(axes->begin(), axes->end(), state.axis) != axes->end();
     if (named && steps != nullptr) return Mix("it may reorder the batch axis");
   }
+  if (node.Is("Pad")) {
+    // Equal extents with padding taken from one end and put to the other would still shift it.
+    std::optional<std::vector<int64_t>> pads = Operand(node, "pads", 1);
+    std::optional<std::vector<int64_t>> axes = Axes(node, 3);
+    if (!pads.has_value() || !axes.has_value()) return Mix("its padding is not constant");
+    const auto rank = static_cast<size_t>(Rank(node.input(0)));
+    for (size_t i = 0; axes->size() < rank && node.input(3) == nullptr; ++i)
+      axes->push_back(static_cast<int64_t>(i));
+    for (size_t i = 0; i < pads->size(); ++i) {
+      if ((*axes)[i % axes->size()] == state.axis && (*pads)[i] != 0)
+        return Mix("it pads the batch axis");
+    }
+  }
+  if (node.Is("Trilu") && state.axis >= Rank(node.input(0)) - 2)
+    return Mix("it cuts by the position in the batch");
   return Same(node, state);
 }
 
@@ -371,6 +405,9 @@ Outcome Prover::FirstAxis(const Node& node) {
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     if (StateAt(node, i).kind != State::kFree) return Mix("a weight carries the batch");
   }
+  if (node.Int("training_mode", 0) != 0) return Mix("it takes statistics of the batch");
+  if (node.Is("MaxPool") && node.outputs.size() > 1)
+    return Mix("its indices count from the first row of the batch");
   const State state = StateAt(node, 0);
   if (state.kind == State::kRows && state.axis != 0)
     return Mix("the batch is not on the first axis");
@@ -542,8 +579,15 @@ Batchability Prover::Run() {
     StateOf(input) = {State::kRows, 0};
   }
   batch_ = At(first, 0);
-  others_.assign(symbols().symbol_count(), 7);
-  others_[static_cast<size_t>(*symbols().SymbolIndex(batch_))] = kUnbound;
+  // What the inputs do not tell may depend on the batch, as a quotient that is only known when it
+  // is computed.
+  others_.assign(symbols().symbol_count(), kUnbound);
+  for (const Value* input : graph_.inputs()) {
+    for (const Dim dim : *input->shape) {
+      const std::optional<int32_t> symbol = symbols().SymbolIndex(dim);
+      if (symbol.has_value() && !(dim == batch_)) others_[static_cast<size_t>(*symbol)] = 7;
+    }
+  }
   for (const Value* input : graph_.inputs()) {
     for (int axis = 1; axis < Rank(input); ++axis) {
       if (DependsOnBatch(At(input, axis)))
@@ -569,6 +613,12 @@ Batchability Prover::Run() {
       if (!there)
         return {false, "the batch is lost in output '" + output->name + "' of a " +
                            std::string(node->op_name())};
+      for (int axis = 0; state.kind != State::kCount && axis < Rank(output); ++axis) {
+        if ((state.kind == State::kRows && axis == state.axis) || !DependsOnBatch(At(output, axis)))
+          continue;
+        return {false, "axis " + std::to_string(axis) + " of output '" + output->name + "' of a " +
+                           std::string(node->op_name()) + " grows with the batch"};
+      }
       StateOf(output) = state;
     }
   }

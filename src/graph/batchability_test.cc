@@ -155,6 +155,86 @@ TEST(BatchabilityTest, ReversingTheBatchIsFound) {
   EXPECT_FALSE(Prove(g).joinable);
 }
 
+// Each of these was once taken for independent rows, or could be.
+TEST(BatchabilityTest, ExtentsThatGrowWithTheBatchAreFound) {
+  const auto proven = [](auto build) {
+    TestGraph g;
+    Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+    Value* count = g.Add("Slice", {g.Add("Shape", {x}), g.Ints({0}), g.Ints({1})});
+    g.Output("y", build(g, x, count));
+    return Prove(g).joinable;
+  };
+  const TestGraph::Attributes none = {};
+  EXPECT_FALSE(proven([&](TestGraph& g, Value* x, Value* count) {
+    Value* repeats = g.Add("Concat", {g.Ints({1}), count}, {{"axis", int64_t{0}}});
+    return g.Add("ReduceSum", {g.Add("Tile", {x, repeats}), g.Ints({1})}, none);
+  })) << "tiled by the number of rows";
+  EXPECT_FALSE(proven([&](TestGraph& g, Value* x, Value* count) {
+    Value* narrow = g.Add("ReduceSum", {x, g.Ints({1})}, none);
+    Value* square = g.Add("Concat", {count, count}, {{"axis", int64_t{0}}});
+    return g.Add("ReduceSum", {g.Add("Expand", {narrow, square}), g.Ints({1})}, none);
+  })) << "expanded by the number of rows";
+  EXPECT_FALSE(proven([&](TestGraph& g, Value* x, Value* count) {
+    Value* cut = g.Add("Slice", {x, g.Ints({0}), count, g.Ints({1})});
+    return g.Add("ReduceSum", {cut, g.Ints({1})}, none);
+  })) << "cut at the number of rows";
+  EXPECT_FALSE(proven([&](TestGraph& g, Value* x, Value* count) {
+    Value* cut = g.Add("Slice", {g.Weights({64, 8}), g.Ints({0}), count, g.Ints({0})});
+    return g.Add("Add", {x, g.Add("ReduceSum", {cut, g.Ints({0})}, none)});
+  })) << "a table summed up to the number of rows";
+  EXPECT_FALSE(proven([&](TestGraph& g, Value* x, Value* count) {
+    Value* pads = g.Add("Concat", {g.Ints({0, 0, 0}), count}, {{"axis", int64_t{0}}});
+    return g.Add("ReduceMean", {g.Add("Pad", {x, pads})}, {{"axes", std::vector<int64_t>{1}}});
+  })) << "padded by the number of rows";
+}
+
+TEST(BatchabilityTest, ShiftingTheBatchByPaddingIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  g.Output("y", g.Add("Pad", {x, g.Ints({1, 0, -1, 0})}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, PaddingOtherAxesKeepsRowsApart) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  g.Output("y", g.Add("Pad", {x, g.Ints({0, 1, 0, 2})}));
+  EXPECT_TRUE(Prove(g).joinable) << Prove(g).reason;
+}
+
+TEST(BatchabilityTest, ATriangleOverTheBatchIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  g.Output("y", g.Add("Trilu", {x}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, TrainingStatisticsOfTheBatchAreFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
+  Value* w = g.Weights({4});
+  g.Output("y", g.Add("BatchNormalization", {x, w, w, w, w}, {{"training_mode", int64_t{1}}}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, SelectingFromPartsOfRowsByWholeRowsIsFound) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(8)});
+  Value* ids = g.Input("ids", {g.Symbol("B"), Dim(4)}, DType::kI64);
+  Value* halves = g.Add("Reshape", {x, g.Ints({-1, 4})});
+  g.Output("y", g.Add("GatherElements", {halves, ids}, {{"axis", int64_t{1}}}));
+  EXPECT_FALSE(Prove(g).joinable);
+}
+
+TEST(BatchabilityTest, AVectorTimesABatchOfMatricesKeepsTheBatchFirst) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(3), Dim(8)});
+  g.Output("y", g.Add("MatMul", {x, g.Weights({8})}));
+  g.Output("z", g.Add("MatMul", {g.Weights({3}), x}));
+  const Batchability proof = Prove(g);
+  EXPECT_TRUE(proof.joinable) << proof.reason;
+}
+
 TEST(BatchabilityTest, AnOutputWithoutTheBatchIsNotJoined) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(4)});
