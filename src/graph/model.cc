@@ -42,9 +42,16 @@ std::string NeedsInterpreter(const Graph& graph) {
   for (const Node* node = graph.first(); node != nullptr; node = node->next) {
     const std::string what = "node '" + node->name + "' (" + std::string(node->op_name()) + ")";
     if (!node->subgraphs.empty()) return what + " is control flow";
+    for (const Value* value : node->inputs) {
+      if (value != nullptr && value->dtype == tensor::DType::kBytes) return what + " reads strings";
+    }
     for (const Value* value : node->outputs) {
       if (std::string why = check(value, what); !why.empty()) return why;
     }
+  }
+  for (const GraphOutput& output : graph.outputs()) {
+    const std::string what = "output '" + output.name + "'";
+    if (std::string why = check(output.value, what); !why.empty()) return why;
   }
   return {};
 }
