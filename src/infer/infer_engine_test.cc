@@ -218,21 +218,39 @@ TEST_F(InferEngineTest, AWrongRequestIsToldWhatWasExpectedAndWhatCame) {
 
 // A tokenizer over a dozen words, ids below the test encoder's 80.
 constexpr const char* kTokenizer = R"({"version": "1.0", "truncation": null, "padding": null,
-"added_tokens": [
- {"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
- {"id": 1, "content": "[UNK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
- {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
- {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
-"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+"added_tokens": [SPECIAL(0, "[PAD]"), SPECIAL(1, "[UNK]"), SPECIAL(2, "[CLS]"), SPECIAL(3, "[SEP]")],
+"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+ "strip_accents": null, "lowercase": true},
 "pre_tokenizer": {"type": "BertPreTokenizer"},
 "post_processor": {"type": "TemplateProcessing",
- "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
- "pair": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
-          {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}],
- "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}, "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+ "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+ "pair": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+          {"SpecialToken": {"id": "[SEP]", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}},
+          {"SpecialToken": {"id": "[SEP]", "type_id": 1}}],
+ "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                    "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
 "decoder": null,
-"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
- "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "red": 4, "shoes": 5, "for": 6, "runner": 7, "##s": 8, "cheap": 9}}})";
+"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+ "max_input_chars_per_word": 100,
+ "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "red": 4, "shoes": 5, "for": 6,
+           "runner": 7, "##s": 8, "cheap": 9}}})";
+
+// kTokenizer with its SPECIAL(id, "content") written out.
+std::string TokenizerJson() {
+  std::string json = kTokenizer;
+  for (size_t at = json.find("SPECIAL("); at != std::string::npos; at = json.find("SPECIAL(")) {
+    const size_t comma = json.find(", ", at);
+    const size_t end = json.find(')', comma);
+    const std::string id = json.substr(at + 8, comma - at - 8);
+    const std::string content = json.substr(comma + 2, end - comma - 2);
+    json.replace(at, end + 1 - at,
+                 "{\"id\": " + id + ", \"content\": " + content +
+                     ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+                     "\"normalized\": false, \"special\": true}");
+  }
+  return json;
+}
 
 class TextTest : public InferEngineTest {
  protected:
@@ -241,7 +259,7 @@ class TextTest : public InferEngineTest {
     std::filesystem::create_directories(folder_);
     std::filesystem::copy_file(kGraphs + "/bert_encoder_ts15.onnx", folder_ + "/model.onnx",
                                std::filesystem::copy_options::overwrite_existing);
-    std::ofstream(folder_ + "/tokenizer.json") << kTokenizer;
+    std::ofstream(folder_ + "/tokenizer.json") << TokenizerJson();
     Options options;
     options.model = "encoder";
     LoadFolder(folder_, options);
