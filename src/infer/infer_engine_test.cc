@@ -218,12 +218,14 @@ TEST_F(InferEngineTest, AWrongRequestIsToldWhatWasExpectedAndWhatCame) {
 
 // A tokenizer over a dozen words, ids below the test encoder's 80.
 constexpr const char* kTokenizer = R"({"version": "1.0", "truncation": null, "padding": null,
-"added_tokens": [SPECIAL(0, "[PAD]"), SPECIAL(1, "[UNK]"), SPECIAL(2, "[CLS]"), SPECIAL(3, "[SEP]")],
+"added_tokens": [SPECIAL(0, "[PAD]"), SPECIAL(1, "[UNK]"),
+ SPECIAL(2, "[CLS]"), SPECIAL(3, "[SEP]")],
 "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
  "strip_accents": null, "lowercase": true},
 "pre_tokenizer": {"type": "BertPreTokenizer"},
 "post_processor": {"type": "TemplateProcessing",
- "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+ "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
             {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
  "pair": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
           {"SpecialToken": {"id": "[SEP]", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}},
