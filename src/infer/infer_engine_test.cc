@@ -201,6 +201,34 @@ TEST_F(InferEngineTest, ABadIndexFailsItsOwnRequestAndNoOther) {
       << sinks[3]->last.status.error().message;
 }
 
+TEST_F(InferEngineTest, RequestsThatRunInPartsSurviveABadNeighbourWithTheSameBits) {
+  Options options;
+  options.activation_bytes_max = 1 << 20;
+  Load("bert_encoder_ts15", options);
+  std::vector<std::shared_ptr<Sink>> alone, together;
+  const std::vector<int64_t> rows = {199, 53};
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    alone.push_back(Send(BertInputs(rows[i], 12, i)));
+    Run();
+  }
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    Inputs inputs = BertInputs(rows[i], 12, i);
+    if (i == 1) inputs[0].tensor.mutable_view().as<int64_t>()[7] = 1'000'000;
+    together.push_back(Send(std::move(inputs)));
+  }
+  Run();
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    ASSERT_TRUE(together[i]->answered);
+    ASSERT_EQ(together[i]->last.status.ok(), i != 1);
+    if (i == 1) continue;
+    const Tensor& a = alone[i]->last.outputs[0].tensor;
+    const Tensor& b = together[i]->last.outputs[0].tensor;
+    EXPECT_EQ(std::memcmp(a.buffer.data(), b.buffer.data(), static_cast<size_t>(a.view().bytes())),
+              0)
+        << "request " << i;
+  }
+}
+
 TEST_F(InferEngineTest, AWrongRequestIsToldWhatWasExpectedAndWhatCame) {
   Load("deepfm_ts14");
   std::mt19937 random(1);

@@ -105,18 +105,26 @@ void Interpret(const ServedModel& served, ServeStep& step) {
   }
 }
 
-// One request's data were wrong: every member runs by itself, so that only that one fails.
+// Member `index`, whose rows begin at row `first` of the step, by itself.
+base::Status RunMember(const ServedModel& served, ServeStep& step, size_t index, int64_t first,
+                       engine::Exec& exec, engine::Safepoint& safepoint) {
+  const PreparedRequest& prepared = PreparedOf(*step.members[index]);
+  const int64_t left = prepared.plan_rows == 0 ? 0 : prepared.rows % prepared.plan_rows;
+  std::shared_ptr<const graph::Plan> tail;
+  if (left > 0) tail = TRY(served.graph->PlanFor(WithRows(prepared.shapes, left)));
+  const Range range{std::span(step.members).subspan(index, 1), first, first, prepared.rows};
+  return RunParts(served, step, range, exec, safepoint, *prepared.plan, prepared.plan_rows,
+                  tail.get());
+}
+
+// One request's data were wrong: every member runs by itself, so that only that one fails. Rare
+// enough to allocate.
 void RunApart(const ServedModel& served, ServeStep& step, engine::Exec& exec,
               engine::Safepoint& safepoint) {
   int64_t first = 0;
   for (size_t i = 0; i < step.members.size(); ++i) {
-    const PreparedRequest& prepared = PreparedOf(*step.members[i]);
-    // Rows that its plan does not take at once run one part at a time; joined requests fit into one
-    // plan.
-    const Range range{std::span(step.members).subspan(i, 1), first, first, prepared.rows};
-    step.member_status[i] = RunParts(served, step, range, exec, safepoint, *prepared.plan,
-                                     prepared.plan_rows, prepared.plan.get());
-    first += prepared.rows;
+    step.member_status[i] = RunMember(served, step, i, first, exec, safepoint);
+    first += PreparedOf(*step.members[i]).rows;
   }
 }
 
