@@ -118,6 +118,7 @@ std::optional<std::vector<int64_t>> Prover::Axes(const Node& node, size_t operan
 Outcome Prover::Aligned(const Node& node, const std::vector<const Value*>& inputs,
                         int output_rank) {
   std::optional<int> from_right;
+  std::optional<Dim> extent;
   Dim before{1};
   for (const Value* value : inputs) {
     const State state = StateOf(value);
@@ -128,6 +129,9 @@ Outcome Prover::Aligned(const Node& node, const std::vector<const Value*>& input
       return Mix("its operands have the batch on different axes");
     if (from_right.has_value() && !(state.before == before))
       return Mix("its operands have merged the batch differently");
+    if (extent.has_value() && !(At(value, state.axis) == *extent))
+      return Mix("its operands have different extents on the batch axis");
+    extent = At(value, state.axis);
     from_right = position;
     before = state.before;
   }
