@@ -267,8 +267,9 @@ std::unique_ptr<Emitter> EmitGroup(const std::set<const Node*>& group,
 
 bool AllUsesInside(const Graph& graph, const Value* value, const std::set<const Node*>& group) {
   if (graph.IsOutput(value)) return false;
-  return std::all_of(value->uses.begin(), value->uses.end(),
-                     [&](const Use& use) { return group.count(use.node) > 0; });
+  return std::all_of(value->uses.begin(), value->uses.end(), [&](const Use& use) {
+    return LooksAtShape(use) || group.count(use.node) > 0;
+  });
 }
 
 }  // namespace

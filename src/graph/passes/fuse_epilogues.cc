@@ -12,12 +12,18 @@ void SetInputAt(Graph& graph, Node& node, size_t index, Value* value) {
   graph.SetInput(&node, index, value);
 }
 
-// Takes over the output of `reader`, which goes. The linear moves down to it, since it now reads
-// what `reader` read.
+// Takes over the output of `reader`, which goes.
 void Absorb(Graph& graph, Node& linear, Node& reader) {
-  graph.MoveBefore(&linear, &reader);
   graph.ReplaceUses(reader.output(), linear.output());
   graph.Erase(&reader);
+}
+
+// Whether `value` is made behind `linear` (and then before `reader`, which reads it).
+bool MadeBetween(const Node& linear, const Node& reader, const Value* value) {
+  for (const Node* node = linear.next; node != nullptr && node != &reader; node = node->next) {
+    if (value->producer == node) return true;
+  }
+  return false;
 }
 
 bool FuseAdd(Graph& graph, Node& linear, Node& add) {
@@ -33,6 +39,11 @@ bool FuseAdd(Graph& graph, Node& linear, Node& add) {
     return true;
   }
   if (linear.input(3) != nullptr || !SameShape(other, linear.output())) return false;
+  if (MadeBetween(linear, add, other)) {
+    // The product moves down to the addition, past no reader of its own.
+    if (linear.output()->uses.size() != 1) return false;
+    graph.MoveBefore(&linear, &add);
+  }
   SetInputAt(graph, linear, 3, other);
   Absorb(graph, linear, add);
   return true;

@@ -40,9 +40,20 @@ Node* ProducerIf(const Value* value, std::string_view op) {
                                                                                    : nullptr;
 }
 
+bool LooksAtShape(const Use& use) {
+  const Value* output = use.node->output();
+  return use.node->Is("Shape") && output != nullptr && output->elements.has_value();
+}
+
 Node* OnlyReader(const Graph& graph, const Value* value) {
-  if (value == nullptr || value->uses.size() != 1 || graph.IsOutput(value)) return nullptr;
-  return value->uses[0].node;
+  if (value == nullptr || graph.IsOutput(value)) return nullptr;
+  Node* reader = nullptr;
+  for (const Use& use : value->uses) {
+    if (LooksAtShape(use)) continue;
+    if (reader != nullptr) return nullptr;
+    reader = use.node;
+  }
+  return reader;
 }
 
 std::optional<ScalarOperand> WithScalar(const Node& node) {

@@ -19,7 +19,9 @@ bool IsScalar(const Value* value, double expected);
 
 // The node that makes `value`, if it is `op`.
 Node* ProducerIf(const Value* value, std::string_view op);
-// The only reader of `value`, if it has one and is no graph output.
+// Whether a use asks for the extents alone, which are known without running what makes the value.
+bool LooksAtShape(const Use& use);
+// The only reader of the elements of `value`, if it has one and is no graph output.
 Node* OnlyReader(const Graph& graph, const Value* value);
 
 // Of a binary node with exactly one operand that is a scalar constant: the other operand and the

@@ -20,6 +20,7 @@ bool IsView(const Node& node) {
 bool OnlyAttentionReads(const Graph& graph, const Value* value, int depth) {
   if (value->uses.empty() || graph.IsOutput(value) || depth == 0) return false;
   for (const Use& use : value->uses) {
+    if (LooksAtShape(use)) continue;
     if (use.node->Is("FusedAttention") && use.index < 3) continue;
     if (!IsView(*use.node) || use.index != 0) return false;
     if (!OnlyAttentionReads(graph, use.node->output(), depth - 1)) return false;

@@ -229,6 +229,18 @@ TEST(FuseEpiloguesTest, BiasResidualAndActivationMoveIntoTheProduct) {
   EXPECT_EQ(plan->infos[1].detail, "6x9x16 +bias silu");
 }
 
+TEST(FuseEpiloguesTest, AReaderOfTheShapeAloneIsNotInTheWay) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), g.Symbol("S"), Dim(8)});
+  Value* product = g.Add("MatMul", {x, g.Weights({8, 6})});
+  Value* rows = g.Add("Gather", {g.Add("Shape", {product}), g.Ints({0})}, {{"axis", int64_t{0}}});
+  Value* target = g.Add("Concat", {rows, g.Ints({-1, 3})}, {{"axis", int64_t{0}}});
+  g.Output("y",
+           g.Add("Reshape", {g.Add("Relu", {g.Add("Add", {product, g.Weights({6})})}), target}));
+  const auto model = CompileAndCompare(g, {RandomFloats({2, 5, 8}, 1)});
+  EXPECT_EQ(model->PlanFor(std::vector<Shape>{{2, 5, 8}}).value()->steps.size(), 1U);
+}
+
 TEST(FuseEpiloguesTest, AProductThatIsAlsoAnOutputKeepsItsActivationOutside) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(16)});
