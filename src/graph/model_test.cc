@@ -268,6 +268,19 @@ TEST(ModelTest, ShapesThatDoNotFitAreRefusedByName) {
   EXPECT_FALSE(example.model->PlanFor(std::vector<Shape>{{2, 6}, {3, 4}}).ok());
 }
 
+TEST(ModelTest, AnEmptyInputOfAbsurdExtentIsRefusedBeforeItsActivationsAreCounted) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), g.Symbol("S")});
+  Value* sum = g.Add("ReduceSum", {x, g.Ints({1})});
+  g.Output("y", g.Add("Tanh", {g.Add("MatMul", {sum, g.Weights({1, 768})})}));
+  const std::shared_ptr<const Model> model = g.Compile();
+  EXPECT_TRUE(model->PlanFor(std::vector<Shape>{{1 << 20, 0}}).ok());
+  const auto plan = model->PlanFor(std::vector<Shape>{{int64_t{1} << 51, 0}});
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().code, base::Code::kInvalidArgument);
+  EXPECT_NE(plan.error().message.find("above the limit of"), std::string::npos);
+}
+
 TEST(ModelTest, AnIndexOutOfRangeIsAnErrorThatNamesIt) {
   const Example example("deepfm_ts14");
   Planned planned(example, 4);

@@ -13,6 +13,8 @@ namespace {
 
 // What shapes alone decide is computed while planning up to this size; larger results become steps.
 constexpr int64_t kKnownBytesMax = 4 << 20;
+// Of one value: far beyond any memory, and low enough that sums over a graph stay within 64 bits.
+constexpr int64_t kValueBytesMax = int64_t{1} << 42;
 
 int64_t ReadInt(const tensor::Tensor& tensor, int64_t i) {
   switch (tensor.dtype) {
@@ -71,7 +73,12 @@ base::Status Lowering::ReadShapes() {
       dims.push_back(dim.constant());
     }
     const tensor::Shape shape = TRY(tensor::Shape::FromDims(dims));
-    (void)TRY(tensor::CheckedBytes(shape, tensor::DTypeSize(value->dtype)));
+    const int64_t bytes = TRY(tensor::CheckedBytes(shape, tensor::DTypeSize(value->dtype)));
+    if (bytes > kValueBytesMax) {
+      return base::InvalidArgument("'" + value->name + "' of shape " + shape.ToString() +
+                                   " would take " + std::to_string(bytes) +
+                                   " bytes, above the limit of " + std::to_string(kValueBytesMax));
+    }
     shapes_[Index(value)] = shape;
     if (value->is_constant()) {
       known_[Index(value)] = value->constant.get();
