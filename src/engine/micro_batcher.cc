@@ -152,6 +152,11 @@ int32_t MicroBatcher::GroupOf(uint64_t shape) {
   return index;
 }
 
+bool MicroBatcher::Holds(uint64_t shape) const {
+  const auto found = group_of_.find(shape);
+  return found != group_of_.end() && groups_[static_cast<size_t>(found->second)].count > 0;
+}
+
 // --- Offers.
 
 // The most urgent request of the class in the group; -1: none.

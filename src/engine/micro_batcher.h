@@ -59,6 +59,8 @@ class MicroBatcher {
   void CostsChanged() { dirty_ = {true, true}; }
 
   int64_t waiting() const { return waiting_; }
+  // Whether a request of this shape waits.
+  bool Holds(uint64_t shape) const;
   int64_t waiting_bytes() const { return bytes_; }
   void CheckIntegrity() const;
 
