@@ -69,19 +69,30 @@ base::Duration InferEngine::PriorOf(uint64_t shape, int64_t rows) const {
                                found->second.row_ns * static_cast<double>(rows))};
 }
 
-void InferEngine::LearnPrior(const engine::Request& request) {
+// False: the request's key is that of another shape that waits.
+bool InferEngine::LearnShape(const engine::Request& request) {
   const PreparedRequest& prepared = PreparedOf(request);
-  if (priors_.count(prepared.shape) > 0) return;
-  if (priors_.size() >= kPriorsMax) priors_.clear();
+  const auto found = priors_.find(prepared.shape);
+  if (found != priors_.end()) {
+    if (SameShapeApartFromRows(*served_, found->second.shapes, prepared.shapes)) return true;
+    if (batcher_.Holds(prepared.shape)) return false;
+  }
+  if (priors_.size() >= kPriorsMax) {
+    std::erase_if(priors_, [this](const auto& entry) { return !batcher_.Holds(entry.first); });
+  }
   const double parts = static_cast<double>(prepared.rows) /
                        static_cast<double>(std::max<int64_t>(1, prepared.plan_rows));
   const double total = prepared.plan->predicted_ns * parts;
-  priors_[prepared.shape] = {0, total / static_cast<double>(std::max<int64_t>(1, request.rows))};
+  priors_[prepared.shape] = {0, total / static_cast<double>(std::max<int64_t>(1, request.rows)),
+                             prepared.shapes};
+  return true;
 }
 
 engine::Admission InferEngine::Admit(std::unique_ptr<engine::Request>& request,
                                      const engine::Outlook& outlook) {
-  LearnPrior(*request);
+  // Two shapes of one key must not meet in a step; that happens by chance once in 2^64, or by
+  // intent.
+  if (!LearnShape(*request)) return engine::Admission::kQueueFull;
   return batcher_.Add(request, PreparedOf(*request).shape, outlook);
 }
 

@@ -47,11 +47,12 @@ class InferEngine : public engine::Engine {
   struct Prior {
     double fixed_ns = 0;
     double row_ns = 0;
+    std::vector<tensor::Shape> shapes;  // of a request of this key
   };
   static constexpr size_t kPriorsMax = 4096;
 
   base::Duration PriorOf(uint64_t shape, int64_t rows) const;
-  void LearnPrior(const engine::Request& request);
+  bool LearnShape(const engine::Request& request);
 
   const std::shared_ptr<const ServedModel> served_;
   std::unordered_map<uint64_t, Prior> priors_;

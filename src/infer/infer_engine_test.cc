@@ -11,6 +11,7 @@
 
 #include "engine/device_loop.h"
 #include "engine/version.h"
+#include "infer/prepared_request.h"
 
 namespace sluice::infer {
 namespace {
@@ -226,6 +227,47 @@ TEST_F(InferEngineTest, RequestsThatRunInPartsSurviveABadNeighbourWithTheSameBit
     EXPECT_EQ(std::memcmp(a.buffer.data(), b.buffer.data(), static_cast<size_t>(a.view().bytes())),
               0)
         << "request " << i;
+  }
+}
+
+TEST_F(InferEngineTest, DifferentShapesOfOneKeyNeverShareAStep) {
+  Load("bert_encoder_ts15");
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (const int64_t length : {7, 12, 7}) {
+    sinks.push_back(std::make_shared<Sink>());
+    auto request = Request(BertInputs(2, length, 1), sinks.back());
+    ASSERT_TRUE(pin_->engine().Prepare(*request).ok());
+    static_cast<PreparedRequest&>(*request->prepared).shape = 42;
+    engine::Submit(pin_, std::move(request));
+  }
+  Run();
+  EXPECT_TRUE(sinks[0]->last.status.ok());
+  EXPECT_STREQ(sinks[1]->last.reason, engine::reason::kQueueFull);
+  EXPECT_TRUE(sinks[2]->last.status.ok());
+  EXPECT_EQ(sinks[2]->last.timings.batch_rows, 4);
+  // Nothing of that key waits any more: it is free for the other shape.
+  auto later = std::make_shared<Sink>();
+  auto request = Request(BertInputs(2, 12, 1), later);
+  ASSERT_TRUE(pin_->engine().Prepare(*request).ok());
+  static_cast<PreparedRequest&>(*request->prepared).shape = 42;
+  engine::Submit(pin_, std::move(request));
+  Run();
+  EXPECT_TRUE(later->last.status.ok());
+}
+
+TEST_F(InferEngineTest, AStepJoinsOnlyAsManyRowsAsItsAnswersMayTake) {
+  Options options;
+  options.output_bytes_max = 40;
+  Load("deepfm_ts14", options);
+  const int64_t rows_max = pin_->description().batch_rows_max;
+  EXPECT_GE(rows_max, 1);
+  EXPECT_LE(rows_max, 10) << "a row's answer takes at least four bytes";
+  std::vector<std::shared_ptr<Sink>> sinks;
+  for (uint32_t i = 0; i < 30; ++i) sinks.push_back(Send(DeepFmInputs(1, i)));
+  Run();
+  for (const auto& sink : sinks) {
+    ASSERT_TRUE(sink->answered && sink->last.status.ok());
+    EXPECT_LE(sink->last.timings.batch_rows, rows_max);
   }
 }
 

@@ -189,6 +189,16 @@ base::Status CheckAnswer(const ServedModel& served, const PreparedRequest& prepa
 
 }  // namespace
 
+bool SameShapeApartFromRows(const ServedModel& served, const std::vector<Shape>& a,
+                            const std::vector<Shape>& b) {
+  const int first = served.rows_max > 0 ? 1 : 0;
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const Shape& x, const Shape& y) {
+    bool same = x.rank() == y.rank();
+    for (int axis = first; same && axis < x.rank(); ++axis) same = x[axis] == y[axis];
+    return same;
+  });
+}
+
 std::vector<Shape> WithRows(const std::vector<Shape>& shapes, int64_t rows) {
   std::vector<Shape> changed = shapes;
   for (Shape& shape : changed) shape.set_dim(0, rows);

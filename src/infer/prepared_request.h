@@ -28,6 +28,9 @@ struct PreparedRequest : engine::Prepared {
 // kInvalidArgument: the client's fault, saying what was expected and what came.
 base::Status PrepareRequest(const ServedModel& served, engine::Request& request);
 
+// Whether two requests' inputs differ in their rows alone, so that they may share a step.
+bool SameShapeApartFromRows(const ServedModel& served, const std::vector<tensor::Shape>& a,
+                            const std::vector<tensor::Shape>& b);
 // Shapes of `rows` rows of the same request.
 std::vector<tensor::Shape> WithRows(const std::vector<tensor::Shape>& shapes, int64_t rows);
 // The plan for as many of `rows` rows as fit into the slot's memory; sets `rows` to that number.

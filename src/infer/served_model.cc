@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kTokensProbeMax = 32768;  // no model is tried with longer texts than this
 constexpr int64_t kActivationFloor = int64_t{1} << 20;
+constexpr int64_t kFill = 512;  // what an open dimension is taken for, when memory is reserved
 
 bool HasTokenizer(const std::string& folder) {
   const base::Result<std::vector<base::FolderEntry>> entries = base::ListFolder(folder);
@@ -105,11 +106,25 @@ void Describe(ServedModel& served) {
   description.batch_reason = served.graph->batchability().reason;
 }
 
+// As many rows as may be answered at once, where the answers are large.
+int64_t RowsAnswered(const ServedModel& served) {
+  const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : kFill;
+  const auto plan = served.graph->PlanFor(ShapesFilled(*served.graph, 1, fill));
+  if (!plan.ok()) return served.rows_max;
+  int64_t bytes = 0;  // of one row
+  for (size_t i = 0; i < (*plan)->output_shapes.size(); ++i) {
+    bytes +=
+        (*plan)->output_shapes[i].elements() * tensor::DTypeSize(served.graph->outputs()[i].dtype);
+  }
+  const int64_t rows = served.options.output_bytes_max / std::max<int64_t>(1, bytes);
+  return std::clamp<int64_t>(rows, 1, served.rows_max);
+}
+
 // Memory of a slot: what the largest usual step takes, at most the limit. Larger steps run in
 // parts.
 int64_t ActivationBytes(const ServedModel& served) {
   if (served.graph->interpreted()) return kActivationFloor;
-  const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : 512;
+  const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : kFill;
   const int64_t rows = std::max<int64_t>(served.rows_max, 1);
   int64_t bytes = kActivationFloor;
   for (const int64_t length : {fill, int64_t{1}}) {
@@ -139,6 +154,7 @@ base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::stri
     served->rows_max = options.batch_rows_max > 0 ? options.batch_rows_max : Options::kRowsDefault;
   served->rows_open = options.batch_rows_max < 0;
   if (HasTokenizer(folder)) TRY(ReadTokenizer(folder, *served));
+  if (served->rows_max > 0 && served->rows_open) served->rows_max = RowsAnswered(*served);
   Describe(*served);
   served->activation_bytes = ActivationBytes(*served);
   return std::shared_ptr<const ServedModel>(std::move(served));
