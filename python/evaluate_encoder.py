@@ -96,7 +96,7 @@ def write_report(record: dict, path: Path) -> None:
         f"word vectors, {training['steps']:,} steps of {training['batch']} pairs for the whole, "
         f"learning rate {training['rate']}, " + (
             f"falling over the last {training['decay_steps']} steps, " if training["decay_steps"]
-            else "constant after its rise (no fall at the end: more steps and a fall would help), ")
+            else "constant after its rise (the run was ended before its fall), ")
         + f"{'bf16 autocast' if training['bf16'] else 'f32'}, seed {training['seed']}.",
         f"- Command: `python train_encoder.py --work DIR --steps {training['steps']} "
         f"--decay-steps {training['decay_steps']}`, then `export_encoder.py`, then "
