@@ -45,6 +45,7 @@ def milliseconds(seconds: np.ndarray) -> str:
 
 def find_packages(encoder: PackageEncoder, options: argparse.Namespace) -> dict:
     """Embeds packages of this machine's catalogue and answers the queries."""
+    say("catalogue", "reading package descriptions")
     if options.installed:
         packages, origin = catalogue.read_installed(), "the packages installed on this machine"
     else:

@@ -44,7 +44,7 @@ start_server() {
   setsid build/release/sluice serve --models demo/models --http-port "${url##*:}" \
     >"$log" 2>&1 </dev/null &
   echo $! >"$pid_file"
-  for _ in $(seq 300); do
+  for _ in $(seq 1500); do
     if ! kill -0 "$(cat "$pid_file")" 2>/dev/null; then
       echo "the server ended; the last lines of $log:" >&2
       tail -n 20 "$log" >&2
@@ -54,7 +54,7 @@ start_server() {
     if ready; then return 0; fi
     sleep 0.2
   done
-  echo "the server is not ready after 60 s; the last lines of $log:" >&2
+  echo "the server is not ready after 300 s; the last lines of $log:" >&2
   tail -n 20 "$log" >&2
   exit 1
 }
