@@ -322,6 +322,8 @@ Status InferEinsum(InferContext& context) {
   for (size_t i = 0; i < count; ++i) {
     if (!context.has_input(i)) return context.Fail("lacks input " + std::to_string(i));
     TRY(ExpectSameType(context, 0, i));
+  }
+  for (size_t i = 0; i < count; ++i) {
     if (context.shape(i) == nullptr) {
       context.SetOutput(0, context.dtype(0), std::nullopt);
       return Ok();

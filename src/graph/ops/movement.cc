@@ -33,7 +33,9 @@ Result<std::array<int, tensor::kMaxRank>> Permutation(const Context& context, in
   }
   uint32_t seen = 0;
   for (size_t i = 0; i < list.size(); ++i) {
-    perm[i] = TRY(NormalAxis(context, list[i], rank));
+    // Unlike other axes, these never count from the end.
+    if (list[i] < 0 || list[i] >= rank) return context.Fail("perm is not a permutation");
+    perm[i] = static_cast<int>(list[i]);
     seen |= 1u << perm[i];
   }
   if (seen != (1u << rank) - 1) return context.Fail("perm is not a permutation");

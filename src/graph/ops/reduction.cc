@@ -169,7 +169,10 @@ template <SoftmaxOp op>
 Status RunFlatSoftmax(RunContext& context) {
   tensor::ConstView x = context.input(0);
   tensor::View y = TRY(context.Output(0, x.dtype, x.shape));
-  const int axis = TRY(NormalAxis(context, context.node().Int("axis", 1), x.shape.rank() + 1));
+  int64_t from = context.node().Int("axis", 1);
+  if (from < 0) from += x.shape.rank();
+  if (from < 0 || from > x.shape.rank()) return context.Fail("axis is out of range");
+  const int axis = static_cast<int>(from);
   if (x.shape.elements() == 0) return Ok();
   const int64_t rows = x.shape.elements(0, axis);
   x.shape = Shape({rows, x.shape.elements() / rows});
