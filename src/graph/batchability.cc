@@ -387,9 +387,23 @@ Outcome Prover::Expand(const Node& node) {
   const State state = StateAt(node, 0);
   if (state.kind == State::kCount) return Mix("it spreads the number of rows");
   const Value* output = node.output();
-  const int shift = Rank(output) - Rank(node.input(0));
-  if (state.kind == State::kRows) return Same(node, {State::kRows, state.axis + shift});
-  return Fill(node);
+  const Outcome outcome =
+      state.kind == State::kRows
+          ? Same(node, {State::kRows, state.axis + Rank(output) - Rank(node.input(0))})
+          : Fill(node);
+  if (!outcome.mixed.empty()) return outcome;
+  // An extent that fits where there is one row need not fit where there are more.
+  const Value* target = node.input(1);
+  if (!target->elements.has_value()) return Mix("its shape is not known");
+  const int skipped = Rank(output) - static_cast<int>(target->elements->size());
+  for (int axis = std::max(skipped, 0); axis < Rank(output); ++axis) {
+    const Dim wanted = (*target->elements)[static_cast<size_t>(axis - skipped)];
+    if (DependsOnBatch(wanted) &&
+        !(axis == outcome.outputs[0].axis && wanted == At(output, axis))) {
+      return Mix("it spreads another axis to the number of rows");
+    }
+  }
+  return outcome;
 }
 
 // Equal elements along every axis that the input lacks: the one that is the batch is a batch axis.
