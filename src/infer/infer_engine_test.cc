@@ -351,6 +351,15 @@ class TextTest : public InferEngineTest {
   std::string folder_;
 };
 
+TEST_F(TextTest, ManyEmptyTextsBesideALongOneAreRefusedBeforeTheyArePadded) {
+  std::vector<std::string> texts(300'000);
+  EXPECT_EQ(PrepareError({Texts("text", texts)}), "");
+  for (int i = 0; i < 30; ++i) texts[7] += "shoes ";
+  EXPECT_EQ(PrepareError({Texts("text", texts)}),
+            "input 'text' has 300000 texts, the longest 24 tokens: padded, they are above 4194304 "
+            "tokens");
+}
+
 TEST_F(TextTest, ATextAnswersWhatItsIdsAnswer) {
   const auto text = Send({Texts("text", {"Red shoes", "cheap runners"}),
                           Texts("text_pair", {"for runners", "shoes"})});

@@ -11,6 +11,9 @@ using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
 
+// Tokens of one request, all texts padded to the longest: short texts beside a long one take many
+// times their bytes.
+constexpr int64_t kTokensMax = int64_t{4} << 20;
 constexpr int64_t kRowsMax = int64_t{1} << 20;  // texts of one request
 
 const Tensor* Find(const engine::Request& request, std::string_view name) {
@@ -87,6 +90,13 @@ base::Status EncodeText(const ServedModel& served, const engine::Request& reques
   }
   // A tokenizer without fixed tokens makes nothing of an empty text; the model still needs one
   // position.
+  const int64_t rows = static_cast<int64_t>(encodings.size());
+  if (rows > kTokensMax / longest) {
+    return base::InvalidArgument("input 'text' has " + std::to_string(rows) +
+                                 " texts, the longest " + std::to_string(longest) +
+                                 " tokens: padded, they are above " + std::to_string(kTokensMax) +
+                                 " tokens");
+  }
   for (text::Encoding& encoding : encodings) served.tokenizer->Pad(longest, encoding);
   const auto fill = [&](int input, std::vector<int32_t> text::Encoding::*list) {
     if (input < 0) return;
