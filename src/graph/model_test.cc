@@ -29,6 +29,10 @@ __attribute__((noinline)) void* operator new(size_t size) {
   if (p == nullptr) std::abort();
   return p;
 }
+__attribute__((noinline)) void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return std::malloc(size > 0 ? size : 1);
+}
 __attribute__((noinline)) void operator delete(void* p) noexcept {
   std::free(p);
 }
