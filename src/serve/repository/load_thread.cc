@@ -49,6 +49,14 @@ bool LoadThread::Enqueue(std::function<void()> job) {
   return true;
 }
 
+bool LoadThread::EnqueueLast(std::function<void()> job) {
+  std::lock_guard lock(queue_->mutex);
+  if (queue_->stopping) return false;
+  queue_->jobs.push_back(std::move(job));
+  queue_->changed.notify_one();
+  return true;
+}
+
 engine::EngineVersion::Retire LoadThread::MakeRetire() {
   return [token = std::make_shared<Token>(queue_)](std::unique_ptr<engine::EngineVersion> version) {
     std::lock_guard lock(token->queue->mutex);

@@ -21,6 +21,8 @@ class LoadThread {
 
   // False: too many jobs wait, or the thread is stopping.
   bool Enqueue(std::function<void()> job);
+  // Whatever waits: for the owner's own last job.
+  bool EnqueueLast(std::function<void()> job);
   // What an engine's last pin is handed to; one for each engine. The thread does not end before it
   // is gone.
   engine::EngineVersion::Retire MakeRetire();

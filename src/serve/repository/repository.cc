@@ -69,7 +69,7 @@ base::Status Repository::Start() {
 
 void Repository::AwaitStart() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return starting_ == 0; });
+  changed_.wait(lock, [&] { return starting_ == 0 || stopping_; });
 }
 
 void Repository::Stop() {
@@ -81,7 +81,7 @@ void Repository::Stop() {
   }
   if (poll_thread_.joinable()) poll_thread_.join();
   std::promise<void> emptied;
-  bool enqueued = load_thread_.Enqueue([&] {
+  const bool enqueued = load_thread_.EnqueueLast([&] {
     std::vector<std::string> names;
     {
       std::lock_guard lock(mutex_);
@@ -157,6 +157,8 @@ base::Status Repository::LoadModel(const std::string& name, const LoadOverride& 
   }
   {
     std::lock_guard lock(mutex_);
+    // What still waits to be loaded must not hold up the end.
+    if (stopping_) return base::Unavailable("the server is stopping");
     Entry& entry = entries_[name];
     entry.failure.clear();
     entry.fingerprint = std::move(fingerprint);

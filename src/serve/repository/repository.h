@@ -35,7 +35,7 @@ class Repository : public ModelControlPlane {
   // Unloads everything and waits until every version was destroyed. No request is accepted any
   // more.
   void Stop();
-  // Waits until the loads begun by Start have ended, well or not.
+  // Waits until the loads begun by Start have ended, well or not, or Stop was called.
   void AwaitStart();
   // Looks for changes now, as polling does; returns when what changed was loaded.
   void Poll();

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <future>
 #include <thread>
 
 #include "serve/server_fixture.h"
@@ -94,6 +95,39 @@ TEST_F(RepositoryTest, LoadsAndUnloadsByRequest) {
   EXPECT_EQ(Load("identity").status, 200);
   EXPECT_EQ(loader_.control("other")->alive.load(), 0);
   EXPECT_EQ(Get("/v2/health/ready").status, 200);
+}
+
+// Every load waits for the gate and fails.
+class GatedLoader : public ModelLoader {
+ public:
+  base::Result<std::shared_ptr<const engine::EngineVersion>> Load(
+      const ModelSource&, engine::EngineVersion::Retire) override {
+    if (++loads == 1) begun.set_value();
+    opened.wait();
+    return base::InvalidArgument("no engine here");
+  }
+  std::promise<void> begun;
+  std::promise<void> gate;
+  std::shared_future<void> opened = gate.get_future().share();
+  std::atomic<int> loads{0};
+};
+
+TEST(RepositoryStopTest, StoppingDoesNotLoadWhatStillWaits) {
+  TemporaryFolder folder;
+  for (const char* name : {"a", "b", "c"})
+    folder.Write(std::string(name) + "/1/model.onnx", "identity");
+  ServerConfig config;
+  config.models = folder.path();
+  GatedLoader loader;
+  Router router;
+  Repository repository(config, loader, router);
+  ASSERT_TRUE(repository.Start().ok());
+  loader.begun.get_future().wait();
+  std::thread stopper([&] { repository.Stop(); });
+  repository.AwaitStart();
+  loader.gate.set_value();
+  stopper.join();
+  EXPECT_EQ(loader.loads.load(), 1);
 }
 
 TEST_F(RepositoryTest, AFailedReloadLeavesWhatServes) {
