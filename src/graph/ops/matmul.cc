@@ -341,6 +341,10 @@ Status InferEinsum(InferContext& context) {
       for (int d = 0; d < equation->ranks[i]; ++d) {
         if (equation->labels[i][d] != equation->out[k]) continue;
         const Dim dim = (*context.shape(static_cast<size_t>(i)))[static_cast<size_t>(d)];
+        if (extent.has_value() && extent->is_constant() && dim.is_constant() && !extent->Is(1) &&
+            !dim.Is(1) && !(dim == *extent)) {
+          return context.Fail("the extents of a label disagree");
+        }
         if (!extent.has_value() || extent->Is(1) || (dim.is_constant() && !dim.Is(1))) extent = dim;
       }
     }
@@ -364,7 +368,7 @@ Status RunEinsum(RunContext& context) {
     for (int d = 0; d < ranks[i]; ++d) {
       int64_t& extent = extents[equation->labels[i][d]];
       const int64_t dim = context.input(i).shape[d];
-      if (extent > 1 && dim != 1 && dim != extent)
+      if (extent >= 0 && extent != 1 && dim != 1 && dim != extent)
         return context.Fail("the extents of a label disagree");
       if (extent == -1 || extent == 1) extent = dim;
     }

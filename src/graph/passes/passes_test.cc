@@ -323,6 +323,17 @@ TEST(LowerIntegersTest, IntegersBroadcastAndWrapAsTheReferenceDoes) {
   }
 }
 
+TEST(CanonicalizeTest, AnEinsumWhoseExtentsDisagreeHasNoPlan) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("M"), Dim(3)});
+  Value* w = g.Input("w", {g.Symbol("N"), Dim(3)});
+  g.Output("y", g.Add("Einsum", {x, w}, {{"equation", std::string("ij,ij->ij")}}));
+  const auto model = g.Compile();
+  EXPECT_TRUE(model->PlanFor(std::vector<Shape>{{2, 3}, {2, 3}}).ok());
+  EXPECT_FALSE(model->PlanFor(std::vector<Shape>{{0, 3}, {2, 3}}).ok());
+  EXPECT_FALSE(model->PlanFor(std::vector<Shape>{{4, 3}, {2, 3}}).ok());
+}
+
 TEST(FuseNormTest, AnAdditionBeforeANormalisationMovesIntoIt) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(12)});
