@@ -262,6 +262,13 @@ TEST(ModelTest, SafepointsComeAtLeastEveryQuantumOfPredictedWork) {
   EXPECT_EQ(count.reached, 3);
 }
 
+TEST(ModelTest, AShapeThatFoldingTellsIsNoLongerOpen) {
+  // Its pads are computed from constants by a chain that inference alone does not follow.
+  const auto model = Model::Load(kGraphs + "split_concat_slice_ts13.onnx", {});
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_FALSE((*model)->interpreted()) << (*model)->interpreted_reason();
+}
+
 TEST(ModelTest, ShapesThatDoNotFitAreRefusedByName) {
   const Example example("deepfm_ts14");
   const auto message = [&](std::vector<Shape> shapes) {

@@ -13,6 +13,9 @@ namespace {
 constexpr int64_t kWarmUpExtent = 8;
 constexpr double kPrepareNs = 3000;        // checks and the plan's look-up
 constexpr double kTokenizeNsPerByte = 25;  // WordPiece on mixed text
+// Of a run in the interpreter until one was measured: nothing is known of it, so it must not pass
+// for one that an io thread may run itself.
+constexpr double kInterpretedNs = 1e7;
 constexpr int64_t kCopyBytesPerNs = 8;
 
 engine::MicroBatcher::Options BatchingOf(const ServedModel& served) {
@@ -82,7 +85,8 @@ bool InferEngine::LearnShape(const engine::Request& request) {
   }
   const double parts = static_cast<double>(prepared.rows) /
                        static_cast<double>(std::max<int64_t>(1, prepared.plan_rows));
-  const double total = prepared.plan->predicted_ns * parts;
+  const double total =
+      prepared.plan->interpreted ? kInterpretedNs : prepared.plan->predicted_ns * parts;
   priors_[prepared.shape] = {0, total / static_cast<double>(std::max<int64_t>(1, request.rows)),
                              prepared.shapes};
   return true;

@@ -422,6 +422,30 @@ TEST_F(InferEngineTest, TheWarmUpRequestIsAnswered) {
   EXPECT_TRUE(sink->last.status.ok());
 }
 
+TEST_F(InferEngineTest, AnInterpretedModelIsNoShortStepBeforeItWasMeasured) {
+  const std::string folder = ::testing::TempDir() + "/interpreted";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file("tests/fuzz/corpus/onnx_fuzz/loop", folder + "/model.onnx",
+                             std::filesystem::copy_options::overwrite_existing);
+  auto loaded = infer::Load(folder, {});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  auto& engine = static_cast<InferEngine&>(**loaded);
+  ASSERT_TRUE(engine.served().graph->interpreted());
+  auto request = MakeWarmUp(engine, 1);
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  const std::shared_ptr<engine::Call> call = (*request)->call;
+  engine::Outlook outlook;
+  outlook.now = outlook.device_free = clock_.Now();
+  ASSERT_EQ(engine.Admit(*request, outlook), engine::Admission::kQueued);
+  const engine::Offer* offer = engine.BestOffer(clock_.Now(), engine::WorkClass::kUntimed);
+  ASSERT_NE(offer, nullptr);
+  EXPECT_FALSE(offer->cost.measured);
+  EXPECT_GE(offer->cost.predicted, engine::DeviceLoop::Options().inline_below);
+  call->Cancel();
+  engine::Replies replies;
+  engine.Sweep(clock_.Now(), replies);
+}
+
 TEST_F(InferEngineTest, OnlyTheOutputsThatWereAskedForAreAnswered) {
   Load("top_and_gather_ts17");
   std::mt19937 random(3);

@@ -65,6 +65,18 @@ bool FoldElements(Graph& graph, Node& node) {
   return all;
 }
 
+// Whether only a run can tell the shape of some output, as far as inference knew.
+bool HasOpenShape(const Graph& graph, const Node& node) {
+  for (const Value* value : node.outputs) {
+    if (value == nullptr) continue;
+    if (!value->shape.has_value()) return true;
+    for (const Dim& dim : *value->shape) {
+      if (graph.symbols().IsDataDependent(dim)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 base::Result<int64_t> FoldConstants(PassContext& context) {
@@ -72,6 +84,9 @@ base::Result<int64_t> FoldConstants(PassContext& context) {
   for (Node* node : context.graph.Nodes()) {
     if ((node->op->traits & (kControlFlow | kNotDeterministic)) != 0 || !node->subgraphs.empty())
       continue;
+    // An input that has become a constant may tell a shape that was open before: exporters compute
+    // pads so.
+    if (HasOpenShape(context.graph, *node)) TRY(InferNode(context.graph, *node));
     if (FoldElements(context.graph, *node)) {
       context.graph.Erase(node);
       ++folded;
