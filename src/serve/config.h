@@ -41,7 +41,7 @@ struct ServerConfig {
   int64_t http_port = 8000;  // 0: any free port; -1: off
   int64_t grpc_port = 8001;
   int64_t metrics_port = 8002;
-  int64_t io_threads = 0;  // of each of HTTP and gRPC; 0: one a core
+  int64_t io_threads = 0;  // of each of HTTP and gRPC; 0: half the cores
   std::string base_path;   // prefix of every HTTP route, "/ads" or empty
 
   std::string models;  // the repository's folder

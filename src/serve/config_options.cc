@@ -113,7 +113,7 @@ std::vector<ConfigOption> MakeOptions() {
                      65535),
       SLUICE_INTEGER("metrics-port", "N", "port of /metrics; 0: any free one, -1: off",
                      metrics_port, -1, 65535),
-      SLUICE_INTEGER("io-threads", "N", "threads of HTTP and of gRPC; 0: one a core", io_threads, 0,
+      SLUICE_INTEGER("io-threads", "N", "threads of HTTP and of gRPC; 0: half the cores", io_threads, 0,
                      256),
       SLUICE_TEXT("base-path", "PATH", "prefix of every HTTP route", base_path),
       ConfigOption{"model-control-mode", "MODE",
