@@ -12,7 +12,7 @@
 #include "graph/model.h"
 #include "graph/op.h"
 #include "graph/ops/rules.h"
-#include "tensor/float16.h"
+#include "graph/test_values.h"
 
 namespace sluice::graph {
 namespace {
@@ -50,21 +50,6 @@ constexpr Recipe kRecipes[] = {
     {"ConvTranspose", "fsfsfc"},
     {"MatMulInteger", "qsqsq1q1"},
 };
-
-double ValueAt(const tensor::ConstView& view, int64_t i) {
-  switch (view.dtype) {
-    case DType::kF32:
-      return static_cast<double>(view.as<float>()[i]);
-    case DType::kF64:
-      return view.as<double>()[i];
-    case DType::kF16:
-      return static_cast<double>(tensor::ToFloat(view.as<tensor::F16>()[i]));
-    case DType::kBF16:
-      return static_cast<double>(tensor::ToFloat(view.as<tensor::BF16>()[i]));
-    default:
-      return 0;
-  }
-}
 
 // Empty when the tensors agree: integers and strings exactly, floats within the rounding of their
 // type times a few operations.

@@ -18,7 +18,7 @@
 #include "conformance/execution_modes.h"
 #include "graph/onnx_reader.h"
 #include "graph/onnx_tensor.h"
-#include "tensor/float16.h"
+#include "graph/test_values.h"
 
 namespace sluice::conformance {
 namespace {
@@ -31,21 +31,6 @@ using tensor::Tensor;
 constexpr int64_t kFileBytesMax = int64_t{64} << 20;
 
 // ---- Comparison ----
-
-double ValueAt(const tensor::ConstView& view, int64_t i) {
-  switch (view.dtype) {
-    case DType::kF32:
-      return static_cast<double>(view.as<float>()[i]);
-    case DType::kF64:
-      return view.as<double>()[i];
-    case DType::kF16:
-      return static_cast<double>(tensor::ToFloat(view.as<tensor::F16>()[i]));
-    case DType::kBF16:
-      return static_cast<double>(tensor::ToFloat(view.as<tensor::BF16>()[i]));
-    default:
-      return 0;
-  }
-}
 
 // ONNX's default for all float types. Where the expected value itself was rounded to a narrow type,
 // one unit in the last place of that type is allowed besides: 2^-10 of f16, 2^-7 of bf16, as ONNX
@@ -64,8 +49,8 @@ Status CompareFloats(const tensor::ConstView& expected, const tensor::ConstView&
                      const std::string& name) {
   const Tolerance tolerance = ToleranceOf(expected.dtype);
   for (int64_t i = 0; i < expected.shape.elements(); ++i) {
-    const double e = ValueAt(expected, i);
-    const double a = ValueAt(actual, i);
+    const double e = graph::ValueAt(expected, i);
+    const double a = graph::ValueAt(actual, i);
     const bool same = (std::isnan(e) && std::isnan(a)) || e == a ||
                       std::abs(e - a) <= tolerance.absolute + tolerance.relative * std::abs(e);
     if (same) continue;
