@@ -6,7 +6,12 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
-set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+# DCHECK stays on where a sanitizer runs and in the fuzzers.
+if(SLUICE_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+else()
+  set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
+endif()
 
 find_program(SLUICE_CCACHE ccache)
 if(SLUICE_CCACHE)

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "graph/onnx_model_builder.h"
-#include "graph/onnx_reader.h"
+#include "graph/onnx/model_builder.h"
+#include "graph/onnx/reader.h"
 
 namespace sluice::graph {
 namespace {

@@ -1,5 +1,5 @@
 // The intermediate representation: an SSA graph of tensors with symbolic shapes, and the edits that
-// passes make to it. Reading ONNX is onnx_reader.h, what an op means is op.h, running is
+// passes make to it. Reading ONNX is onnx/reader.h, what an op means is op.h, running is
 // interpreter.h and the compiled program.
 #pragma once
 

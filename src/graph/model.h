@@ -13,7 +13,7 @@
 #include "graph/batchability.h"
 #include "graph/executor.h"
 #include "graph/ir.h"
-#include "graph/onnx_reader.h"
+#include "graph/onnx/reader.h"
 #include "graph/passes/pass.h"
 #include "graph/program.h"
 #include "graph/lower/program_builder.h"

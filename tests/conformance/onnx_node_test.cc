@@ -16,8 +16,8 @@
 
 #include "base/files.h"
 #include "conformance/execution_modes.h"
-#include "graph/onnx_reader.h"
-#include "graph/onnx_tensor.h"
+#include "graph/onnx/reader.h"
+#include "graph/onnx/tensor.h"
 #include "graph/test_values.h"
 
 namespace sluice::conformance {

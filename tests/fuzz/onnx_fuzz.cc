@@ -11,7 +11,7 @@
 #include "graph/executor.h"
 #include "graph/interpreter.h"
 #include "graph/model.h"
-#include "graph/onnx_reader.h"
+#include "graph/onnx/reader.h"
 
 namespace sluice {
 namespace {

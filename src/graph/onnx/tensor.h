@@ -1,5 +1,5 @@
 // ONNX TensorProto to tensors, with data inline or in files beside the model. Graphs are
-// onnx_reader.h.
+// onnx/reader.h.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "graph/onnx_reader.h"
+#include "graph/onnx/reader.h"
 
 #include <algorithm>
 #include <queue>
@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "graph/onnx_attributes.h"
-#include "graph/onnx_tensor.h"
+#include "graph/onnx/attributes.h"
+#include "graph/onnx/tensor.h"
 #include "graph/op.h"
 #include "graph/ops/rules.h"
 #include "onnx/onnx-ml.pb.h"

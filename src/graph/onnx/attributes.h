@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 #include "graph/ir.h"
-#include "graph/onnx_tensor.h"
+#include "graph/onnx/tensor.h"
 
 namespace onnx {
 class AttributeProto;

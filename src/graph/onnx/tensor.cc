@@ -1,4 +1,4 @@
-#include "graph/onnx_tensor.h"
+#include "graph/onnx/tensor.h"
 
 #include <charconv>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "graph/onnx_reader.h"
+#include "graph/onnx/reader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "graph/onnx_model_builder.h"
+#include "graph/onnx/model_builder.h"
 
 namespace sluice::graph {
 namespace {

@@ -1,4 +1,4 @@
-#include "graph/onnx_attributes.h"
+#include "graph/onnx/attributes.h"
 
 #include <algorithm>
 #include <array>
