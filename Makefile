@@ -51,4 +51,4 @@ soak: build
 	@$(PYTHON) tests/e2e/soak.py --binary $(BUILD)/sluice --kills $(KILLS)
 
 format:
-	@find src tests bench -name '*.h' -o -name '*.cc' | xargs clang-format -i
+	@tools/setup.sh format && find src tests bench -name '*.h' -o -name '*.cc' | xargs clang-format-14 -i

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything a fresh Debian 12 needs to build, test and demonstrate Sluice: system packages and a pinned Python
 # environment in build/venv. Idempotent: a second run does nothing and says so.
-# usage: tools/setup.sh [build|compare|sanitize]...   (default: build)
+# usage: tools/setup.sh [build|compare|sanitize|format]...   (default: build)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ packages_build=(g++ cmake ninja-build make pkg-config ccache libboost1.81-dev li
   libsimdjson-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv binutils curl)
 packages_compare=(wrk nghttp2-client)
 packages_sanitize=(clang-14 libclang-rt-14-dev)
+packages_format=(clang-format-14)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; return; fi
@@ -59,6 +60,7 @@ for part in "$@"; do
     build) install_packages "${packages_build[@]}"; mkdir -p build; python_environment build/venv tools/requirements.txt ;;
     compare) install_packages "${packages_compare[@]}"; python_environment build/venv-compare bench/compare/requirements.txt ;;
     sanitize) install_packages "${packages_sanitize[@]}" ;;
-    *) echo "setup: unknown part '$part' (build, compare, sanitize)" >&2; exit 2 ;;
+    format) install_packages "${packages_format[@]}" ;;
+    *) echo "setup: unknown part '$part' (build, compare, sanitize, format)" >&2; exit 2 ;;
   esac
 done

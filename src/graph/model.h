@@ -13,10 +13,10 @@
 #include "graph/batchability.h"
 #include "graph/executor.h"
 #include "graph/ir.h"
+#include "graph/lower/program_builder.h"
 #include "graph/onnx/reader.h"
 #include "graph/passes/pass.h"
 #include "graph/program.h"
-#include "graph/lower/program_builder.h"
 #include "tensor/tensor.h"
 
 namespace sluice::graph {

@@ -22,13 +22,12 @@ double Now() {
 // Twelve independent chains cover latency 4 x 2 units with a margin. Assembly with named registers:
 // a compiler that spilled one of them would show half the roof.
 #define CHAIN(r, i) "vfmadd231ps %%" r "15, %%" r "15, %%" r #i "\n\t"
-#define CHAINS(r)                                                                      \
-  CHAIN(r, 0)                                                                          \
-  CHAIN(r, 1)                                                                          \
-  CHAIN(r, 2)                                                                          \
-  CHAIN(r, 3)                                                                          \
-  CHAIN(r, 4) CHAIN(r, 5) CHAIN(r, 6) CHAIN(r, 7) CHAIN(r, 8) CHAIN(r, 9) CHAIN(r, 10) \
-      CHAIN(r, 11)
+#define CHAINS(r) \
+  CHAIN(r, 0)     \
+  CHAIN(r, 1)     \
+  CHAIN(r, 2)     \
+  CHAIN(r, 3)     \
+  CHAIN(r, 4) CHAIN(r, 5) CHAIN(r, 6) CHAIN(r, 7) CHAIN(r, 8) CHAIN(r, 9) CHAIN(r, 10) CHAIN(r, 11)
 #define LOOP_OF(r)                                                                               \
   asm volatile(                                                                                  \
       "vpxor %%xmm15, %%xmm15, %%xmm15\n\t"                                                      \
