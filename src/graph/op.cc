@@ -137,6 +137,18 @@ base::Error RunContext::Fail(std::string_view text) const {
   return base::InvalidArgument(NodeText(node_, text));
 }
 
+const tensor::Shape& RunShapes::input_shape(size_t i) const {
+  static const tensor::Shape kAbsent;
+  return i < inputs.size() ? inputs[i].shape : kAbsent;
+}
+
+int64_t ScratchBytes(std::initializer_list<int64_t> pieces) {
+  constexpr auto kAlign = static_cast<int64_t>(tensor::kAlignment);
+  int64_t bytes = 0;
+  for (const int64_t piece : pieces) bytes += (piece + kAlign - 1) / kAlign * kAlign;
+  return bytes;
+}
+
 // ---- Inference ----
 
 base::Status InferNode(Graph& graph, Node& node) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -88,7 +89,8 @@ class RunContext {
   // Output i is input `from` under another shape of as many elements: no copy where the
   // implementation can avoid it.
   virtual base::Status Forward(size_t i, size_t from, const tensor::Shape& shape) = 0;
-  // Memory until the node is done.
+  // Memory until the node is done, aligned to tensor::kAlignment. A compiled program has planned as
+  // much as OpDef::scratch said.
   virtual base::Result<std::byte*> Scratch(int64_t bytes) = 0;
   // Runs a subgraph of the node on `inputs`: control flow only. kUnimplemented in a compiled
   // program.
@@ -115,6 +117,20 @@ class RunContext {
   tensor::ConstView absent_;
 };
 
+// Concrete types and shapes of a node's operands. Absent ones have no data and shape []; the others
+// have none either, since nothing has run.
+struct RunShapes {
+  const Node* node = nullptr;
+  std::span<const tensor::ConstView> inputs;
+  std::span<const tensor::View> outputs;
+
+  bool has_input(size_t i) const { return i < inputs.size() && node->input(i) != nullptr; }
+  bool has_output(size_t i) const { return node->output(i) != nullptr; }
+  const tensor::Shape& input_shape(size_t i) const;  // [] when absent
+};
+// What these pieces of scratch take together, each aligned as Scratch hands them out.
+int64_t ScratchBytes(std::initializer_list<int64_t> pieces);
+
 // Properties that passes ask for.
 enum OpTraits : uint32_t {
   kNoTraits = 0,
@@ -138,6 +154,8 @@ struct OpDef {
   // interpreter refuses.
   base::Status (*run)(RunContext&) = nullptr;
   std::string_view domain = "";  // "" is ONNX's own ("ai.onnx")
+  // Bytes that a compiled run asks Scratch for at most, by ScratchBytes; null: none.
+  int64_t (*scratch)(const RunShapes&) = nullptr;
 };
 
 // The row for `name` at `opset`, or null. Domain "ai.onnx" is "".

@@ -19,6 +19,9 @@ namespace sluice::graph {
 struct MachineRates {
   double flops_per_ns = 40;
   double bytes_per_ns = 8;
+  // Steps that run a reference kernel are cut into tiles of about this much predicted work: several
+  // to a quantum, and long beside what a tile costs.
+  double reference_tile_ns = 100'000;
 };
 
 // Bytes from the start of a buffer.
@@ -64,6 +67,7 @@ class ProgramBuilder {
   // From here on `buffer`, made by NewBuffer, is the caller's tensor `index`.
   void Rebase(int32_t buffer, uint32_t index);
   bool IsArena(int32_t buffer) const;
+  const MachineRates& rates() const { return rates_; }
   int64_t bytes(int32_t buffer) const { return buffers_[static_cast<size_t>(buffer)].bytes; }
 
   // Args is a trivially copyable struct of a kernel; the pointers named are filled in at run time,

@@ -225,6 +225,23 @@ Status RunAttention(RunContext& context) {
   return Ok();
 }
 
+// Joined keys and values that nobody asked for, and the scores of one query.
+int64_t AttentionScratch(const RunShapes& at) {
+  int64_t joined[2] = {0, 0};
+  int64_t keys = 0;
+  for (size_t i = 0; i < 2; ++i) {
+    const Shape& now = at.input_shape(kKey + i);
+    const Shape& past = at.input_shape(kPastKey + i);
+    const int64_t rows = now.rank() < 3 ? 0 : now[now.rank() - 2];
+    keys = std::max(keys, rows + (past.rank() == 4 ? past[2] : 0));
+    if (at.has_input(kPastKey + i) && !at.has_output(kPresentKey + i)) {
+      joined[i] = (now.elements() + past.elements()) * tensor::DTypeSize(at.inputs[kKey + i].dtype);
+    }
+  }
+  const int64_t scores = std::max<int64_t>(keys, 1) * static_cast<int64_t>(sizeof(double));
+  return ScratchBytes({joined[0], joined[1], scores});
+}
+
 // ---- RotaryEmbedding ----
 
 Status InferRotary(InferContext& context) {
@@ -273,7 +290,7 @@ Status RunRotary(RunContext& context) {
 }
 
 constexpr auto kOps = std::to_array<OpDef>({
-    {"Attention", 23, 3, 7, 1, 4, kNoTraits, InferAttention, RunAttention},
+    {"Attention", 23, 3, 7, 1, 4, kNoTraits, InferAttention, RunAttention, "", AttentionScratch},
     {"RotaryEmbedding", 23, 3, 4, 1, 1, kNoTraits, InferRotary, RunRotary},
 });
 

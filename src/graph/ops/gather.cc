@@ -343,6 +343,15 @@ Status RunTopK(RunContext& context) {
   return Ok();
 }
 
+// The order of one row, and results that nobody asked for: at most as many as x has elements.
+int64_t TopKScratchBytes(const RunShapes& at) {
+  const Shape& x = at.input_shape(0);
+  const std::optional<int> axis = NormalAxis(at.node->Int("axis", -1), x.rank());
+  const int64_t order = x.rank() == 0 || !axis.has_value() ? 1 : x[*axis];
+  return ScratchBytes({at.has_output(0) ? 0 : x.elements() * tensor::DTypeSize(at.inputs[0].dtype),
+                       at.has_output(1) ? 0 : x.elements() * 8, order * 8});
+}
+
 // ---- Unique ----
 
 Status InferUnique(InferContext& context) {
@@ -397,7 +406,7 @@ constexpr auto kOps = std::to_array<OpDef>({
     {"OneHot", 9, 3, 3, 1, 1, kNoTraits, InferOneHot, RunOneHot},
     {"NonZero", 9, 1, 1, 1, 1, kNoTraits, InferNonZero, RunNonZero},
     {"Compress", 9, 2, 2, 1, 1, kNoTraits, InferCompress, RunCompress},
-    {"TopK", 1, 1, 2, 1, 2, kNoTraits, InferTopK, RunTopK},
+    {"TopK", 1, 1, 2, 1, 2, kNoTraits, InferTopK, RunTopK, "", TopKScratchBytes},
     {"Unique", 11, 1, 1, 1, 4, kNoTraits, InferUnique, RunUnique},
 });
 

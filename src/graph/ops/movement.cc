@@ -231,6 +231,13 @@ Status RunSplit(RunContext& context) {
   return Ok();
 }
 
+// Parts that nobody asked for.
+int64_t SplitScratch(const RunShapes& at) {
+  const auto parts = static_cast<int64_t>(at.outputs.size());
+  return at.input_shape(0).elements() * tensor::DTypeSize(at.inputs[0].dtype) +
+         parts * static_cast<int64_t>(tensor::kAlignment);
+}
+
 // ---- Slice ----
 
 // One axis of a slice, clamped as ONNX says: the first index, how many, and the stride.
@@ -628,7 +635,7 @@ Status RunReverseSequence(RunContext& context) {
 constexpr auto kOps = std::to_array<OpDef>({
     {"Transpose", 1, 1, 1, 1, 1, kNoTraits, InferTranspose, RunTranspose},
     {"Concat", 4, 1, -1, 1, 1, kNoTraits, InferConcat, RunConcat},
-    {"Split", 1, 1, 2, 1, -1, kNoTraits, InferSplit, RunSplit},
+    {"Split", 1, 1, 2, 1, -1, kNoTraits, InferSplit, RunSplit, "", SplitScratch},
     {"Slice", 1, 1, 5, 1, 1, kNoTraits, InferSlice, RunSlice},
     {"Pad", 2, 1, 4, 1, 1, kNoTraits, InferPad, RunPad},
     {"Tile", 6, 2, 2, 1, 1, kNoTraits, InferTile, RunTile},

@@ -133,6 +133,10 @@ Status RunDynamicQuantize(RunContext& context) {
   return Ok();
 }
 
+int64_t DynamicQuantizeScratch(const RunShapes& at) {
+  return ScratchBytes({at.has_output(0) ? 0 : at.input_shape(0).elements(), 4, 4});
+}
+
 // ---- QLinearMatMul ----
 
 enum QInput : size_t { kA, kAScale, kAZero, kB, kBScale, kBZero, kYScale, kYZero };
@@ -229,11 +233,19 @@ Status RunQLinearMatMul(RunContext& context) {
                               .axis = shape.rank() - 1});
 }
 
+// Sums, scales, and the real numbers between them and the output.
+int64_t QLinearMatMulScratch(const RunShapes& at) {
+  const int64_t elements = at.outputs[0].shape.elements();
+  return ScratchBytes({elements * 4, at.input_shape(kBScale).elements() * 4, elements * 4});
+}
+
 constexpr auto kOps = std::to_array<OpDef>({
     {"QuantizeLinear", 10, 2, 3, 1, 1, kNoTraits, InferQuantizeLinear, RunQuantizeLinear},
     {"DequantizeLinear", 10, 2, 3, 1, 1, kNoTraits, InferDequantizeLinear, RunDequantizeLinear},
-    {"DynamicQuantizeLinear", 11, 1, 1, 3, 3, kNoTraits, InferDynamicQuantize, RunDynamicQuantize},
-    {"QLinearMatMul", 10, 8, 8, 1, 1, kNoTraits, InferQLinearMatMul, RunQLinearMatMul},
+    {"DynamicQuantizeLinear", 11, 1, 1, 3, 3, kNoTraits, InferDynamicQuantize, RunDynamicQuantize,
+     "", DynamicQuantizeScratch},
+    {"QLinearMatMul", 10, 8, 8, 1, 1, kNoTraits, InferQLinearMatMul, RunQLinearMatMul, "",
+     QLinearMatMulScratch},
 });
 
 }  // namespace

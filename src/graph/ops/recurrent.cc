@@ -162,11 +162,23 @@ Status RunRecurrent(RunContext& context) {
   return status.ok() ? status : Status(context.Fail(status.error().message));
 }
 
+template <CellKind kKind>
+int64_t RecurrentScratchBytes(const RunShapes& at) {
+  RecurrentArgs args;
+  args.kind = kKind;
+  args.x.shape = at.input_shape(0);
+  args.r.shape = at.input_shape(2);
+  if (args.x.shape.rank() != 3 || args.r.shape.rank() != 3) return 0;
+  return ScratchBytes({RecurrentScratch(args) * static_cast<int64_t>(sizeof(double))});
+}
+
 constexpr auto kOps = std::to_array<OpDef>({
-    {"RNN", 7, 3, 6, 0, 2, kNoTraits, InferRecurrent<CellKind::kRnn>, RunRecurrent<CellKind::kRnn>},
-    {"GRU", 7, 3, 6, 0, 2, kNoTraits, InferRecurrent<CellKind::kGru>, RunRecurrent<CellKind::kGru>},
+    {"RNN", 7, 3, 6, 0, 2, kNoTraits, InferRecurrent<CellKind::kRnn>, RunRecurrent<CellKind::kRnn>,
+     "", RecurrentScratchBytes<CellKind::kRnn>},
+    {"GRU", 7, 3, 6, 0, 2, kNoTraits, InferRecurrent<CellKind::kGru>, RunRecurrent<CellKind::kGru>,
+     "", RecurrentScratchBytes<CellKind::kGru>},
     {"LSTM", 7, 3, 8, 0, 3, kNoTraits, InferRecurrent<CellKind::kLstm>,
-     RunRecurrent<CellKind::kLstm>},
+     RunRecurrent<CellKind::kLstm>, "", RecurrentScratchBytes<CellKind::kLstm>},
 });
 
 }  // namespace
