@@ -28,6 +28,7 @@ FLOOR = {
     "store": {"base"},
     "kernels": {"tensor", "base"},
     "graph": {"kernels", "tensor", "base"},
+    "report": {"graph", "kernels", "tensor", "base"},
     "kv": {"kernels", "tensor", "base"},
     "engine": {"tensor", "base"},
     "infer": {"engine", "graph", "kernels", "text", "tensor", "base"},

@@ -69,6 +69,7 @@ struct StepInfo {
   std::string label;   // the exporter's name of the node
   std::string detail;  // shapes and what was fused
   kernels::Work work;
+  const Node* node = nullptr;  // of Plan::graph; null for steps that only rearrange memory
 };
 
 // Immutable once built; shared by the steps that run it.

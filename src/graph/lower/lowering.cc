@@ -430,6 +430,7 @@ StepInfo Lowering::Info(const Node& node, std::string_view kind) const {
   info.kind = kind;
   info.label = node.name.empty() && node.output() != nullptr ? node.output()->name : node.name;
   if (node.output() != nullptr) info.detail = shape(node.output()).ToString();
+  info.node = &node;
   return info;
 }
 

@@ -85,7 +85,7 @@ base::Status MergeGroup(Graph& graph, const std::vector<Node*>& linears) {
   }
   Node* joined = graph.AddNode(
       RequireOp("FusedLinear"), kOpsetMax,
-      {first.inputs[0], graph.AddConstant("joined_weights", JoinWeights(linears, k, width)),
+      {first.inputs[0], graph.AddConstant(first.inputs[1]->name, JoinWeights(linears, k, width)),
        graph.AddConstant("joined_biases", JoinBiases(linears, width))},
       1, &first);
   joined->name = first.name;

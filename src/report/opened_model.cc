@@ -1,4 +1,4 @@
-#include "bin/open_model.h"
+#include "report/opened_model.h"
 
 #include <sys/stat.h>
 
@@ -6,8 +6,9 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <utility>
 
-namespace sluice::bin {
+namespace sluice::report {
 namespace {
 
 constexpr int64_t kInputBytesMax = int64_t{1} << 32;
@@ -34,16 +35,17 @@ bool IsFolder(const std::string& path) {
 
 }  // namespace
 
-void AddSizeFlags(OpenSizes& sizes, std::vector<Flag>& flags) {
-  flags.push_back({"batch", &sizes.batch, "N", "size of an open dimension 0"});
-  flags.push_back({"length", &sizes.length, "N", "size of the other open dimensions"});
-  flags.push_back({"dim", &sizes.dims, "NAME=N", "size of the open dimension NAME; may repeat"});
+base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes) {
+  return OpenForLooking(TRY(graph::Model::Load(IsFolder(path) ? path + "/model.onnx" : path, {})),
+                        sizes);
 }
 
-base::Result<OpenModel> OpenForLooking(const std::string& path, const OpenSizes& sizes) {
+base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
+                                    const OpenSizes& sizes) {
   const std::map<std::string, int64_t> named = TRY(NamedSizes(sizes.dims));
-  OpenModel open;
-  open.model = TRY(graph::Model::Load(IsFolder(path) ? path + "/model.onnx" : path, {}));
+  Opened open;
+  open.model = std::move(model);
+  open.sizes = sizes;
   for (const graph::TensorInterface& input : open.model->inputs()) {
     if (!input.rank_known) {
       return base::InvalidArgument("the rank of input '" + input.name +
@@ -61,7 +63,7 @@ base::Result<OpenModel> OpenForLooking(const std::string& path, const OpenSizes&
   return open;
 }
 
-base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const OpenModel& open) {
+base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& open) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   std::vector<tensor::Tensor> tensors;
@@ -92,4 +94,4 @@ base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const OpenModel& open)
   return tensors;
 }
 
-}  // namespace sluice::bin
+}  // namespace sluice::report

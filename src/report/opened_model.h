@@ -1,5 +1,4 @@
-// A model file opened for looking at: `explain` and `profile` give its open dimensions sizes and
-// run it on synthetic inputs.
+// A model file opened for looking at: its open dimensions have sizes, and there is a plan for them.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +7,10 @@
 #include <vector>
 
 #include "base/result.h"
-#include "bin/flags.h"
 #include "graph/model.h"
 #include "tensor/tensor.h"
 
-namespace sluice::bin {
+namespace sluice::report {
 
 // Sizes for open dimensions.
 struct OpenSizes {
@@ -20,18 +18,21 @@ struct OpenSizes {
   int64_t length = 32;            // of the others that have no size of their own
   std::vector<std::string> dims;  // "NAME=N": by the dimension's name in the model
 };
-void AddSizeFlags(OpenSizes& sizes, std::vector<Flag>& flags);
 
-struct OpenModel {
+struct Opened {
   std::shared_ptr<const graph::Model> model;
   std::vector<tensor::Shape> shapes;  // one an input
   std::shared_ptr<const graph::Plan> plan;
+  OpenSizes sizes;
 };
 
 // `path`: a file, or a version folder with model.onnx in it.
-base::Result<OpenModel> OpenForLooking(const std::string& path, const OpenSizes& sizes);
+base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes);
+// A model that is loaded already.
+base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
+                                    const OpenSizes& sizes);
 
 // Seeded values for each input: floats around zero; integers 0, or 1 where the name says mask.
-base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const OpenModel& open);
+base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& opened);
 
-}  // namespace sluice::bin
+}  // namespace sluice::report

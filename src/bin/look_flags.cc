@@ -1,0 +1,47 @@
+#include "bin/look_flags.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "report/json.h"
+#include "report/text.h"
+
+namespace sluice::bin {
+
+void AddLookFlags(LookFlags& look, std::vector<Flag>& flags) {
+  flags.push_back({"batch", &look.sizes.batch, "N", "size of an open dimension 0"});
+  flags.push_back({"length", &look.sizes.length, "N", "size of the other open dimensions"});
+  flags.push_back(
+      {"dim", &look.sizes.dims, "NAME=N", "size of the open dimension NAME; may repeat"});
+  flags.push_back({"mean-length", &look.mean_length, "N",
+                   "mean length of your sequences: what padding them to --length costs; 0: none"});
+  AddSwitch("steps", &look.all_steps, "every step, not only the most expensive", flags);
+  AddSwitch("json", &look.json, "one JSON object (docs/report.md)", flags);
+}
+
+base::Status WriteFile(const std::string& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary);
+  file << content;
+  file.close();
+  if (!file) return base::Unavailable("cannot write '" + path + "'");
+  return base::Ok();
+}
+
+base::Status Show(const LookFlags& look, const report::Report& report,
+                  const report::Comparison* comparison) {
+  if (look.json) {
+    std::puts(report::ToJson(report, comparison).c_str());
+    return base::Ok();
+  }
+  report::TextOptions options;
+  const char* const no_colour = std::getenv("NO_COLOR");  // https://no-color.org
+  options.colour = isatty(STDOUT_FILENO) != 0 && (no_colour == nullptr || *no_colour == '\0');
+  options.all_steps = look.all_steps;
+  std::fputs(report::ToText(report, comparison, options).c_str(), stdout);
+  return base::Ok();
+}
+
+}  // namespace sluice::bin

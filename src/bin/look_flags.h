@@ -1,0 +1,30 @@
+// Flags that `explain` and `profile` share: sizes of open dimensions and what form the report
+// takes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "bin/flags.h"
+#include "report/compare.h"
+#include "report/report.h"
+
+namespace sluice::bin {
+
+struct LookFlags {
+  report::OpenSizes sizes;
+  double mean_length = 0;
+  bool json = false;
+  bool all_steps = false;
+};
+void AddLookFlags(LookFlags& look, std::vector<Flag>& flags);
+
+// Writes the report to standard output as the flags say.
+base::Status Show(const LookFlags& look, const report::Report& report,
+                  const report::Comparison* comparison);
+
+// Replaces the file.
+base::Status WriteFile(const std::string& path, const std::string& content);
+
+}  // namespace sluice::bin

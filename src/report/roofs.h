@@ -1,0 +1,28 @@
+// The roofs of one core of this machine: arithmetic, and reading at each level of the memory
+// hierarchy.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace sluice::report {
+
+struct MemoryLevel {
+  std::string_view name;  // "L1", "L2", "L3", "memory"
+  int64_t bytes = 0;  // what is read from it when this much is read again and again; memory: all
+  double gbytes = 0;  // GB/s
+};
+
+struct Roofs {
+  double gflops = 0;                // f32 multiply-adds
+  std::vector<MemoryLevel> levels;  // nearest first; never empty once measured
+
+  // The level that serves traffic of this footprint.
+  const MemoryLevel& LevelOf(int64_t bytes) const;
+};
+
+// Takes about 50 ms of this thread.
+Roofs MeasureRoofs();
+
+}  // namespace sluice::report
