@@ -29,8 +29,10 @@ infer::Options OptionsFor(const serve::ModelSource& source) {
 
 base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
     const serve::ModelSource& source, engine::EngineVersion::Retire retire) {
-  std::unique_ptr<engine::Engine> engine =
-      TRY(infer::Load(source.version_folder, OptionsFor(source)));
+  infer::Options options = OptionsFor(source);
+  options.planner = &planner_;
+  options.ledger = &ledger_;
+  std::unique_ptr<engine::Engine> engine = TRY(infer::Load(source.version_folder, options));
   const int64_t weights = engine->memory().weights_bytes;
   const std::string owner =
       "model " + source.name + "/" + std::to_string(source.version) + " weights";

@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "bin/infer_loader.h"
 #include "engine/device_loop.h"
+#include "infer/planner.h"
 #include "tensor/ledger.h"
 
 namespace sluice::bin {
@@ -39,6 +40,7 @@ class Runtime {
   tensor::Ledger ledger_;
   base::ThreadPool pool_;
   std::unique_ptr<engine::DeviceLoop> loop_;
+  infer::Planner planner_;  // goes before the loop: its events are posted there
   std::unique_ptr<InferLoader> loader_;
 };
 

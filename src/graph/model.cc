@@ -140,14 +140,21 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
 base::Result<std::shared_ptr<const Plan>> Model::PlanFor(
     std::span<const tensor::Shape> shapes) const {
   if (std::shared_ptr<const Plan> plan = plans_->Find(shapes)) return plan;
+  return plans_->Add(TRY(NewPlan(shapes)));
+}
+
+base::Result<std::unique_ptr<const Plan>> Model::NewPlan(
+    std::span<const tensor::Shape> shapes) const {
   TRY(CheckShapes(inputs_, shapes));
+  std::unique_ptr<Plan> plan;
   if (interpreted_) {
-    auto plan = std::make_unique<Plan>();
+    plan = std::make_unique<Plan>();
     plan->interpreted = true;
     plan->input_shapes.assign(shapes.begin(), shapes.end());
-    return plans_->Add(std::move(plan));
+  } else {
+    plan = TRY(MakePlan(*compiled_, shapes, options_.rates));
   }
-  return plans_->Add(TRY(MakePlan(*compiled_, shapes, options_.rates)));
+  return std::unique_ptr<const Plan>(std::move(plan));
 }
 
 base::Result<std::vector<tensor::Tensor>> Model::Interpret(

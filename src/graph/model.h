@@ -72,6 +72,8 @@ class Model {
   // The plan for these input shapes, from the cache or made now (microseconds to a millisecond;
   // allocates). kInvalidArgument names the input or node that does not take the shapes.
   base::Result<std::shared_ptr<const Plan>> PlanFor(std::span<const tensor::Shape> shapes) const;
+  // The same, made now and kept by the caller alone.
+  base::Result<std::unique_ptr<const Plan>> NewPlan(std::span<const tensor::Shape> shapes) const;
   // Runs the reference interpreter: allocates, is slow, takes any model.
   base::Result<std::vector<tensor::Tensor>> Interpret(std::span<const tensor::Tensor> inputs) const;
 

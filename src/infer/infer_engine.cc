@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "infer/planner.h"
 #include "infer/prepared_request.h"
 #include "infer/serve_step.h"
 #include "infer/text_input.h"
@@ -11,7 +12,7 @@ namespace sluice::infer {
 namespace {
 
 constexpr int64_t kWarmUpExtent = 8;
-constexpr double kPrepareNs = 3000;        // checks and the plan's look-up
+constexpr double kPrepareNs = 3000;        // checks and the look-up of the plans
 constexpr double kTokenizeNsPerByte = 25;  // WordPiece on mixed text
 // Of a run in the interpreter until one was measured: nothing is known of it, so it must not pass
 // for one that an io thread may run itself.
@@ -34,7 +35,11 @@ engine::MicroBatcher::Options BatchingOf(const ServedModel& served) {
 InferEngine::InferEngine(std::shared_ptr<const ServedModel> served)
     : served_(std::move(served)),
       costs_([this](uint64_t shape, int64_t rows) { return PriorOf(shape, rows); }),
-      batcher_(BatchingOf(*served_), costs_) {}
+      batcher_(BatchingOf(*served_), costs_),
+      answers_(tensor::BufferPool::Create(
+          {served_->options.answer_idle_bytes_max, served_->options.ledger,
+           "model " + served_->options.model + "/" + std::to_string(served_->options.version) +
+               " answers"})) {}
 
 InferEngine::~InferEngine() {
   CHECK_EQ(pending(), 0) << "destroyed while it holds requests";
@@ -52,7 +57,8 @@ base::Status InferEngine::Prepare(engine::Request& request) const {
 }
 
 engine::MemoryUse InferEngine::memory() const {
-  return {served_->graph->weights_bytes(), served_->activation_bytes, 0};
+  return {served_->graph->weights_bytes(), served_->activation_bytes,
+          served_->plans->bytes() + answers_->bytes()};
 }
 
 std::unique_ptr<engine::Step> InferEngine::MakeStep(int) {
@@ -62,6 +68,8 @@ std::unique_ptr<engine::Step> InferEngine::MakeStep(int) {
   step->outputs.resize(served_->graph->outputs().size());
   step->answer_offsets.resize(step->outputs.size());
   step->row_bytes.resize(step->outputs.size());
+  step->parts.reserve(PlanFamily::kPartsMax);
+  step->member_parts.reserve(PlanFamily::kPartsMax);
   return step;
 }
 
@@ -83,29 +91,96 @@ bool InferEngine::LearnShape(const engine::Request& request) {
   if (priors_.size() >= kPriorsMax) {
     std::erase_if(priors_, [this](const auto& entry) { return !batcher_.Holds(entry.first); });
   }
-  const double parts = static_cast<double>(prepared.rows) /
-                       static_cast<double>(std::max<int64_t>(1, prepared.plan_rows));
-  const double total =
-      prepared.plan->interpreted ? kInterpretedNs : prepared.plan->predicted_ns * parts;
-  priors_[prepared.shape] = {0, total / static_cast<double>(std::max<int64_t>(1, request.rows)),
-                             prepared.shapes};
+  const double one = prepared.family == nullptr ? 0 : prepared.family->PredictedNs(1);
+  const double all =
+      prepared.family == nullptr ? kInterpretedNs : prepared.family->PredictedNs(prepared.rows);
+  Prior& prior = priors_[prepared.shape];
+  prior = {0, all / static_cast<double>(std::max<int64_t>(1, request.rows)), prepared.shapes};
+  if (request.rows > 1 && request.rows == prepared.rows) {
+    prior.row_ns = std::max(0.0, (all - one) / static_cast<double>(request.rows - 1));
+    prior.fixed_ns = std::max(0.0, one - prior.row_ns);
+  }
   return true;
 }
 
 engine::Admission InferEngine::Admit(std::unique_ptr<engine::Request>& request,
                                      const engine::Outlook& outlook) {
+  PreparedRequest& prepared = MutablePreparedOf(*request);
+  // Planned since it was prepared, or not yet: what is wrong with its shapes is told by OnEvent.
+  if (!prepared.complete && (prepared.family->state() != PlanFamily::State::kReady ||
+                             !Complete(*served_, prepared).ok())) {
+    return Park(request);
+  }
+  return AdmitPlanned(request, outlook);
+}
+
+// Keeps the request until the planner's event. One job a family and engine.
+engine::Admission InferEngine::Park(std::unique_ptr<engine::Request>& request) {
+  if (parked_.size() >= kParkedMax) return engine::Admission::kQueueFull;
+  const std::shared_ptr<PlanFamily>& family = PreparedOf(*request).family;
+  const bool asked = std::any_of(parked_.begin(), parked_.end(), [&](const auto& other) {
+    return PreparedOf(*other).family == family;
+  });
+  if (!asked) {
+    auto job = std::make_unique<Planner::Job>();
+    job->served = served_;
+    job->family = family;
+    job->rows = PreparedOf(*request).rows;
+    job->waiter = request->pin;
+    if (!served_->options.planner->Enqueue(std::move(job))) return engine::Admission::kQueueFull;
+  }
+  parked_.push_back(std::move(request));
+  return engine::Admission::kParked;
+}
+
+engine::Admission InferEngine::AdmitPlanned(std::unique_ptr<engine::Request>& request,
+                                            const engine::Outlook& outlook) {
   // Two shapes of one key must not meet in a step; that happens by chance once in 2^64, or by
   // intent.
   if (!LearnShape(*request)) return engine::Admission::kQueueFull;
   return batcher_.Add(request, PreparedOf(*request).shape, outlook);
 }
 
-void InferEngine::OnEvent(const engine::Event&, const engine::Outlook&, engine::Replies&) {
-  // Nothing here is ever parked, so no event is ours.
+// The planner is done with some family. Its requests keep their order.
+void InferEngine::OnEvent(const engine::Event&, const engine::Outlook& outlook,
+                          engine::Replies& replies) {
+  size_t kept = 0;
+  for (size_t i = 0; i < parked_.size(); ++i) {
+    std::unique_ptr<engine::Request> request = std::move(parked_[i]);
+    PreparedRequest& prepared = MutablePreparedOf(*request);
+    if (prepared.family->state() == PlanFamily::State::kNew) {
+      parked_[kept++] = std::move(request);
+      continue;
+    }
+    engine::Reply refusal;
+    refusal.status = Complete(*served_, prepared);
+    if (!refusal.status.ok()) {
+      replies.Finish(std::move(request), std::move(refusal));
+      continue;
+    }
+    switch (AdmitPlanned(request, outlook)) {
+      case engine::Admission::kQueued:
+      case engine::Admission::kParked:
+        break;
+      case engine::Admission::kQueueFull:
+        replies.Refuse(std::move(request), engine::reason::kQueueFull);
+        break;
+      case engine::Admission::kTooLate:
+        replies.Refuse(std::move(request), engine::reason::kDeadlineAdmission);
+        break;
+    }
+  }
+  parked_.resize(kept);
 }
 
 void InferEngine::Sweep(base::Time now, engine::Replies& replies) {
   batcher_.Sweep(now, replies);
+  std::erase_if(parked_, [&](std::unique_ptr<engine::Request>& request) {
+    if (!request->call->cancelled() && !request->call->expired(now)) return false;
+    replies.Refuse(std::move(request), request->call->cancelled() ? engine::reason::kCancelled
+                                                                  : engine::reason::kDeadlineQueue);
+    return true;
+  });
 }
 
 const engine::Offer* InferEngine::BestOffer(base::Time now, engine::WorkClass work) {
@@ -118,9 +193,24 @@ bool InferEngine::Form(const engine::Offer& offer, engine::Step& base_step,
   CHECK(step.members.empty());
   if (!batcher_.Take(offer, step, step.members, replies)) return false;
   step.shape = batcher_.taken_shape();
-  step.status = FormStep(*served_, step);
+  step.status = FormStep(*served_, *answers_, step);
+  if (step.family != nullptr) AskForPlans(step);
   in_steps_ += static_cast<int64_t>(step.members.size());
   return true;
+}
+
+// Steps of these rows come again and run in parts: the plan that they lack is made beside the loop.
+void InferEngine::AskForPlans(ServeStep& step) {
+  if (served_->options.planner == nullptr || !step.family->rows_apart()) return;
+  if (step.parts.size() <= 1) return;
+  const std::shared_ptr<PlanFamily>& family = PreparedOf(*step.members[0]).family;
+  const int64_t size = family->Want(step.row_count);
+  if (size == 0) return;
+  auto job = std::make_unique<Planner::Job>();
+  job->served = served_;
+  job->family = family;
+  job->rows = size;
+  if (!served_->options.planner->Enqueue(std::move(job))) family->Unwant(size);
 }
 
 void InferEngine::Launch(engine::Step& base_step, engine::Exec& exec,
@@ -134,37 +224,32 @@ void InferEngine::Commit(engine::Step& base_step, engine::StepStatus status,
                          engine::Replies& replies) {
   auto& step = static_cast<ServeStep&>(base_step);
   in_steps_ -= static_cast<int64_t>(step.members.size());
-  std::vector<engine::Reply> answers(step.members.size());
   int64_t first = 0;  // row of the step
   for (size_t i = 0; i < step.members.size(); ++i) {
-    engine::Reply& reply = answers[i];
+    std::unique_ptr<engine::Request> member = std::move(step.members[i]);
     const int64_t at = first;
-    first += PreparedOf(*step.members[i]).rows;
-    if (status == engine::StepStatus::kAbandoned) continue;
+    PreparedRequest& prepared = MutablePreparedOf(*member);
+    first += prepared.rows;
+    if (status == engine::StepStatus::kAbandoned) {
+      replies.Refuse(std::move(member), engine::reason::kCancelled);
+      continue;
+    }
+    engine::Reply reply;
     if (status == engine::StepStatus::kFailed) {
       reply.status = step.status;
     } else if (!step.member_status[i].ok()) {
-      reply.status = step.member_status[i];
+      reply.status = std::move(step.member_status[i]);
     } else {
-      reply.outputs = AnswerOf(*served_, step, i, at);
-      if (PreparedOf(*step.members[i]).truncated) {
-        reply.parameters.push_back({"truncated", true});
-        reply.parameters.push_back({"tokens_max", served_->text_tokens_max});
-      }
+      reply.outputs = AnswerOf(*served_, step, prepared, {i, at});
+      reply.parameters = std::move(prepared.notices);
     }
-  }
-  for (size_t i = 0; i < step.members.size(); ++i) {
-    if (status == engine::StepStatus::kAbandoned) {
-      replies.Refuse(std::move(step.members[i]), engine::reason::kCancelled);
-    } else {
-      replies.Finish(std::move(step.members[i]), std::move(answers[i]));
-    }
+    replies.Finish(std::move(member), std::move(reply));
   }
   step.members.clear();
   step.interpreted.clear();
-  step.answer = {};
-  step.plan = nullptr;
-  step.tail_plan = nullptr;
+  step.answer = nullptr;
+  step.family = nullptr;
+  step.parts.clear();
   step.status = base::Ok();
   if (status == engine::StepStatus::kDone) {
     costs_.Record(step.shape, step.rows, step.computed(), step.finished);

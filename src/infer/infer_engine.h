@@ -1,16 +1,20 @@
 // The engine that serves imported graphs as they are: requests of one shape are joined by rows
-// where the model allows it.
+// where the model allows it. A step runs in parts for which plans are there; what is missing is
+// made by the model's planner, beside the loop.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/cost_model.h"
 #include "engine/engine.h"
 #include "engine/micro_batcher.h"
+#include "infer/serve_step.h"
 #include "infer/served_model.h"
+#include "tensor/buffer_pool.h"
 
 namespace sluice::infer {
 
@@ -35,7 +39,9 @@ class InferEngine : public engine::Engine {
   const engine::Offer* BestOffer(base::Time now, engine::WorkClass work) override;
   bool Form(const engine::Offer& offer, engine::Step& step, engine::Replies& replies) override;
   void Commit(engine::Step& step, engine::StepStatus status, engine::Replies& replies) override;
-  int64_t pending() const override { return batcher_.waiting() + in_steps_; }
+  int64_t pending() const override {
+    return batcher_.waiting() + in_steps_ + static_cast<int64_t>(parked_.size());
+  }
   void CheckIntegrity() const override { batcher_.CheckIntegrity(); }
 
   void Launch(engine::Step& step, engine::Exec& exec, engine::Safepoint& safepoint) override;
@@ -50,14 +56,21 @@ class InferEngine : public engine::Engine {
     std::vector<tensor::Shape> shapes;  // of a request of this key
   };
   static constexpr size_t kPriorsMax = 4096;
+  static constexpr size_t kParkedMax = 4096;
 
   base::Duration PriorOf(uint64_t shape, int64_t rows) const;
   bool LearnShape(const engine::Request& request);
+  engine::Admission AdmitPlanned(std::unique_ptr<engine::Request>& request,
+                                 const engine::Outlook& outlook);
+  engine::Admission Park(std::unique_ptr<engine::Request>& request);
+  void AskForPlans(ServeStep& step);
 
   const std::shared_ptr<const ServedModel> served_;
   std::unordered_map<uint64_t, Prior> priors_;
   engine::CostModel costs_;
   engine::MicroBatcher batcher_;
+  const std::shared_ptr<tensor::BufferPool> answers_;
+  std::vector<std::unique_ptr<engine::Request>> parked_;  // until their shapes are planned
   int64_t in_steps_ = 0;
 };
 

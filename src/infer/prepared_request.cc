@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "infer/planner.h"
 #include "infer/text_input.h"
 
 namespace sluice::infer {
@@ -157,29 +158,14 @@ uint64_t ShapeKey(const ServedModel& served, const PreparedRequest& prepared) {
   return hash;
 }
 
-// Where dimension 0 is the batch, every output must have its rows there: proven, unless the
-// configuration declared it.
-base::Status CheckOutputRows(const ServedModel& served, const PreparedRequest& prepared) {
-  if (served.rows_max == 0) return base::Ok();
-  for (size_t i = 0; i < prepared.plan->output_shapes.size(); ++i) {
-    const Shape& shape = prepared.plan->output_shapes[i];
-    if (shape.rank() > 0 && shape[0] == prepared.plan_rows) continue;
-    return base::InvalidArgument("the configuration declares rows independent, but output '" +
-                                 served.graph->outputs()[i].name + "' has shape " +
-                                 shape.ToString() + " for " + std::to_string(prepared.plan_rows) +
-                                 " rows");
-  }
-  return base::Ok();
-}
-
 // The answer's size is known now, before any work: it must stay within its limit.
 base::Status CheckAnswer(const ServedModel& served, const PreparedRequest& prepared) {
+  const graph::Plan& plan = prepared.family->first();
   double bytes = 0;
-  for (size_t i = 0; i < prepared.plan->output_shapes.size(); ++i) {
-    const double own = static_cast<double>(prepared.plan->output_shapes[i].elements()) *
-                       static_cast<double>(tensor::DTypeSize(served.graph->outputs()[i].dtype));
-    bytes += own * static_cast<double>(prepared.rows) /
-             static_cast<double>(std::max<int64_t>(1, prepared.plan_rows));
+  for (size_t i = 0; i < plan.output_shapes.size(); ++i) {
+    bytes += static_cast<double>(plan.output_shapes[i].elements()) *
+             static_cast<double>(tensor::DTypeSize(served.graph->outputs()[i].dtype)) *
+             static_cast<double>(prepared.rows);
   }
   if (bytes <= static_cast<double>(served.options.output_bytes_max)) return base::Ok();
   return base::InvalidArgument(
@@ -199,41 +185,18 @@ bool SameShapeApartFromRows(const ServedModel& served, const std::vector<Shape>&
   });
 }
 
-std::vector<Shape> WithRows(const std::vector<Shape>& shapes, int64_t rows) {
-  std::vector<Shape> changed = shapes;
-  for (Shape& shape : changed) shape.set_dim(0, rows);
-  return changed;
-}
-
-base::Result<std::shared_ptr<const graph::Plan>> PlanRows(const ServedModel& served,
-                                                          const std::vector<Shape>& shapes,
-                                                          int64_t& rows) {
-  const bool joined = served.rows_max > 0;
-  std::shared_ptr<const graph::Plan> plan =
-      TRY(served.graph->PlanFor(joined ? WithRows(shapes, rows) : shapes));
-  while (!plan->interpreted && RunBytes(served, *plan) > served.activation_bytes) {
-    const int64_t needed = RunBytes(served, *plan);
-    if (!joined || rows <= 1) {
-      return base::ResourceExhausted("the request needs " + std::to_string(needed) +
-                                     " bytes of activations, model '" + served.options.model +
-                                     "' may use " + std::to_string(served.activation_bytes));
-    }
-    const double share = static_cast<double>(served.activation_bytes) / static_cast<double>(needed);
-    const int64_t fewer = static_cast<int64_t>(static_cast<double>(rows) * share);
-    rows = std::clamp<int64_t>(fewer, 1, rows - 1);
-    plan = TRY(served.graph->PlanFor(WithRows(shapes, rows)));
+base::Status Complete(const ServedModel& served, PreparedRequest& prepared) {
+  if (prepared.complete) return base::Ok();
+  if (prepared.family->state() == PlanFamily::State::kFailed) return prepared.family->failure();
+  TRY(CheckAnswer(served, prepared));
+  const graph::Plan& plan = prepared.family->first();
+  for (size_t i = 0; i < prepared.outputs.size(); ++i) {
+    Shape& shape = prepared.answer[i].tensor.shape;
+    shape = plan.output_shapes[static_cast<size_t>(prepared.outputs[i])];
+    if (served.rows_max > 0) shape.set_dim(0, prepared.rows);
   }
-  return plan;
-}
-
-int64_t RunBytes(const ServedModel& served, const graph::Plan& plan) {
-  constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
-  int64_t bytes = plan.memory_bytes;
-  for (size_t i = 0; i < plan.input_shapes.size(); ++i) {
-    bytes += plan.input_shapes[i].elements() * tensor::DTypeSize(served.graph->inputs()[i].dtype) +
-             kAlign;
-  }
-  return bytes;
+  prepared.complete = true;
+  return base::Ok();
 }
 
 base::Status PrepareRequest(const ServedModel& served, engine::Request& request) {
@@ -242,12 +205,26 @@ base::Status PrepareRequest(const ServedModel& served, engine::Request& request)
   TRY(ChooseOutputs(served, request, *prepared));
   for (const Tensor& tensor : prepared->inputs) prepared->shapes.push_back(tensor.shape);
   TRY(CountRows(served, *prepared));
-  prepared->plan_rows = prepared->rows;
-  prepared->plan = TRY(PlanRows(served, prepared->shapes, prepared->plan_rows));
-  TRY(CheckOutputRows(served, *prepared));
-  TRY(CheckAnswer(served, *prepared));
   prepared->shape = ShapeKey(served, *prepared);
+  if (prepared->truncated) {
+    prepared->notices.push_back({"truncated", true});
+    prepared->notices.push_back({"tokens_max", served.text_tokens_max});
+  }
   request.rows = served.rows_max == 0 ? 1 : std::clamp<int64_t>(prepared->rows, 1, served.rows_max);
+  if (served.graph->interpreted()) {
+    prepared->complete = true;
+  } else {
+    for (const int output : prepared->outputs) {
+      const graph::TensorInterface& interface =
+          served.graph->outputs()[static_cast<size_t>(output)];
+      prepared->answer.push_back({interface.name, {interface.dtype, {}, {}}});
+    }
+    prepared->family = served.plans->Get(prepared->shapes, served.rows_max > 0);
+    if (served.options.planner == nullptr && prepared->family->state() == PlanFamily::State::kNew) {
+      AddPlans(served, *prepared->family, prepared->rows);
+    }
+    if (prepared->family->state() != PlanFamily::State::kNew) TRY(Complete(served, *prepared));
+  }
   request.prepared = std::move(prepared);
   return base::Ok();
 }

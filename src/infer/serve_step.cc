@@ -63,8 +63,7 @@ base::Status RunRange(const ServedModel& served, ServeStep& step, const graph::P
     }
   }
   for (size_t i = 0; i < step.outputs.size(); ++i) {
-    step.outputs[i] =
-        step.answer.mutable_data() + step.answer_offsets[i] + range.first * step.row_bytes[i];
+    step.outputs[i] = step.answer.get() + step.answer_offsets[i] + range.first * step.row_bytes[i];
   }
   graph::ExecuteArgs args;
   args.inputs = step.inputs;
@@ -78,17 +77,18 @@ base::Status RunRange(const ServedModel& served, ServeStep& step, const graph::P
   return graph::Execute(plan, args);
 }
 
-// All rows of `range`, in parts of plan_rows.
-base::Status RunParts(const ServedModel& served, ServeStep& step, Range range, engine::Exec& exec,
-                      engine::Safepoint& safepoint, const graph::Plan& plan, int64_t plan_rows,
-                      const graph::Plan* tail) {
+// All rows of `range`, part by part.
+base::Status RunParts(const ServedModel& served, ServeStep& step, Range range,
+                      std::span<const Part> parts, engine::Exec& exec,
+                      engine::Safepoint& safepoint) {
   const int64_t end = range.first + range.count;
-  if (plan_rows == 0) return base::Ok();  // a request of no rows
-  while (range.first < end) {
-    range.count = std::min(plan_rows, end - range.first);
-    TRY(RunRange(served, step, range.count == plan_rows ? plan : *tail, range, exec, safepoint));
-    range.first += range.count;
-    if (range.first < end && !safepoint.Reach()) return base::Cancelled("the step was abandoned");
+  for (const Part& part : parts) {
+    for (int64_t i = 0; i < part.count; ++i) {
+      range.count = part.rows;
+      TRY(RunRange(served, step, *part.plan, range, exec, safepoint));
+      range.first += part.rows;
+      if (range.first < end && !safepoint.Reach()) return base::Cancelled("the step was abandoned");
+    }
   }
   return base::Ok();
 }
@@ -108,17 +108,13 @@ void Interpret(const ServedModel& served, ServeStep& step) {
 // Member `index`, whose rows begin at row `first` of the step, by itself.
 base::Status RunMember(const ServedModel& served, ServeStep& step, size_t index, int64_t first,
                        engine::Exec& exec, engine::Safepoint& safepoint) {
-  const PreparedRequest& prepared = PreparedOf(*step.members[index]);
-  const int64_t left = prepared.plan_rows == 0 ? 0 : prepared.rows % prepared.plan_rows;
-  std::shared_ptr<const graph::Plan> tail;
-  if (left > 0) tail = TRY(served.graph->PlanFor(WithRows(prepared.shapes, left)));
-  const Range range{std::span(step.members).subspan(index, 1), first, first, prepared.rows};
-  return RunParts(served, step, range, exec, safepoint, *prepared.plan, prepared.plan_rows,
-                  tail.get());
+  const int64_t rows = PreparedOf(*step.members[index]).rows;
+  step.family->Choose(rows, step.member_parts);
+  const Range range{std::span(step.members).subspan(index, 1), first, first, rows};
+  return RunParts(served, step, range, step.member_parts, exec, safepoint);
 }
 
-// One request's data were wrong: every member runs by itself, so that only that one fails. Rare
-// enough to allocate.
+// One request's data were wrong: every member runs by itself, so that only that one fails.
 void RunApart(const ServedModel& served, ServeStep& step, engine::Exec& exec,
               engine::Safepoint& safepoint) {
   int64_t first = 0;
@@ -135,43 +131,45 @@ bool ServeStep::wanted() const {
                      [](const auto& request) { return !request->call->cancelled(); });
 }
 
-base::Status FormStep(const ServedModel& served, ServeStep& step) {
+base::Status FormStep(const ServedModel& served, tensor::BufferPool& answers, ServeStep& step) {
   step.member_status.assign(step.members.size(), base::Ok());
-  step.interpreted.assign(step.members.size(), {});
-  step.tail_plan = nullptr;
-  const PreparedRequest& lead = PreparedOf(*step.members[0]);
-  step.plan = lead.plan;
-  step.plan_rows = lead.plan_rows;
+  step.parts.clear();
+  step.family = PreparedOf(*step.members[0]).family.get();
   step.row_count = 0;
   for (const auto& member : step.members) step.row_count += PreparedOf(*member).rows;
-  if (served.graph->interpreted()) return base::Ok();
-  if (step.members.size() > 1) {
-    step.plan_rows = step.row_count;
-    step.plan = TRY(PlanRows(served, lead.shapes, step.plan_rows));
+  if (served.graph->interpreted()) {
+    step.interpreted.assign(step.members.size(), {});
+    return base::Ok();
   }
-  if (step.plan_rows > 0 && step.row_count % step.plan_rows != 0) {
-    step.tail_plan =
-        TRY(served.graph->PlanFor(WithRows(lead.shapes, step.row_count % step.plan_rows)));
-  }
+  step.family->Choose(step.row_count, step.parts);
+  const graph::Plan& plan = step.family->first();
+  const bool rows_apart = served.rows_max > 0;
   int64_t bytes = 0;
   for (size_t i = 0; i < step.outputs.size(); ++i) {
-    const int64_t own = step.plan->output_shapes[i].elements() *
-                        tensor::DTypeSize(served.graph->outputs()[i].dtype);
-    const bool rows_apart = served.rows_max > 0 && step.plan_rows > 0;
-    step.row_bytes[i] = rows_apart ? own / step.plan_rows : 0;
+    const int64_t own =
+        plan.output_shapes[i].elements() * tensor::DTypeSize(served.graph->outputs()[i].dtype);
+    step.row_bytes[i] = rows_apart ? own : 0;
     step.answer_offsets[i] = bytes;
-    bytes += AlignUp(rows_apart ? step.row_bytes[i] * step.row_count : own);
+    bytes += AlignUp(rows_apart ? own * step.row_count : own);
   }
-  step.answer = tensor::Buffer::Allocate(bytes);
+  step.answer = TRY(answers.Take(bytes));
   return base::Ok();
+}
+
+int64_t RunBytes(const ServedModel& served, const graph::Plan& plan) {
+  int64_t bytes = plan.memory_bytes;
+  for (size_t i = 0; i < plan.input_shapes.size(); ++i) {
+    bytes += plan.input_shapes[i].elements() * tensor::DTypeSize(served.graph->inputs()[i].dtype) +
+             kAlign;
+  }
+  return bytes;
 }
 
 void RunStep(const ServedModel& served, ServeStep& step, engine::Exec& exec,
              engine::Safepoint& safepoint) {
   if (served.graph->interpreted()) return Interpret(served, step);
   const Range all{step.members, 0, 0, step.row_count};
-  base::Status status = RunParts(served, step, all, exec, safepoint, *step.plan, step.plan_rows,
-                                 step.tail_plan.get());
+  base::Status status = RunParts(served, step, all, step.parts, exec, safepoint);
   if (!status.ok() && status.error().code == base::Code::kInvalidArgument &&
       step.members.size() > 1) {
     return RunApart(served, step, exec, safepoint);
@@ -180,26 +178,18 @@ void RunStep(const ServedModel& served, ServeStep& step, engine::Exec& exec,
 }
 
 std::vector<tensor::NamedTensor> AnswerOf(const ServedModel& served, const ServeStep& step,
-                                          size_t index, int64_t first) {
-  const PreparedRequest& prepared = PreparedOf(*step.members[index]);
-  std::vector<tensor::NamedTensor> outputs;
-  outputs.reserve(prepared.outputs.size());
-  if (served.graph->interpreted()) {
-    for (const int output : prepared.outputs) {
-      outputs.push_back({served.graph->outputs()[static_cast<size_t>(output)].name,
-                         step.interpreted[index][static_cast<size_t>(output)]});
+                                          PreparedRequest& prepared, MemberAt member) {
+  std::vector<tensor::NamedTensor> outputs = std::move(prepared.answer);
+  for (size_t i = 0; i < prepared.outputs.size(); ++i) {
+    const auto at = static_cast<size_t>(prepared.outputs[i]);
+    if (served.graph->interpreted()) {
+      outputs.push_back({served.graph->outputs()[at].name, step.interpreted[member.index][at]});
+      continue;
     }
-    return outputs;
-  }
-  const auto owner = std::make_shared<const tensor::Buffer>(step.answer);
-  for (const int output : prepared.outputs) {
-    const size_t at = static_cast<size_t>(output);
-    tensor::Tensor tensor{served.graph->outputs()[at].dtype, step.plan->output_shapes[at], {}};
-    if (served.rows_max > 0) tensor.shape.set_dim(0, prepared.rows);
-    tensor.buffer = tensor::Buffer::Wrap(
-        owner, step.answer.data() + step.answer_offsets[at] + first * step.row_bytes[at],
-        tensor.view().bytes());
-    outputs.push_back({served.graph->outputs()[at].name, std::move(tensor)});
+    const std::byte* const from =
+        step.answer.get() + step.answer_offsets[at] + member.first * step.row_bytes[at];
+    tensor::Tensor& tensor = outputs[i].tensor;
+    tensor.buffer = tensor::Buffer::Wrap(step.answer, from, tensor.view().bytes());
   }
   return outputs;
 }

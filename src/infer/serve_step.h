@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "infer/prepared_request.h"
 #include "infer/served_model.h"
+#include "tensor/buffer_pool.h"
 
 namespace sluice::infer {
 
@@ -20,36 +21,44 @@ struct ServeStep : engine::Step {
   std::vector<std::unique_ptr<engine::Request>> members;
   std::vector<base::Status> member_status;  // of each, where they fail apart
   uint64_t shape = 0;
-  int64_t row_count = 0;                    // of all members, 1 where dimension 0 is no batch
-  std::shared_ptr<const graph::Plan> plan;  // for plan_rows rows
-  int64_t plan_rows = 0;
-  std::shared_ptr<const graph::Plan>
-      tail_plan;                        // for row_count % plan_rows rows; null when that is 0
-  tensor::Buffer answer;                // the outputs of all rows, one behind the other
+  int64_t row_count = 0;                // of all members, 1 where dimension 0 is no batch
+  const PlanFamily* family = nullptr;   // the first member's; null: the interpreter runs them
+  std::vector<Part> parts;              // the plans that run all rows
+  std::shared_ptr<std::byte> answer;    // the outputs of all rows, one behind the other
   std::vector<int64_t> answer_offsets;  // of each output
   std::vector<int64_t> row_bytes;       // of each output, per row
   std::vector<std::vector<tensor::Tensor>>
       interpreted;  // outputs of each member, when the interpreter ran
 
   // Work space of Launch, sized by MakeStep and Form so that Launch allocates nothing.
+  std::vector<Part> member_parts;
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
 };
 
-// Chooses the plans for the members' rows and allocates their answers. Not on the step path: may
-// allocate.
-base::Status FormStep(const ServedModel& served, ServeStep& step);
+// Chooses plans for the members' rows among those that are there, and takes the memory of their
+// answers from the pool.
+base::Status FormStep(const ServedModel& served, tensor::BufferPool& answers, ServeStep& step);
 // Runs the step in the slot's memory. Leaves step.status, or member_status where one request's data
 // was wrong.
 void RunStep(const ServedModel& served, ServeStep& step, engine::Exec& exec,
              engine::Safepoint& safepoint);
 // The outputs that member `index`, whose rows begin at row `first`, asked for; they share the
-// step's memory.
+// step's memory. Takes prepared.answer.
+struct MemberAt {
+  size_t index = 0;
+  int64_t first = 0;
+};
 std::vector<tensor::NamedTensor> AnswerOf(const ServedModel& served, const ServeStep& step,
-                                          size_t index, int64_t first);
+                                          PreparedRequest& prepared, MemberAt member);
+// Bytes that a run of `plan` needs: its own and the inputs that are gathered beside it.
+int64_t RunBytes(const ServedModel& served, const graph::Plan& plan);
 
 inline const PreparedRequest& PreparedOf(const engine::Request& request) {
   return static_cast<const PreparedRequest&>(*request.prepared);
+}
+inline PreparedRequest& MutablePreparedOf(engine::Request& request) {
+  return static_cast<PreparedRequest&>(*request.prepared);
 }
 
 }  // namespace sluice::infer

@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "infer/planner.h"
 
 namespace sluice::infer {
 namespace {
 
 constexpr int64_t kTokensProbeMax = 32768;  // no model is tried with longer texts than this
+constexpr int64_t kTokensUsual = 512;       // the table of positions of most encoders
 constexpr int64_t kActivationFloor = int64_t{1} << 20;
 constexpr int64_t kFill = 512;  // what an open dimension is taken for, when memory is reserved
 
@@ -35,8 +37,9 @@ std::vector<tensor::Shape> ShapesFilled(const graph::Model& model, int64_t rows,
 // The longest text that the model can be planned for: beyond its table of positions no plan exists.
 int64_t LongestText(const graph::Model& model) {
   const auto takes = [&](int64_t length) {
-    return model.PlanFor(ShapesFilled(model, 1, length)).ok();
+    return model.NewPlan(ShapesFilled(model, 1, length)).ok();
   };
+  if (takes(kTokensUsual) && !takes(kTokensUsual + 1)) return kTokensUsual;
   if (takes(kTokensProbeMax)) return kTokensProbeMax;
   int64_t good = 0, bad = kTokensProbeMax;
   while (bad - good > 1) {
@@ -109,7 +112,7 @@ void Describe(ServedModel& served) {
 // As many rows as may be answered at once, where the answers are large.
 int64_t RowsAnswered(const ServedModel& served) {
   const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : kFill;
-  const auto plan = served.graph->PlanFor(ShapesFilled(*served.graph, 1, fill));
+  const auto plan = served.graph->NewPlan(ShapesFilled(*served.graph, 1, fill));
   if (!plan.ok()) return served.rows_max;
   int64_t bytes = 0;  // of one row
   for (size_t i = 0; i < (*plan)->output_shapes.size(); ++i) {
@@ -128,13 +131,34 @@ int64_t ActivationBytes(const ServedModel& served) {
   const int64_t rows = std::max<int64_t>(served.rows_max, 1);
   int64_t bytes = kActivationFloor;
   for (const int64_t length : {fill, int64_t{1}}) {
-    const auto plan = served.graph->PlanFor(ShapesFilled(*served.graph, rows, length));
+    const auto plan = served.graph->NewPlan(ShapesFilled(*served.graph, rows, length));
     if (!plan.ok()) continue;
     bytes = (*plan)->memory_bytes;
     for (const tensor::Shape& shape : (*plan)->input_shapes) bytes += shape.elements() * 8 + 64;
     break;
   }
   return std::clamp(bytes, kActivationFloor, served.options.activation_bytes_max);
+}
+
+// Plans that any traffic will want: where only the rows vary, powers of two of them.
+void PlanUsualSteps(const ServedModel& served) {
+  if (served.graph->interpreted()) return;
+  const bool rows_apart = served.rows_max > 0;
+  for (const graph::TensorInterface& input : served.graph->inputs()) {
+    if (!input.rank_known) return;
+    for (size_t axis = rows_apart ? 1 : 0; axis < input.dims.size(); ++axis) {
+      if (input.dims[axis] < 0) return;
+    }
+  }
+  const std::shared_ptr<PlanFamily> family =
+      served.plans->Get(ShapesFilled(*served.graph, 1, 1), rows_apart);
+  for (int64_t rows = 1; rows <= std::max<int64_t>(served.rows_max, 1); rows *= 2) {
+    AddPlans(served, *family, rows);
+  }
+}
+
+std::string OwnerOf(const Options& options, const char* what) {
+  return "model " + options.model + "/" + std::to_string(options.version) + " " + what;
 }
 
 }  // namespace
@@ -157,6 +181,12 @@ base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::stri
   if (served->rows_max > 0 && served->rows_open) served->rows_max = RowsAnswered(*served);
   Describe(*served);
   served->activation_bytes = ActivationBytes(*served);
+  PlanFamilies::Options plans;
+  plans.bytes_max = options.plan_bytes_max;
+  plans.ledger = options.ledger;
+  plans.owner = OwnerOf(options, "plans");
+  served->plans = std::make_unique<PlanFamilies>(std::move(plans));
+  PlanUsualSteps(*served);
   return std::shared_ptr<const ServedModel>(std::move(served));
 }
 

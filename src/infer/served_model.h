@@ -11,9 +11,13 @@
 #include "base/result.h"
 #include "engine/description.h"
 #include "graph/model.h"
+#include "infer/plan_family.h"
+#include "tensor/ledger.h"
 #include "text/tokenizer.h"
 
 namespace sluice::infer {
+
+class Planner;
 
 struct Options {
   std::string model;  // its name, for messages and metadata
@@ -30,14 +34,21 @@ struct Options {
       int64_t{512} << 20;  // of a slot's memory; larger steps run in parts, rows apart
   int64_t output_bytes_max = int64_t{1} << 30;  // of one request's answer
   int64_t text_tokens_max = 0;  // of one text, fixed tokens included; 0: what the model takes
+  int64_t plan_bytes_max = int64_t{64} << 20;         // of plans kept for later steps
+  int64_t answer_idle_bytes_max = int64_t{32} << 20;  // of answers' memory kept for later steps
+  // Makes plans beside the loop; outlives the engine. Null: the thread that prepares a request
+  // makes them.
+  Planner* planner = nullptr;
+  tensor::Ledger* ledger = nullptr;  // where plans and answers are reserved; null: nowhere
   graph::CompileOptions compile;
 
   static constexpr int64_t kRowsDefault = 256;
 };
 
-// Immutable and thread-safe; shared by the engines of one model version.
+// Immutable but for its plans, and thread-safe; shared by the engines of one model version.
 struct ServedModel {
   std::shared_ptr<const graph::Model> graph;
+  std::unique_ptr<PlanFamilies> plans;
   std::shared_ptr<const text::Tokenizer> tokenizer;  // null: the model takes its own inputs only
   Options options;
   engine::Description description;
