@@ -151,6 +151,18 @@ int64_t ScratchBytes(std::initializer_list<int64_t> pieces) {
 
 // ---- Inference ----
 
+namespace {
+
+base::Status CheckStorage(const InferContext& context, const Value* value) {
+  if (value == nullptr || !tensor::IsStorage(value->dtype)) return base::Ok();
+  return base::Unimplemented(
+      NodeText(context.node(), "'" + value->name + "' has the element type " +
+                                   std::string(tensor::DTypeName(value->dtype)) +
+                                   ", which is stored and converted only: cast or dequantise it"));
+}
+
+}  // namespace
+
 base::Status InferNode(Graph& graph, Node& node) {
   InferContext context(graph, node);
   const auto inputs = static_cast<int>(node.inputs.size()) - node.captures;
@@ -169,12 +181,14 @@ base::Status InferNode(Graph& graph, Node& node) {
     } else if (!node.inputs[i]->typed) {
       return context.Fail("reads '" + node.inputs[i]->name + "', which has no type");
     }
+    if ((node.op->traits & kTakesStorage) == 0) TRY(CheckStorage(context, node.inputs[i]));
   }
   TRY(node.op->infer(context));
   for (Value* output : node.outputs) {
     if (output == nullptr) continue;
     if (!output->typed)
       return context.Fail("has an output that nothing is known of: '" + output->name + "'");
+    if ((node.op->traits & kTakesStorage) == 0) TRY(CheckStorage(context, output));
     if (!output->shape.has_value()) continue;
     if (output->shape->size() > static_cast<size_t>(tensor::kMaxRank)) {
       return context.Fail("makes a tensor of rank " + std::to_string(output->shape->size()) +

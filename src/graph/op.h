@@ -138,6 +138,7 @@ enum OpTraits : uint32_t {
   kNotDeterministic = 1u << 1,  // random: never folded or merged
   kControlFlow = 1u << 2,       // carries subgraphs
   kView = 1u << 3,              // the bytes of output 0 are those of input 0
+  kTakesStorage = 1u << 4,      // reads and makes tensors of storage types (tensor/dtype.h)
 };
 
 // A row of the registry: one op, from opset `since` on until another row of the same name begins.

@@ -197,7 +197,10 @@ class RandomNode {
     return tensor;
   }
 
-  DType RandomType() { return static_cast<DType>(Pick(0, tensor::kDTypeCount - 1)); }
+  DType RandomType() {
+    return static_cast<DType>(
+        Pick(0, Chance(90) ? tensor::kWireTypeCount - 1 : tensor::kDTypeCount - 1));
+  }
 
   void AddAttributes(Node& node) {
     static constexpr std::string_view kInts[] = {"axis",

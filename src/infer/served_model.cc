@@ -161,6 +161,18 @@ std::string OwnerOf(const Options& options, const char* what) {
   return "model " + options.model + "/" + std::to_string(options.version) + " " + what;
 }
 
+// No message carries a storage type.
+base::Status CheckInterface(const std::vector<graph::TensorInterface>& tensors,
+                            std::string_view kind) {
+  for (const graph::TensorInterface& tensor : tensors) {
+    if (!tensor::IsStorage(tensor.dtype)) continue;
+    return base::Unimplemented(std::string(kind) + " '" + tensor.name + "' has the element type " +
+                               std::string(tensor::DTypeName(tensor.dtype)) +
+                               ", which no request carries");
+  }
+  return base::Ok();
+}
+
 }  // namespace
 
 base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::string& folder,
@@ -173,6 +185,8 @@ base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::stri
                   : options.batch_rows_max == 0 ? Batch::kNever
                                                 : Batch::kProve;
   served->graph = TRY(graph::Model::Load(folder + "/" + options.model_file, compile));
+  TRY(CheckInterface(served->graph->inputs(), "input"));
+  TRY(CheckInterface(served->graph->outputs(), "output"));
   const bool joinable = served->graph->batchability().joinable && !served->graph->interpreted();
   if (joinable)
     served->rows_max = options.batch_rows_max > 0 ? options.batch_rows_max : Options::kRowsDefault;

@@ -26,6 +26,16 @@ constexpr std::array<Row, kDTypeCount> kRows = {{
     {DType::kU64, 8, "UINT64"},
     {DType::kBool, 1, "BOOL"},
     {DType::kBytes, sizeof(std::string_view), "BYTES"},
+    {DType::kF8E4M3FN, 1, "FLOAT8E4M3FN"},
+    {DType::kF8E4M3FNUZ, 1, "FLOAT8E4M3FNUZ"},
+    {DType::kF8E5M2, 1, "FLOAT8E5M2"},
+    {DType::kF8E5M2FNUZ, 1, "FLOAT8E5M2FNUZ"},
+    {DType::kF8E8M0, 1, "FLOAT8E8M0"},
+    {DType::kF4E2M1, 1, "FLOAT4E2M1"},
+    {DType::kI4, 1, "INT4"},
+    {DType::kU4, 1, "UINT4"},
+    {DType::kI2, 1, "INT2"},
+    {DType::kU2, 1, "UINT2"},
 }};
 
 }  // namespace
@@ -40,7 +50,7 @@ std::string_view DTypeName(DType dtype) {
 
 std::optional<DType> DTypeFromName(std::string_view name) {
   for (const Row& row : kRows) {
-    if (row.name == name) return row.dtype;
+    if (row.name == name && !IsStorage(row.dtype)) return row.dtype;
   }
   return std::nullopt;
 }

@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string json = "{\"inputs\":[";
   int inputs = 1 + bytes.Next() % 4;
   for (int i = 0; i < inputs; ++i) {
-    auto dtype = static_cast<tensor::DType>(bytes.Next() % tensor::kDTypeCount);
+    auto dtype = static_cast<tensor::DType>(bytes.Next() % tensor::kWireTypeCount);
     json += i ? "," : "";
     json += "{\"name\":\"X" + std::to_string(i) + "\",\"datatype\":\"" +
             std::string(DTypeName(dtype)) + "\",\"shape\":[";

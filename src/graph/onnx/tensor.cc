@@ -6,6 +6,7 @@
 #include "graph/ops/rules.h"
 #include "onnx/onnx-ml.pb.h"
 #include "tensor/float16.h"
+#include "tensor/narrow.h"
 
 namespace sluice::graph {
 
@@ -145,8 +146,8 @@ Status Fill(const Stored& stored, Tensor& tensor) {
     case DType::kBool:
       Convert(stored, view.as<uint8_t>());
       break;
-    case DType::kBytes:
-      return base::Internal("strings are not numbers");
+    default:
+      return base::Internal("not an element type of numbers");
   }
   return base::Ok();
 }
@@ -178,6 +179,43 @@ Result<Tensor> Strings(const onnx::TensorProto& proto, const Shape& shape) {
   return Tensor::FromStrings(shape, {proto.string_data().begin(), proto.string_data().end()});
 }
 
+// Storage types lie packed in the file, in its raw data, the low bytes of its int32 field or
+// elsewhere.
+Result<Tensor> Storage(const onnx::TensorProto& proto, TensorSource& source, DType dtype,
+                       const Shape& shape) {
+  const int64_t count = shape.elements();
+  const int64_t per_byte = 8 / tensor::StorageBits(dtype);
+  const int64_t packed_bytes = count / per_byte + (count % per_byte != 0 ? 1 : 0);
+  if (count > source.tensor_bytes_max()) {
+    return base::ResourceExhausted(std::to_string(count) + " bytes are above the limit of " +
+                                   std::to_string(source.tensor_bytes_max()));
+  }
+  Tensor packed{DType::kU8, Shape({packed_bytes}), {}};
+  std::string fields;
+  const std::byte* from = nullptr;
+  int64_t stored = 0;
+  if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
+    packed = TRY(FromFile(proto, source, DType::kU8, packed.shape, packed_bytes));
+    from = packed.buffer.data();
+    stored = packed_bytes;
+  } else if (proto.has_raw_data()) {
+    from = reinterpret_cast<const std::byte*>(proto.raw_data().data());
+    stored = static_cast<int64_t>(proto.raw_data().size());
+  } else {
+    for (const int32_t value : proto.int32_data()) fields.push_back(static_cast<char>(value));
+    from = reinterpret_cast<const std::byte*>(fields.data());
+    stored = proto.int32_data_size();
+  }
+  if (stored != packed_bytes) {
+    return base::InvalidArgument("has " + std::to_string(stored) + " bytes, the shape " +
+                                 shape.ToString() + " needs " + std::to_string(packed_bytes));
+  }
+  TRY(source.TakeInline(count));
+  Tensor tensor{dtype, shape, tensor::Buffer::Allocate(count)};
+  tensor::UnpackStorage(dtype, from, count, tensor.buffer.mutable_data());
+  return tensor;
+}
+
 Result<Tensor> Parse(const onnx::TensorProto& proto, TensorSource& source) {
   const std::optional<DType> dtype = DTypeFromOnnx(proto.data_type());
   if (!dtype.has_value()) {
@@ -190,6 +228,7 @@ Result<Tensor> Parse(const onnx::TensorProto& proto, TensorSource& source) {
   const Shape shape =
       TRY(Shape::FromDims({proto.dims().data(), static_cast<size_t>(proto.dims_size())}));
   const int64_t bytes = TRY(tensor::CheckedBytes(shape, tensor::DTypeSize(*dtype)));
+  if (tensor::IsStorage(*dtype)) return Storage(proto, source, *dtype, shape);
   if (bytes > source.tensor_bytes_max()) {
     return base::ResourceExhausted(std::to_string(bytes) + " bytes are above the limit of " +
                                    std::to_string(source.tensor_bytes_max()));

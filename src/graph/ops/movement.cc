@@ -633,7 +633,7 @@ Status RunReverseSequence(RunContext& context) {
 }
 
 constexpr auto kOps = std::to_array<OpDef>({
-    {"Transpose", 1, 1, 1, 1, 1, kNoTraits, InferTranspose, RunTranspose},
+    {"Transpose", 1, 1, 1, 1, 1, kTakesStorage, InferTranspose, RunTranspose},
     {"Concat", 4, 1, -1, 1, 1, kNoTraits, InferConcat, RunConcat},
     {"Split", 1, 1, 2, 1, -1, kNoTraits, InferSplit, RunSplit, "", SplitScratch},
     {"Slice", 1, 1, 5, 1, 1, kNoTraits, InferSlice, RunSlice},

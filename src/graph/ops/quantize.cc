@@ -17,6 +17,9 @@ using base::Result;
 using base::Status;
 
 constexpr TypeSet kQuantTypes = Types({DType::kI8, DType::kU8, DType::kI16, DType::kU16});
+constexpr TypeSet kStorageTypes =
+    Types({DType::kF8E4M3FN, DType::kF8E4M3FNUZ, DType::kF8E5M2, DType::kF8E5M2FNUZ, DType::kF4E2M1,
+           DType::kI4, DType::kU4, DType::kI2, DType::kU2});
 constexpr TypeSet kByteTypes = Types({DType::kI8, DType::kU8});
 constexpr TypeSet kScaleTypes = Types({DType::kF32, DType::kF16, DType::kBF16});
 
@@ -53,7 +56,7 @@ Result<kernels::ref::QuantGrid> ReadGrid(const RunContext& context) {
 Status InferQuantizeLinear(InferContext& context) {
   TRY(ExpectType(context, 0, kScaleTypes | Types({DType::kI32})));
   TRY(ExpectType(context, 1, kScaleTypes));
-  TRY(ExpectType(context, 2, kQuantTypes));
+  TRY(ExpectType(context, 2, kQuantTypes | kStorageTypes));
   if (context.node().Int("precision", 0) != 0 && context.node().Int("precision", 0) != 1) {
     return context.Fail("only a precision of FP32 is supported");
   }
@@ -62,7 +65,8 @@ Status InferQuantizeLinear(InferContext& context) {
   if (context.has_input(2)) dtype = context.dtype(2);
   if (code != 0) {
     const std::optional<DType> wanted = DTypeFromOnnx(code);
-    if (!wanted.has_value() || (kQuantTypes >> static_cast<unsigned>(*wanted) & 1u) == 0) {
+    if (!wanted.has_value() ||
+        ((kQuantTypes | kStorageTypes) >> static_cast<unsigned>(*wanted) & 1u) == 0) {
       return context.Fail("output_dtype " + std::to_string(code) + " is not supported");
     }
     if (context.has_input(2) && *wanted != dtype)
@@ -77,12 +81,13 @@ Status RunQuantizeLinear(RunContext& context) {
   const tensor::ConstView& x = context.input(0);
   const kernels::ref::QuantGrid grid = TRY(ReadGrid(context));
   const tensor::View y = TRY(context.Output(0, context.node().outputs[0]->dtype, x.shape));
-  kernels::ref::QuantizeLinear({x, context.input(1), context.input(2), y, grid});
+  kernels::ref::QuantizeLinear(
+      {x, context.input(1), context.input(2), y, grid, context.node().Int("saturate", 1) != 0});
   return Ok();
 }
 
 Status InferDequantizeLinear(InferContext& context) {
-  TRY(ExpectType(context, 0, kQuantTypes | Types({DType::kI32})));
+  TRY(ExpectType(context, 0, kQuantTypes | kStorageTypes | Types({DType::kI32})));
   TRY(ExpectType(context, 1, kScaleTypes));
   TRY(ExpectSameType(context, 0, 2));
   const int64_t code = context.node().Int("output_dtype", 0);
@@ -195,7 +200,7 @@ Status Requantize(RunContext& context, const RequantArgs& args) {
   const tensor::View real{DType::kF32, shape, TRY(context.Scratch(bytes))};
   const tensor::ConstView scale_view{DType::kF32, Shape({count}), scales};
   kernels::ref::DequantizeLinear({args.sums, scale_view, {}, real, {args.axis, 0}});
-  kernels::ref::QuantizeLinear({real, args.y_scale, args.y_zero, args.y, {0, 0}});
+  kernels::ref::QuantizeLinear({real, args.y_scale, args.y_zero, args.y, {0, 0}, true});
   return Ok();
 }
 
@@ -240,8 +245,8 @@ int64_t QLinearMatMulScratch(const RunShapes& at) {
 }
 
 constexpr auto kOps = std::to_array<OpDef>({
-    {"QuantizeLinear", 10, 2, 3, 1, 1, kNoTraits, InferQuantizeLinear, RunQuantizeLinear},
-    {"DequantizeLinear", 10, 2, 3, 1, 1, kNoTraits, InferDequantizeLinear, RunDequantizeLinear},
+    {"QuantizeLinear", 10, 2, 3, 1, 1, kTakesStorage, InferQuantizeLinear, RunQuantizeLinear},
+    {"DequantizeLinear", 10, 2, 3, 1, 1, kTakesStorage, InferDequantizeLinear, RunDequantizeLinear},
     {"DynamicQuantizeLinear", 11, 1, 1, 3, 3, kNoTraits, InferDynamicQuantize, RunDynamicQuantize,
      "", DynamicQuantizeScratch},
     {"QLinearMatMul", 10, 8, 8, 1, 1, kNoTraits, InferQLinearMatMul, RunQLinearMatMul, "",

@@ -92,7 +92,25 @@ Status RunOldClip(RunContext& context) {
 
 // ---- Cast ----
 
+Result<tensor::NarrowOptions> NarrowOptionsOf(const Node& node) {
+  tensor::NarrowOptions options;
+  options.saturate = node.Int("saturate", 1) != 0;
+  const std::string_view mode = node.String("round_mode", "up");
+  if (mode == "up") {
+    options.e8m0 = tensor::NarrowRounding::kUp;
+  } else if (mode == "down") {
+    options.e8m0 = tensor::NarrowRounding::kDown;
+  } else if (mode == "nearest") {
+    options.e8m0 = tensor::NarrowRounding::kNearest;
+  } else {
+    return base::InvalidArgument("round_mode '" + std::string(mode) + "' is not known");
+  }
+  return options;
+}
+
 Status InferCastTo(InferContext& context, DType to) {
+  if (Result<tensor::NarrowOptions> options = NarrowOptionsOf(context.node()); !options.ok())
+    return context.Fail(options.error().message);
   context.SetOutput(0, to, ShapeOf(context, 0));
   const DType from = context.dtype(0);
   const bool exact = (from == DType::kI64 || from == DType::kI32 || from == DType::kBool) &&
@@ -226,7 +244,7 @@ Status RunCast(RunContext& context) {
   const tensor::View y = TRY(context.Output(0, to, x.shape));
   if (x.dtype == DType::kBytes) return CastFromStrings(context, x, y);
   if (to == DType::kBytes) return CastToStrings(context, x, y);
-  kernels::ref::Cast({x, y});
+  kernels::ref::Cast({x, y, TRY(NarrowOptionsOf(context.node()))});
   return Ok();
 }
 
@@ -257,8 +275,8 @@ constexpr auto kOps = std::to_array<OpDef>({
     {"Where", 9, 3, 3, 1, 1, kElementwise, InferWhere, RunWhere},
     {"Clip", 6, 1, 1, 1, 1, kElementwise, InferOldClip, RunOldClip},
     {"Clip", 11, 1, 3, 1, 1, kElementwise, InferClip, RunClip},
-    {"Cast", 6, 1, 1, 1, 1, kElementwise, InferCast, RunCast},
-    {"CastLike", 15, 2, 2, 1, 1, kElementwise, InferCastLike, RunCast},
+    {"Cast", 6, 1, 1, 1, 1, kElementwise | kTakesStorage, InferCast, RunCast},
+    {"CastLike", 15, 2, 2, 1, 1, kElementwise | kTakesStorage, InferCastLike, RunCast},
     {"Dropout", 7, 1, 3, 1, 2, kNoTraits, InferDropout, RunDropout},
 });
 

@@ -494,13 +494,13 @@ Status RunEyeLike(RunContext& context) {
 }
 
 constexpr auto kOps = std::to_array<OpDef>({
-    {"Shape", 1, 1, 1, 1, 1, kNoTraits, InferShape, RunShape},
-    {"Size", 1, 1, 1, 1, 1, kNoTraits, InferSize, RunSize},
-    {"Identity", 1, 1, 1, 1, 1, kElementwise | kView, InferIdentity, RunIdentity},
-    {"Reshape", 5, 2, 2, 1, 1, kView, InferReshape, RunReshape},
-    {"Flatten", 1, 1, 1, 1, 1, kView, InferFlatten, RunFlatten},
-    {"Squeeze", 1, 1, 2, 1, 1, kView, InferSqueeze, RunSqueeze},
-    {"Unsqueeze", 1, 1, 2, 1, 1, kView, InferUnsqueeze, RunUnsqueeze},
+    {"Shape", 1, 1, 1, 1, 1, kTakesStorage, InferShape, RunShape},
+    {"Size", 1, 1, 1, 1, 1, kTakesStorage, InferSize, RunSize},
+    {"Identity", 1, 1, 1, 1, 1, kElementwise | kView | kTakesStorage, InferIdentity, RunIdentity},
+    {"Reshape", 5, 2, 2, 1, 1, kView | kTakesStorage, InferReshape, RunReshape},
+    {"Flatten", 1, 1, 1, 1, 1, kView | kTakesStorage, InferFlatten, RunFlatten},
+    {"Squeeze", 1, 1, 2, 1, 1, kView | kTakesStorage, InferSqueeze, RunSqueeze},
+    {"Unsqueeze", 1, 1, 2, 1, 1, kView | kTakesStorage, InferUnsqueeze, RunUnsqueeze},
     {"Expand", 8, 2, 2, 1, 1, kNoTraits, InferExpand, RunExpand},
     {"Constant", 1, 0, 0, 1, 1, kNoTraits, InferConstant, RunConstant},
     {"ConstantOfShape", 9, 1, 1, 1, 1, kNoTraits, InferConstantOfShape, RunConstantOfShape},

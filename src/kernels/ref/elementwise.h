@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "tensor/narrow.h"
 #include "tensor/view.h"
 
 namespace sluice::kernels::ref {
@@ -149,10 +150,11 @@ void Clip(const ClipArgs& args);
 
 // y = x converted to y.dtype; both numeric or bool. Float to integer truncates and saturates, NaN
 // gives 0; integer to a narrower integer keeps the low bits; anything non-zero (NaN too) is true;
-// overflow to a narrower float is infinity.
+// overflow to a narrower float is infinity. `narrow`: of a y of a storage type.
 struct CastArgs {
   ConstView x;
   View y;
+  tensor::NarrowOptions narrow = {};
 };
 void Cast(const CastArgs& args);
 

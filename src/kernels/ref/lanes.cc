@@ -5,6 +5,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "tensor/narrow.h"
+
 namespace sluice::kernels::ref {
 namespace {
 
@@ -97,10 +99,10 @@ void WithType(DType dtype, F&& f) {
       return f(uint64_t{});
     case DType::kBool:
       return f(bool{});
-    case DType::kBytes:
+    default:
       break;
   }
-  CHECK(false) << "arithmetic on byte strings";
+  CHECK(false) << "arithmetic on " << tensor::DTypeName(dtype);
 }
 
 }  // namespace
@@ -108,6 +110,13 @@ void WithType(DType dtype, F&& f) {
 template <class W>
 void LoadLanes(DType dtype, const void* base, int64_t first, int64_t stride, int64_t n, W* out) {
   DCHECK(n <= kLanes);
+  if (tensor::IsStorage(dtype)) {
+    const uint8_t* from = static_cast<const uint8_t*>(base) + first;
+    for (int64_t i = 0; i < n; ++i) {
+      out[i] = Widen<W>(static_cast<double>(tensor::DecodeNarrow(dtype, from[i * stride])));
+    }
+    return;
+  }
   WithType(dtype, [&](auto tag) {
     using T = decltype(tag);
     const T* from = static_cast<const T*>(base) + first;
@@ -125,6 +134,16 @@ void LoadLanes(DType dtype, const void* base, int64_t first, int64_t stride, int
 template <class W>
 void StoreLanes(DType dtype, void* base, int64_t first, int64_t stride, int64_t n, const W* in) {
   DCHECK(n <= kLanes);
+  if (tensor::IsStorage(dtype)) {
+    uint8_t* to = static_cast<uint8_t*>(base) + first;
+    for (int64_t i = 0; i < n; ++i) {
+      // Low bits between integers: a byte keeps more of them than any narrow integer has.
+      to[i * stride] = tensor::IsNarrowInteger(dtype) && !std::is_same_v<W, double>
+                           ? tensor::EncodeNarrow(dtype, static_cast<int8_t>(in[i]))
+                           : tensor::EncodeNarrow(dtype, static_cast<double>(in[i]));
+    }
+    return;
+  }
   WithType(dtype, [&](auto tag) {
     using T = decltype(tag);
     T* to = static_cast<T*>(base) + first;

@@ -22,7 +22,8 @@ void LoadLanes(tensor::DType dtype, const void* base, int64_t first, int64_t str
                W* out);
 
 // Narrows n lanes into base[first + i * stride]: one rounding to a float, saturating truncation
-// from double to an integer, low bits between integers, non-zero is true.
+// from double to an integer, low bits between integers, non-zero is true; storage types as
+// tensor::EncodeNarrow rounds.
 template <class W>
 void StoreLanes(tensor::DType dtype, void* base, int64_t first, int64_t stride, int64_t n,
                 const W* in);
@@ -61,6 +62,19 @@ decltype(auto) WithWide(tensor::DType dtype, F&& f) {
     case kU64:
     case kBool:
       return f(uint64_t{});
+    case kI4:
+    case kI2:
+      return f(int64_t{});
+    case kU4:
+    case kU2:
+      return f(uint64_t{});
+    case kF8E4M3FN:
+    case kF8E4M3FNUZ:
+    case kF8E5M2:
+    case kF8E5M2FNUZ:
+    case kF8E8M0:
+    case kF4E2M1:
+      return f(double{});
     case kBytes:
       break;
   }

@@ -6,6 +6,7 @@
 
 #include "kernels/ref/lanes.h"
 #include "kernels/ref/walk.h"
+#include "tensor/narrow.h"
 
 namespace sluice::kernels::ref {
 namespace {
@@ -55,6 +56,14 @@ Limits LimitsOf(DType dtype) {
       return {-32768, 32767};
     case DType::kU16:
       return {0, 65535};
+    case DType::kI4:
+      return {-8, 7};
+    case DType::kU4:
+      return {0, 15};
+    case DType::kI2:
+      return {-2, 1};
+    case DType::kU2:
+      return {0, 3};
     default:
       break;
   }
@@ -76,12 +85,19 @@ double QuantizeOne(float x, float scale, double zero, const Limits& limits) {
 
 void QuantizeLinear(const QuantizeLinearArgs& args) {
   const GridIndex grid(args.x.shape, args.scale.shape, args.grid);
-  const Limits limits = LimitsOf(args.y.dtype);
+  const bool to_float = tensor::IsStorage(args.y.dtype) && !tensor::IsNarrowInteger(args.y.dtype);
+  const Limits limits = to_float ? Limits{0, 0} : LimitsOf(args.y.dtype);
   CHECK_EQ(args.y.shape.elements(), args.x.shape.elements());
   for (int64_t i = 0; i < args.x.shape.elements(); ++i) {
     const int64_t at = grid(i);
     const double zero =
         args.zero.data != nullptr ? LoadOne<double>(args.zero.dtype, args.zero.data, at) : 0;
+    if (to_float) {
+      const float ratio = Float(args.x, i) / Float(args.scale, at) + static_cast<float>(zero);
+      static_cast<uint8_t*>(args.y.data)[i] = tensor::EncodeNarrow(
+          args.y.dtype, static_cast<double>(ratio), {.saturate = args.saturate});
+      continue;
+    }
     StoreOne(args.y.dtype, args.y.data, i,
              QuantizeOne(Float(args.x, i), Float(args.scale, at), zero, limits));
   }

@@ -17,14 +17,16 @@ struct QuantGrid {
   int64_t block = 0;
 };
 
-// y = saturate(round_half_even(x / scale) + zero), y an 8- or 16-bit integer. zero (optional) has
-// y's dtype.
+// y = saturate(round_half_even(x / scale) + zero), y an integer of at most 16 bits. To a narrow
+// float: y = round(x / scale + zero), beyond its range as `saturate` says. zero (optional) has y's
+// dtype.
 struct QuantizeLinearArgs {
   ConstView x;
   ConstView scale;
   ConstView zero;
   View y;
   QuantGrid grid;
+  bool saturate = true;
 };
 void QuantizeLinear(const QuantizeLinearArgs& args);
 

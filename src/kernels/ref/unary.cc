@@ -216,13 +216,21 @@ void Clip(const ClipArgs& args) {
 void Cast(const CastArgs& args) {
   const int64_t count = args.x.shape.elements();
   CHECK_EQ(count, args.y.shape.elements());
+  const bool special = tensor::IsStorage(args.y.dtype) && !tensor::IsNarrowInteger(args.y.dtype);
   WithWide(args.x.dtype, [&](auto tag) {
     using W = decltype(tag);
     W lanes[kLanes];
     for (int64_t at = 0; at < count; at += kLanes) {
       const int64_t n = count - at < kLanes ? count - at : kLanes;
       LoadLanes(args.x.dtype, args.x.data, at, 1, n, lanes);
-      StoreLanes(args.y.dtype, args.y.data, at, 1, n, lanes);
+      if (special) {
+        for (int64_t i = 0; i < n; ++i) {
+          static_cast<uint8_t*>(args.y.data)[at + i] =
+              tensor::EncodeNarrow(args.y.dtype, static_cast<double>(lanes[i]), args.narrow);
+        }
+      } else {
+        StoreLanes(args.y.dtype, args.y.data, at, 1, n, lanes);
+      }
     }
   });
 }

@@ -139,8 +139,7 @@ base::Result<Tensor> FromContents(DType dtype, const Shape& shape, const InferTe
       for (const std::string& s : c.bytes_contents()) strings.Add(s);
       return strings.Build(shape);
     }
-    case DType::kF16:
-    case DType::kBF16:
+    default:
       break;
   }
   return InvalidArgument("input " + Quoted(name) + ": " + std::string(DTypeName(dtype)) +

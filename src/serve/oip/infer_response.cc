@@ -72,8 +72,7 @@ base::Status WriteData(base::JsonWriter& json, const Tensor& tensor, std::string
       for (std::string_view s : view.span<std::string_view>()) json.String(s);
       json.EndArray();
       return base::Ok();
-    case DType::kF16:
-    case DType::kBF16:
+    default:
       break;
   }
   return base::InvalidArgument("output '" + std::string(name) +
