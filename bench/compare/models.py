@@ -14,6 +14,8 @@ ENCODERS = {"minilm": (384, 6, 12, 1536), "bert": (768, 12, 12, 3072)}  # hidden
 WORD_PIECES = 30522
 POSITIONS = 512
 CLICK_VOCABULARY = 100_000
+DLRM = {"tables": 26, "rows": 1_000_000, "dim": 64, "bag": 20, "dense": 13}
+DIN_HISTORY = 50
 MLPS = {"mlp_small": (256, 128, 64, 32), "mlp_large": (480, 1024, 512, 256, 64)}
 
 
@@ -54,13 +56,17 @@ class Writer:
         return self.add("LayerNormalization", x, ones, self.normal(width), axis=-1, epsilon=1e-12)
 
     def save(self, path, inputs, output, shape):
+        onnx.save(self.model(path.stem, inputs, output, shape), path)
+
+    def model(self, name, inputs, output, shape):
         graph = helper.make_graph(
-            self.nodes, path.stem,
+            self.nodes, name,
             [helper.make_tensor_value_info(name, dtype, dims) for name, dtype, dims in inputs],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)], self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
+        if not any(w.data_location for w in self.weights):
+            onnx.checker.check_model(model)
+        return model
 
 
 def _attention(w, x, hidden, heads, mask):
@@ -156,12 +162,103 @@ def deepfm(path, fields=26, dim=16, dense=13):
     w.save(path, [("ids", TensorProto.INT64, ["B", fields]), ("dense", TensorProto.FLOAT, ["B", dense])], "y", ["B", 1])
 
 
+def din(path, dim=36):
+    """Target attention over a user's history: history [B, 50], item [B], user [B] -> y [B, 1]."""
+    w = Writer()
+    table = w.normal(CLICK_VOCABULARY, dim, scale=0.5)
+    past, item = w.add("Gather", table, "history", axis=0), w.add("Gather", table, "item", axis=0)
+    user = w.add("Gather", table, "user", axis=0)
+    query = w.add("Expand", w.add("Unsqueeze", item, w.constant(np.array([1]))), w.add("Shape", past))
+    x = w.add("Concat", query, past, w.add("Sub", query, past), w.add("Mul", query, past), axis=-1)
+    for a, b in ((4 * dim, 80), (80, 40), (40, 1)):
+        x = w.linear(x, a, b)
+        if b > 1:
+            x = w.add("Sigmoid", x)
+    used = w.add("Unsqueeze", w.add("Greater", "history", w.constant(np.array(0))), w.constant(np.array([-1])))
+    masked = w.add("Where", used, x, w.constant(np.float32(-1e9)))
+    weights = w.add("Softmax", masked, axis=1)
+    pooled = w.add("ReduceSum", w.add("Mul", weights, past), w.constant(np.array([1])), keepdims=0)
+    x = w.add("Concat", pooled, item, user, axis=1)
+    for a, b in ((3 * dim, 200), (200, 80), (80, 1)):
+        x = w.gemm(x, a, b)
+        if b > 1:
+            x = w.add("Sigmoid", x)
+    w.nodes.append(helper.make_node("Sigmoid", [x], ["y"], name="head"))
+    ids = [("history", TensorProto.INT64, ["B", DIN_HISTORY]), ("item", TensorProto.INT64, ["B"]),
+           ("user", TensorProto.INT64, ["B"])]
+    w.save(path, ids, "y", ["B", 1])
+
+
+def _external_tables(path, tables, rows, dim):
+    """One file of `tables` tables; each its own stretch, so that look-ups meet as much memory as they would."""
+    data = path.with_suffix(".tables")
+    block = (np.random.default_rng(7).standard_normal((rows, dim)) * 0.1).astype(np.float32)
+    with open(data, "wb") as file:
+        for index in range(tables):
+            np.roll(block, index, axis=0).tofile(file)
+    initialisers = []
+    for index in range(tables):
+        tensor = TensorProto(name=f"tables.{index}.weight", data_type=TensorProto.FLOAT, dims=[rows, dim],
+                             data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", data.name), ("offset", index * block.nbytes), ("length", block.nbytes)):
+            tensor.external_data.add(key=key, value=str(value))
+        initialisers.append(tensor)
+    return initialisers
+
+
+def dlrm(path, tables, rows, dim, bag, dense):
+    """Bags of 26 tables and a dense tower meet in dot products: dense [B, 13], ids [B, 26, 20] -> y [B, 1].
+
+    The bags are written as Gather and ReduceSum, the form that peers run best: nn.EmbeddingBag itself is exported as a
+    Loop over the bags.
+    """
+    w = Writer()
+    bottom = w.add("Relu", w.gemm("dense", dense, dim))
+    weights = _external_tables(path, tables, rows, dim)
+    w.weights += weights
+    one = w.constant(np.array([1]))
+    features = [w.add("Unsqueeze", bottom, one)]
+    for index, table in enumerate(weights):
+        ids = w.add("Gather", "ids", w.constant(np.array(index)), axis=1)
+        bags = w.add("ReduceSum", w.add("Gather", table.name, ids, axis=0), one, keepdims=0)
+        features.append(w.add("Unsqueeze", bags, one))
+    x = w.add("Concat", *features, axis=1)
+    count = tables + 1
+    products = w.add("Flatten", w.add("MatMul", x, w.add("Transpose", x, perm=[0, 2, 1])), axis=1)
+    pairs = [i * count + j for i in range(count) for j in range(i)]
+    met = w.add("Gather", products, w.constant(np.array(pairs)), axis=1)
+    top = _tower(w, w.add("Concat", bottom, met, axis=1), (dim + len(pairs), 512, 256, 1))
+    w.nodes.append(helper.make_node("Sigmoid", [top], ["y"], name="head"))
+    model = w.model(path.stem, [("dense", TensorProto.FLOAT, ["B", dense]),
+                                ("ids", TensorProto.INT64, ["B", tables, bag])], "y", ["B", 1])
+    path.write_bytes(model.SerializeToString())
+
+
+def zipf(rng, exponent, high, shape):
+    """Ids in [0, high) with probability proportional to rank^-exponent, ranks scattered over the table."""
+    weights = np.cumsum(np.arange(1, high + 1, dtype=np.float64) ** -exponent)
+    ranks = np.searchsorted(weights, rng.random(shape) * weights[-1])
+    return (ranks.astype(np.int64) * 2654435761) % high
+
+
 def click_inputs(name, batch, seed=0):
     rng = np.random.default_rng(seed)
+    if name == "din":
+        return {"history": np.repeat(rng.integers(1, CLICK_VOCABULARY - 1, (1, DIN_HISTORY)), batch, 0),
+                "item": rng.integers(1, CLICK_VOCABULARY - 1, (batch,)),
+                "user": np.repeat(rng.integers(1, CLICK_VOCABULARY - 1, (1,)), batch, 0)}
+    if name.startswith("dlrm"):
+        return {"dense": rng.standard_normal((batch, DLRM["dense"]), dtype=np.float32),
+                "ids": zipf(rng, 1.05, dlrm_rows(name), (batch, DLRM["tables"], DLRM["bag"]))}
     if name in MLPS:
         return {"x": rng.standard_normal((batch, MLPS[name][0]), dtype=np.float32)}
     return {"ids": rng.integers(0, CLICK_VOCABULARY - 1, (batch, 26)),
             "dense": rng.standard_normal((batch, 13), dtype=np.float32)}
+
+
+def dlrm_rows(name):
+    """Rows of a table: a million, or what stands behind the dash."""
+    return int(name.split("-")[1]) if "-" in name else DLRM["rows"]
 
 
 def identity(path, width=16):
@@ -181,6 +278,10 @@ def write(name, folder):
             mlp(name, path)
         elif name == "deepfm":
             deepfm(path)
+        elif name == "din":
+            din(path)
+        elif name.startswith("dlrm"):
+            dlrm(path, **{**DLRM, "rows": dlrm_rows(name)})
         else:
             identity(path)
     return path

@@ -27,16 +27,6 @@ void CheckTable(const TableView& table) {
   CHECK(table.rows >= 0 && table.columns >= 0);
 }
 
-// Look-ups a bag does on average, for its share of a tile.
-int64_t BagLength(const BagArgs& args) {
-  if (args.offsets == nullptr) return args.bag_size;
-  return args.bags > 0 ? (args.offsets[args.bags] - args.offsets[0]) / args.bags + 1 : 1;
-}
-
-int64_t BagsPerTile(const BagArgs& args) {
-  return PerTile(args.table.columns * kFloat * BagLength(args));
-}
-
 }  // namespace
 
 int64_t GatherRowsTiles(const GatherRowsArgs& args) {
@@ -89,27 +79,6 @@ int64_t GatherBytes(const GatherBytesArgs& args, Tiles tiles) {
 
 Work GatherBytesWork(const GatherBytesArgs& args) {
   return {0, args.count * (2 * args.row_bytes + (args.indices.wide ? 8 : 4))};
-}
-
-int64_t BagTiles(const BagArgs& args) {
-  return TileCount(args.bags, BagsPerTile(args));
-}
-
-int64_t Bag(const BagArgs& args, Tiles tiles) {
-  CheckTable(args.table);
-  const int64_t step = BagsPerTile(args);
-  const int64_t end = std::min(args.bags, tiles.end * step);
-  if (tiles.begin * step >= end) return kAllInRange;
-  return SLUICE_PICK_ISA(ActiveTarget(), RunBags)(args, tiles.begin * step, end);
-}
-
-Work BagWork(const BagArgs& args) {
-  const int64_t look_ups = args.offsets != nullptr
-                               ? (args.bags > 0 ? args.offsets[args.bags] - args.offsets[0] : 0)
-                               : args.bags * args.bag_size;
-  const int64_t row = args.table.columns * tensor::DTypeSize(args.table.dtype);
-  return {2 * look_ups * args.table.columns,
-          look_ups * (row + (args.indices.wide ? 8 : 4)) + args.bags * args.table.columns * kFloat};
 }
 
 }  // namespace sluice::kernels

@@ -1,4 +1,4 @@
-// Rows of a table by index: embedding look-ups, alone or summed in bags. Indices come from
+// Rows of a table by index; many tables at once and bags are embedding_bag.h. Indices come from
 // requests: each is checked before it is used, negative ones count from the end, and nothing is
 // read out of bounds.
 #pragma once
@@ -53,25 +53,5 @@ struct GatherBytesArgs {
 int64_t GatherBytesTiles(const GatherBytesArgs& args);
 [[nodiscard]] int64_t GatherBytes(const GatherBytesArgs& args, Tiles tiles);
 Work GatherBytesWork(const GatherBytesArgs& args);
-
-// y[b, :] = sum or mean over the bag's indices of weight * table[index, :]. Bag b holds positions
-// [offsets[b], offsets[b + 1]), or `bag_size` positions each where offsets is null; the caller has
-// checked that offsets ascend within the indices. Indices equal to padding_index (if >= 0) are
-// skipped and not counted. An empty bag is 0.
-struct BagArgs {
-  TableView table;
-  IndexView indices;
-  const int64_t* offsets = nullptr;  // [bags + 1]
-  int64_t bag_size = 0;
-  int64_t bags = 0;
-  const float* weights = nullptr;  // one a position, optional
-  int64_t padding_index = -1;
-  bool mean = false;
-  float* y = nullptr;  // [bags, y_stride]
-  int64_t y_stride = 0;
-};
-int64_t BagTiles(const BagArgs& args);
-[[nodiscard]] int64_t Bag(const BagArgs& args, Tiles tiles);
-Work BagWork(const BagArgs& args);
 
 }  // namespace sluice::kernels

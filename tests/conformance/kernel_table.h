@@ -66,6 +66,7 @@ std::span<const Kernel> RowKernels();
 std::span<const Kernel> ChainKernels();
 std::span<const Kernel> MoveKernels();
 std::span<const Kernel> AttentionKernels();
+std::span<const Kernel> RankingKernels();
 
 // Allowed error of each kernel; the only place where tolerances stand.
 struct Tolerance {

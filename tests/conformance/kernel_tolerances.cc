@@ -36,7 +36,10 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"chain_rsqrt", 0, 1.8e-7},
       // What only moves or converts.
       Tolerance{"gather_rows", 0, 0},
-      Tolerance{"bag", 4e-7, 1e-6},
+      Tolerance{"lookups", 4e-7, 1e-6},
+      // A product scales the absolute part by the columns, a second-order term by what it sums.
+      Tolerance{"pair_dots", 6e-8, 1e-6},
+      Tolerance{"second_order", 6e-8, 1e-6},
       Tolerance{"transpose", 0, 0},
       Tolerance{"convert", 0, 0},
   };

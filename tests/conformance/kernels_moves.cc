@@ -1,4 +1,4 @@
-// Gathers, bags, transposes and conversions against their references, on the active target.
+// Gathers, transposes and conversions against their references, on the active target.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -87,12 +87,6 @@ void CheckBadIndices(Report& report) {
     GatherBytesArgs bytes{table.f32.data(), 10, 80, {indices.data(), true}, 100, y.data()};
     report.Expect("a bad index is reported bytewise",
                   RunWhole(GatherBytesTiles, GatherBytes, bytes) == 41);
-    BagArgs bags;
-    bags.table = table.view;
-    bags.indices = {indices.data(), true};
-    bags.bag_size = 10, bags.bags = 10;
-    bags.y = y.data(), bags.y_stride = 20;
-    report.Expect("a bad index is reported from a bag", RunWhole(BagTiles, Bag, bags) == 41);
   }
 }
 
@@ -114,45 +108,6 @@ void CheckGather(Report& report) {
                               table.data() + row * row_bytes, static_cast<size_t>(row_bytes)) == 0;
     }
     report.Expect("bytes " + std::to_string(row_bytes), same);
-  }
-}
-
-void CheckBag(Report& report) {
-  for (const DType type : kTableTypes) {
-    for (int64_t columns : {1, 4, 16, 33, 64, 130}) {
-      for (int variant = 0; variant < 4; ++variant) {
-        constexpr int64_t kRows = 40, kBags = 30, kSize = 9;
-        const Table table(type, kRows, columns, 55);
-        const auto indices = RandomIndices(kBags * kSize, kRows, 56);
-        const std::vector<float> weights = RandomFloats(kBags * kSize, 57);
-        std::vector<int64_t> offsets(kBags + 1, 0);
-        for (int64_t b = 0; b < kBags; ++b) {
-          offsets[static_cast<size_t>(b) + 1] =
-              offsets[static_cast<size_t>(b)] + b * 5 % 17;  // some are empty
-        }
-        Guarded got(kBags * columns), want(kBags * columns);
-        BagArgs args;
-        args.table = table.view;
-        args.indices = {indices.data(), true};
-        args.bags = kBags, args.bag_size = kSize;
-        if (variant == 1 || variant == 3) args.offsets = offsets.data();
-        if (variant >= 2) args.weights = weights.data();
-        args.mean = variant == 1 || variant == 2;
-        args.padding_index = variant == 3 ? 7 : -1;
-        args.y = got.data();
-        args.y_stride = columns;
-        const int64_t bad = RunWhole(BagTiles, Bag, args);
-        args.y = want.data();
-        (void)ref::Bag(args);
-        const std::string name = std::string(DTypeName(type)) + " " + std::to_string(columns) +
-                                 " variant " + std::to_string(variant);
-        report.Expect(name + " all in range", bad == kAllInRange);
-        report.Compare(name, got.values(), want.values(), 3.0);
-        report.Expect(name + " stays inside", got.intact());
-        RunBackwards(BagTiles, Bag, args);
-        report.SameBits(name + " tile by tile", want.values(), got.values());
-      }
-    }
   }
 }
 
@@ -296,20 +251,6 @@ void MeasureGather(Perf& perf) {
   }
 }
 
-void MeasureBag(Perf& perf) {
-  const Table table(DType::kF32, 1000000, 64, 62);
-  const auto indices = RandomIndices(512 * 20, 1000000, 63);
-  std::vector<float> y(512 * 64);
-  BagArgs args;
-  args.table = table.view;
-  args.indices = {indices.data(), true};
-  args.bags = 512, args.bag_size = 20;
-  args.y = y.data(), args.y_stride = 64;
-  const Work work = BagWork(args);
-  perf.Measure("512 bags of 20, 1000000x64 f32", work, {Roof::Kind::kRead, 1000000 * 64 * 4},
-               [&] { (void)RunWhole(BagTiles, Bag, args); });
-}
-
 void MeasureTranspose(Perf& perf) {
   const std::vector<float> x = RandomFloats(16 * 128 * 384, 64);
   std::vector<float> y(x.size());
@@ -347,7 +288,6 @@ void MeasureConvert(Perf& perf) {
 std::span<const Kernel> MoveKernels() {
   static constexpr std::array kKernels = {
       Kernel{"gather_rows", CheckGather, MeasureGather},
-      Kernel{"bag", CheckBag, MeasureBag},
       Kernel{"transpose", CheckTranspose, MeasureTranspose},
       Kernel{"convert", CheckConvert, MeasureConvert},
   };

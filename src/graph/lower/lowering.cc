@@ -335,14 +335,17 @@ Place Lowering::Expanded(const Value* value, const tensor::Shape& to) {
   return out;
 }
 
-Ref Lowering::DefineConcat(const Value* value) {
+Place Lowering::DefineConcat(const Value* value, int64_t width) {
   const auto made = concats_.find(value);
-  if (made == concats_.end()) return Define(value);
-  Place place;
-  place.ref = made->second;
-  SetPackedStrides(shape(value), place);
-  Alias(value, place);
-  return place.ref;
+  if (made != concats_.end()) {
+    AliasRows(value, made->second, width);
+    return made->second;
+  }
+  Place rows;
+  rows.ref = Define(value);
+  rows.strides[0] = width;
+  rows.strides[1] = 1;
+  return rows;
 }
 
 const Place* Lowering::Target(const Value* value) const {
@@ -358,42 +361,62 @@ void Lowering::AliasRows(const Value* value, const Place& rows, int64_t columns)
 }
 
 void Lowering::FindTargets() {
-  for (Node* node = graph_.first(); node != nullptr; node = node->next) {
-    if (!needed_[static_cast<size_t>(node->id)] || !node->Is("Concat")) continue;
-    const Value* output = node->output();
-    const tensor::Shape& to = shape(output);
-    int64_t axis = node->Int("axis", 0);
-    if (axis < 0) axis += to.rank();
-    if (axis < 0 || axis >= to.rank() || to.elements() == 0) continue;
-    const int64_t rows = to.elements(0, static_cast<int>(axis));
-    const int64_t width = to.elements(static_cast<int>(axis), to.rank());
-    const int64_t element_bytes = tensor::DTypeSize(output->dtype);
-    Place target;
+  // The last first: a concatenation within another one is memory of that.
+  for (Node* node = graph_.last(); node != nullptr; node = node->previous) {
+    if (needed_[static_cast<size_t>(node->id)] && node->Is("Concat")) FindTargetsOf(*node);
+  }
+}
+
+void Lowering::FindTargetsOf(const Node& concat) {
+  const Value* output = concat.output();
+  const tensor::Shape& to = shape(output);
+  int64_t axis = concat.Int("axis", 0);
+  if (axis < 0) axis += to.rank();
+  if (axis < 0 || axis >= to.rank() || to.elements() == 0 || known(output) != nullptr) return;
+  const int64_t rows = to.elements(0, static_cast<int>(axis));
+  const int64_t width = to.elements(static_cast<int>(axis), to.rank());
+  const int64_t element_bytes = tensor::DTypeSize(output->dtype);
+  Place target;
+  if (const Place* outer = Target(output)) {
+    target = *outer;
+  } else {
+    target.ref = {builder_.NewBuffer(to.elements() * element_bytes), 0};
     target.strides[0] = width;
     target.strides[1] = 1;
-    for (const Value* input : node->inputs) {
-      const int64_t columns = shape(input).elements(static_cast<int>(axis), to.rank());
-      if (concats_.find(output) == concats_.end()) {
-        concats_[output] = {builder_.NewBuffer(to.elements() * element_bytes), 0};
-      }
-      target.ref.buffer = concats_[output].buffer;
-      FindTarget(input, target, rows, columns);
-      target.ref.offset += columns * element_bytes;
-    }
+  }
+  concats_[output] = target;
+  for (const Value* input : concat.inputs) {
+    const int64_t columns = shape(input).elements(static_cast<int>(axis), to.rank());
+    if (columns > 0) FindTarget(input, target, rows, columns);
+    target.ref.offset += columns * element_bytes;
   }
 }
 
 void Lowering::FindTarget(const Value* value, const Place& target, int64_t rows, int64_t width) {
-  // Past reshapes that nobody else reads, to a gather whose rows are the concatenation's.
+  // Past reshapes to what writes rows as far apart as it is told.
   for (int steps = 0; steps < 4; ++steps) {
     const Node* node = value->producer;
-    if (node == nullptr || reader_count(value) != 1 || known(value) != nullptr) return;
+    if (node == nullptr || known(value) != nullptr || targets_.count(value) > 0) return;
+    const tensor::Shape& own = shape(value);
+    const bool rows_agree = own.rank() >= 1 && own[own.rank() - 1] == width;
     if (node->Is("Gather") && value->dtype == tensor::DType::kF32) {
-      const tensor::Shape& table = shape(node->input(0));
-      const bool rows_agree = shape(node->input(1)).elements() == rows && table.rank() >= 1 &&
-                              table.elements(1, table.rank()) == width && node->Int("axis", 0) == 0;
       // A gather by a known index is a view, and then nothing is written.
-      if (rows_agree && known(node->input(1)) == nullptr) targets_[value] = target;
+      if (rows_agree && shape(node->input(0)).rank() == 2 && node->Int("axis", 0) == 0 &&
+          known(node->input(1)) == nullptr) {
+        targets_[value] = target;
+      }
+      return;
+    }
+    if (node->Is("FusedLookups") || node->Is("FusedLinear") || node->Is("FusedPairDots") ||
+        node->Is("FusedSecondOrder")) {
+      if (rows_agree) targets_[value] = target;
+      return;
+    }
+    if (node->Is("Concat")) {
+      int64_t axis = node->Int("axis", 0);
+      if (axis < 0) axis += own.rank();
+      if (axis >= 0 && axis < own.rank() && own.elements(0, static_cast<int>(axis)) == rows)
+        targets_[value] = target;
       return;
     }
     if (!(node->Is("Reshape") || node->Is("Unsqueeze") || node->Is("Squeeze") ||

@@ -64,8 +64,9 @@ class Lowering {
   Ref DefineAt(const Value* value, std::span<const int64_t> strides);
   // The value broadcast to `shape` and packed.
   Place Expanded(const Value* value, const tensor::Shape& shape);
-  // The memory of a concatenation, shared with what has been written there before it.
-  Ref DefineConcat(const Value* value);
+  // The memory of a concatenation, shared with what has been written there before it: rows of
+  // `width` elements, as far apart as the place says.
+  Place DefineConcat(const Value* value, int64_t width);
   // Where `value`, rows of its last axis, should be written because a concatenation puts it there;
   // null: anywhere. The place is [rows, width].
   const Place* Target(const Value* value) const;
@@ -96,6 +97,7 @@ class Lowering {
   void DeliverOutputs();
   // Finds the values that can be written straight into a concatenation.
   void FindTargets();
+  void FindTargetsOf(const Node& concat);
   void FindTarget(const Value* value, const Place& target, int64_t rows, int64_t width);
 
   const Graph& graph_;
@@ -107,7 +109,7 @@ class Lowering {
   std::vector<Place> places_;
   std::vector<Ref> packed_;                // copies made by Packed
   std::map<const Value*, Place> targets_;  // [rows, width] places inside concatenations
-  std::map<const Value*, Ref> concats_;    // memory of concatenations made before their node
+  std::map<const Value*, Place> concats_;  // [rows, width] of concatenations, before their node
   std::vector<bool> needed_;               // by node id
   std::vector<std::unique_ptr<tensor::Tensor>> made_;
 };

@@ -10,10 +10,12 @@ namespace sluice::graph {
 std::span<const LoweringRule> ViewRules();  // what is only another way to look at the same memory
 std::span<const LoweringRule> ProductRules();  // linear layers, matrix products
 std::span<const LoweringRule> AttentionRules();
-std::span<const LoweringRule> ChainRules();    // elementwise
-std::span<const LoweringRule> IntegerRules();  // integer arithmetic
-std::span<const LoweringRule> RowRules();      // norms, softmax, reductions
-std::span<const LoweringRule> MoveRules();     // gathers, concatenations
+std::span<const LoweringRule> ChainRules();        // elementwise
+std::span<const LoweringRule> IntegerRules();      // integer arithmetic
+std::span<const LoweringRule> RowRules();          // norms, softmax, reductions
+std::span<const LoweringRule> MoveRules();         // gathers, concatenations
+std::span<const LoweringRule> LookupRules();       // embedding tables
+std::span<const LoweringRule> InteractionRules();  // how features meet
 
 // A gather by one known index is a slice without its axis.
 base::Result<bool> LowerGatherAsView(Lowering& lowering, const Node& node);

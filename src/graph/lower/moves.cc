@@ -144,16 +144,17 @@ base::Result<bool> LowerConcat(Lowering& lowering, const Node& node) {
   const int64_t rows = output.elements(0, static_cast<int>(axis));
   const int64_t width = output.elements(static_cast<int>(axis), output.rank());
   const int64_t size = tensor::DTypeSize(node.output()->dtype);
-  const Ref out = lowering.DefineConcat(node.output());
+  const Place out = lowering.DefineConcat(node.output(), width);
   int64_t at = 0;
   for (const Value* value : node.inputs) {
     const int64_t columns = lowering.shape(value).elements(static_cast<int>(axis), output.rank());
-    const Ref to{out.buffer, out.offset + at * size};
+    const Ref to{out.ref.buffer, out.ref.offset + at * size};
     at += columns;
     if (columns == 0 || rows == 0) continue;
     const Shape flat({rows, columns});
     Place from = lowering.ReshapedPlace(value, flat);
-    if (from.ref.buffer == to.buffer && from.ref.offset == to.offset && from.strides[0] == width)
+    if (from.ref.buffer == to.buffer && from.ref.offset == to.offset &&
+        from.strides[0] == out.strides[0])
       continue;
     if (columns != 1 && from.strides[1] != 1) {
       from.ref = lowering.Packed(value);
@@ -163,7 +164,7 @@ base::Result<bool> LowerConcat(Lowering& lowering, const Node& node) {
     args.rows = rows;
     args.bytes = columns * size;
     args.x_stride = from.strides[0] * size;
-    args.y_stride = width * size;
+    args.y_stride = out.strides[0] * size;
     StepSpec spec{.run = RunCopyRows,
                   .tiles = kernels::CopyRowsTiles(args),
                   .work = kernels::CopyRowsWork(args),

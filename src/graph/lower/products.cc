@@ -71,8 +71,16 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
   }
   const std::string_view activation = node.String("activation", "none");
   args.activation = ActivationNamed(activation);
-  const Ref c = lowering.Define(node.output());
+  Ref c;
   args.c_stride = n;
+  if (const Place* target = lowering.Target(node.output())) {
+    // Straight into the concatenation that reads it.
+    c = target->ref;
+    args.c_stride = target->strides[0];
+    lowering.AliasRows(node.output(), *target, n);
+  } else {
+    c = lowering.Define(node.output());
+  }
   StepInfo info = lowering.Info(node, "linear");
   info.detail = std::to_string(args.m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (node.input(2) != nullptr) info.detail += " +bias";

@@ -78,10 +78,60 @@ base::Status InferFusedNorm(InferContext& context) {
   return base::Ok();
 }
 
+// FusedLookups((table [N, D], ids, offsets?, weights?)…) -> one f32 tensor an output. Attributes,
+// one element a look-up: "modes" (0 the rows of ids [...] as [..., D]; 1 the sum, 2 the mean over
+// the last axis of ids or over the bags that offsets cut), "closed" (whether offsets tell the end
+// of the last bag as well), "outputs" (which output it goes to; several are added up in order).
+base::Status InferFusedLookups(InferContext& context) {
+  const std::span<const int64_t> modes = context.node().Ints("modes");
+  const std::span<const int64_t> closed = context.node().Ints("closed");
+  const std::span<const int64_t> outputs = context.node().Ints("outputs");
+  for (size_t i = 0; i < modes.size(); ++i) {
+    const SymShape* table = context.shape(4 * i);
+    const SymShape* ids = context.shape(4 * i + 1);
+    const SymShape* offsets = context.shape(4 * i + 2);
+    if (table == nullptr || ids == nullptr) return context.Fail("needs known ranks");
+    SymShape shape = *ids;
+    if (offsets != nullptr) {
+      shape = *offsets;
+      if (closed[i] != 0) shape[0] = context.symbols().Sub(shape[0], Dim(1));
+    } else if (modes[i] != 0) {
+      shape.pop_back();
+    }
+    shape.push_back(table->back());
+    context.SetOutput(static_cast<size_t>(outputs[i]), DType::kF32, std::move(shape));
+  }
+  return base::Ok();
+}
+
+// FusedPairDots(x [B, F, D]) -> [B, P]: the dot products of x's features "first" and "second", P
+// each. kernels/interaction.h.
+base::Status InferFusedPairDots(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  if (x == nullptr || x->size() != 3) return context.Fail("needs an operand of rank 3");
+  context.SetOutput(
+      0, context.dtype(0),
+      SymShape{(*x)[0], Dim(static_cast<int64_t>(context.node().Ints("first").size()))});
+  return base::Ok();
+}
+
+// FusedSecondOrder(x [B, F, D]) -> [B, D], or [B, 1] with "reduces": scale * ((sum over F)^2 - sum
+// over F of squares). kernels/interaction.h.
+base::Status InferFusedSecondOrder(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  if (x == nullptr || x->size() != 3) return context.Fail("needs an operand of rank 3");
+  const bool reduces = context.node().Int("reduces", 1) != 0;
+  context.SetOutput(0, context.dtype(0), SymShape{(*x)[0], reduces ? Dim(1) : x->back()});
+  return base::Ok();
+}
+
 constexpr OpDef kFusedOps[] = {
     {"FusedLinear", 1, 2, 4, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
     {"FusedAttention", 1, 3, 4, 1, 1, kNoTraits, InferFusedAttention, nullptr, kOurDomain},
     {"FusedChain", 1, 1, -1, 1, 1, kNoTraits, InferFusedChain, nullptr, kOurDomain},
+    {"FusedLookups", 1, 2, -1, 1, -1, kNoTraits, InferFusedLookups, nullptr, kOurDomain},
+    {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},
+    {"FusedSecondOrder", 1, 1, 1, 1, 1, kNoTraits, InferFusedSecondOrder, nullptr, kOurDomain},
     {"FusedNorm", 1, 3, 4, 1, 1, kNoTraits, InferFusedNorm, nullptr, kOurDomain},
 };
 

@@ -84,6 +84,13 @@ std::optional<Scaled> AsScaled(const Value* value) {
   return Scaled{operand->other, 1.0 / operand->scalar};
 }
 
+Value* SquareRoot(const Value* value) {
+  if (const Node* power = ProducerIf(value, "Pow"))
+    return IsScalar(power->input(1), 2) ? power->input(0) : nullptr;
+  const Node* product = ProducerIf(value, "Mul");
+  return product != nullptr && product->input(0) == product->input(1) ? product->input(0) : nullptr;
+}
+
 std::optional<int64_t> LastExtent(const Value* value) {
   if (value == nullptr || !value->shape.has_value() || value->shape->empty()) return std::nullopt;
   const Dim dim = value->shape->back();

@@ -42,6 +42,9 @@ struct Scaled {
 };
 std::optional<Scaled> AsScaled(const Value* value);
 
+// v where `value` is v squared, as a power or a product; null when it is not.
+Value* SquareRoot(const Value* value);
+
 // Extents of the last axis and rank where known.
 std::optional<int64_t> LastExtent(const Value* value);
 int RankOf(const Value* value);  // -1 when unknown

@@ -3,10 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
-#include "graph/interpreter.h"
-#include "graph/test_graph.h"
+#include "graph/passes/compare_compiled.h"
 
 namespace sluice::graph {
 namespace {
@@ -14,34 +12,6 @@ namespace {
 using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
-
-Tensor RandomFloats(const Shape& shape, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Tensor tensor = Tensor::Allocate(DType::kF32, shape, 1 << 30).value();
-  for (float& x : tensor.mutable_view().span<float>()) x = normal(random);
-  return tensor;
-}
-
-// Compiles, compares with the interpreter on the same inputs, and returns the model for counting.
-std::shared_ptr<const Model> CompileAndCompare(TestGraph& test, const std::vector<Tensor>& inputs) {
-  const std::vector<Tensor> expected = Interpreter(test.graph()).Run(inputs).value();
-  const std::shared_ptr<const Model> model = test.Compile();
-  const auto actual = RunCompiled(*model, inputs);
-  EXPECT_TRUE(actual.ok()) << actual.error().message;
-  if (!actual.ok()) return model;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQ(expected[i].shape, (*actual)[i].shape);
-    const auto e = expected[i].view().span<float>();
-    const auto a = (*actual)[i].view().span<float>();
-    for (size_t k = 0; k < e.size(); ++k) {
-      if (std::isnan(e[k]) && std::isnan(a[k])) continue;
-      EXPECT_NEAR(e[k], a[k], 2e-5 + 1e-4 * std::abs(e[k])) << "output " << i << " element " << k;
-      if (std::abs(e[k] - a[k]) > 1e-2) return model;  // one is enough to see
-    }
-  }
-  return model;
-}
 
 TEST(RecognizeGeluTest, ErfFormIsFoundInAnyOrderOfFactors) {
   for (int form = 0; form < 5; ++form) {

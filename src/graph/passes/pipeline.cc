@@ -19,6 +19,8 @@ constexpr std::array kFusing = {
     Pass{"recognize_layer_norm", RecognizeLayerNorm},
     Pass{"recognize_gelu", RecognizeGelu},
     Pass{"recognize_attention", RecognizeAttention},
+    Pass{"recognize_interaction", RecognizeInteraction},
+    Pass{"fuse_lookups", FuseLookups},
     Pass{"form_linear", FormLinear},
     Pass{"fuse_epilogues", FuseEpilogues},
     Pass{"merge_linear", MergeLinear},

@@ -1,4 +1,4 @@
-// Compiled once per target: rows of a table by checked index, alone or summed in bags.
+// Compiled once per target: rows of a table by checked index.
 #include "kernels/cpu/gather.h"
 
 #include "kernels/cpu/widen.h"
@@ -87,105 +87,6 @@ int64_t GatherAs(const GatherRowsArgs& args, int64_t begin, int64_t end) {
   return bad;
 }
 
-// One bag: columns in groups of kGroup vectors, each group over all positions. The first bad
-// position, or kAllInRange.
-template <class Row>
-class BagSum {
- public:
-  // Bags up to last_bag will follow each other: rows are fetched ahead across their borders.
-  BagSum(const BagArgs& args, int64_t last_bag)
-      : args_(args),
-        fetch_end_(args.offsets != nullptr ? args.offsets[last_bag] : last_bag * args.bag_size) {}
-
-  int64_t Run(int64_t bag) {
-    const F32 d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    begin_ = args_.offsets != nullptr ? args_.offsets[bag] : bag * args_.bag_size;
-    end_ = args_.offsets != nullptr ? args_.offsets[bag + 1] : begin_ + args_.bag_size;
-    bad_ = kAllInRange;
-    float* y = args_.y + bag * args_.y_stride;
-    const int64_t n = args_.table.columns;
-    int64_t c = 0;
-    for (; c + 4 * lanes <= n; c += 4 * lanes) Vectors<4>(c, y);
-    for (; c + lanes <= n; c += lanes) Vectors<1>(c, y);
-    for (; c < n; ++c) Scalar(c, y);
-    return bad_;
-  }
-
- private:
-  // add(position, row) for every position that counts; returns how many.
-  template <class Add>
-  HWY_INLINE int64_t ForRows(Add add) {
-    int64_t count = 0;
-    for (int64_t i = begin_; i < end_; ++i) {
-      if (i + kAhead < fetch_end_) FetchRow(args_.table, args_.indices, i + kAhead);
-      const int64_t row = RowAt(args_.indices, i, args_.table.rows);
-      if (row < 0) {
-        if (bad_ == kAllInRange) bad_ = i;
-        continue;
-      }
-      if (args_.padding_index >= 0 && row == args_.padding_index) continue;
-      add(i, row);
-      ++count;
-    }
-    return count;
-  }
-  HWY_INLINE float Weight(int64_t i) const {
-    return args_.weights != nullptr ? args_.weights[i] : 1.0f;
-  }
-  HWY_INLINE float Divisor(int64_t count) const {
-    return args_.mean && count > 0 ? static_cast<float>(count) : 1.0f;
-  }
-
-  template <int kVectors>
-  void Vectors(int64_t c, float* y) {
-    const F32 d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    VF a0 = hn::Zero(d), a1 = a0, a2 = a0, a3 = a0;
-    const int64_t count = ForRows([&](int64_t i, int64_t row) HWY_ATTR {
-      const Row from(args_.table, row);
-      const VF w = hn::Set(d, Weight(i));
-      a0 = hn::MulAdd(w, from(c), a0);
-      if (kVectors == 1) return;
-      a1 = hn::MulAdd(w, from(c + lanes), a1);
-      a2 = hn::MulAdd(w, from(c + 2 * lanes), a2);
-      a3 = hn::MulAdd(w, from(c + 3 * lanes), a3);
-    });
-    const VF divisor = hn::Set(d, Divisor(count));
-    hn::StoreU(hn::Div(a0, divisor), d, y + c);
-    if (kVectors == 1) return;
-    hn::StoreU(hn::Div(a1, divisor), d, y + c + lanes);
-    hn::StoreU(hn::Div(a2, divisor), d, y + c + 2 * lanes);
-    hn::StoreU(hn::Div(a3, divisor), d, y + c + 3 * lanes);
-  }
-
-  void Scalar(int64_t c, float* y) {
-    float acc = 0;
-    const int64_t count = ForRows([&](int64_t i, int64_t row) HWY_ATTR {
-      const Row from(args_.table, row);
-      acc += Weight(i) * WidenOne(kRowType<Row>, from.at, c);
-    });
-    y[c] = acc / Divisor(count);
-  }
-
-  const BagArgs& args_;
-  int64_t fetch_end_;
-  int64_t begin_ = 0;
-  int64_t end_ = 0;
-  int64_t bad_ = kAllInRange;
-};
-
-template <class Row>
-int64_t BagsAs(const BagArgs& args, int64_t begin, int64_t end) {
-  int64_t bad = kAllInRange;
-  BagSum<Row> sum(args, end);
-  for (int64_t bag = begin; bag < end; ++bag) {
-    const int64_t found = sum.Run(bag);
-    if (bad == kAllInRange) bad = found;
-  }
-  return bad;
-}
-
 }  // namespace
 
 int64_t RunGatherRows(const GatherRowsArgs& args, int64_t begin, int64_t end) {
@@ -196,17 +97,6 @@ int64_t RunGatherRows(const GatherRowsArgs& args, int64_t begin, int64_t end) {
       return GatherAs<BF16Row>(args, begin, end);
     default:
       return GatherAs<F32Row>(args, begin, end);
-  }
-}
-
-int64_t RunBags(const BagArgs& args, int64_t begin, int64_t end) {
-  switch (args.table.dtype) {
-    case DType::kF16:
-      return BagsAs<F16Row>(args, begin, end);
-    case DType::kBF16:
-      return BagsAs<BF16Row>(args, begin, end);
-    default:
-      return BagsAs<F32Row>(args, begin, end);
   }
 }
 

@@ -6,8 +6,7 @@
 
 namespace sluice::kernels {
 
-// Positions or bags [begin, end); the first position out of range, or kAllInRange.
+// Positions [begin, end); the first position out of range, or kAllInRange.
 SLUICE_DECLARE_ISA(int64_t RunGatherRows(const GatherRowsArgs& args, int64_t begin, int64_t end))
-SLUICE_DECLARE_ISA(int64_t RunBags(const BagArgs& args, int64_t begin, int64_t end))
 
 }  // namespace sluice::kernels

@@ -287,33 +287,6 @@ int64_t GatherRows(const GatherRowsArgs& args) {
   return bad;
 }
 
-int64_t Bag(const BagArgs& args) {
-  int64_t bad = kAllInRange;
-  for (int64_t b = 0; b < args.bags; ++b) {
-    const int64_t begin = args.offsets != nullptr ? args.offsets[b] : b * args.bag_size;
-    const int64_t end = args.offsets != nullptr ? args.offsets[b + 1] : begin + args.bag_size;
-    for (int64_t c = 0; c < args.table.columns; ++c) {
-      double sum = 0;
-      double count = 0;
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t row = RowAt(args.indices, i, args.table.rows);
-        if (row < 0) {
-          if (bad == kAllInRange || i < bad) bad = i;
-          continue;
-        }
-        if (args.padding_index >= 0 && row == args.padding_index) continue;
-        const double weight = args.weights != nullptr ? static_cast<double>(args.weights[i]) : 1;
-        sum += weight *
-               LoadOne<double>(args.table.dtype, args.table.data, row * args.table.columns + c);
-        count += 1;
-      }
-      args.y[b * args.y_stride + c] =
-          static_cast<float>(args.mean && count > 0 ? sum / count : sum);
-    }
-  }
-  return bad;
-}
-
 void Transpose(const kernels::TransposeArgs& args) {
   int64_t stride[kTransposeRank];
   int64_t elements = 1;

@@ -19,7 +19,6 @@ void RowSoftmax(const RowSoftmaxArgs& args);
 void RowReduce(const RowReduceArgs& args);
 void MaskedMean(const MaskedMeanArgs& args);
 int64_t GatherRows(const GatherRowsArgs& args);
-int64_t Bag(const BagArgs& args);
 void Transpose(const kernels::TransposeArgs& args);
 
 }  // namespace sluice::kernels::ref

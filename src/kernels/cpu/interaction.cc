@@ -1,0 +1,96 @@
+// Compiled once per target: dot products of pairs of features and the second-order term.
+#include "kernels/cpu/interaction.h"
+
+#include "kernels/cpu/micro.h"
+#include "kernels/cpu/pack.h"
+
+namespace sluice::kernels::SLUICE_ISA {
+namespace {
+
+inline int64_t Min(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+// Columns of x that are packed at a time: a block of all features is at most 64 KiB.
+constexpr int64_t kBlockColumns = 128;
+
+// scale * (sum^2 - sum of squares) of column vectors at `c`; load(f) reads feature f's.
+template <class Load>
+HWY_INLINE VF SecondOrderOf(const SecondOrderArgs& args, Load load) {
+  const F32 d;
+  VF sum = hn::Zero(d), squares = sum;
+  for (int64_t f = 0; f < args.features; ++f) {
+    const VF v = load(f);
+    sum = hn::Add(sum, v);
+    squares = hn::MulAdd(v, v, squares);
+  }
+  return hn::Mul(hn::Set(d, args.scale), hn::Sub(hn::Mul(sum, sum), squares));
+}
+
+}  // namespace
+
+void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end) {
+  alignas(64) float strip[kStripRows * kStripStride];
+  alignas(64) float block[kInteractionFeatures * kBlockColumns];
+  alignas(64) float products[kInteractionFeatures * kInteractionFeatures];
+  const int64_t features = args.features;
+  for (int64_t b = begin; b < end; ++b) {
+    const float* const x = args.x + b * args.x_batch;
+    for (int64_t k0 = 0; k0 < args.columns; k0 += kBlockColumns) {
+      const int64_t depth = Min(kBlockColumns, args.columns - k0);
+      PackBlock(x + k0, 1, args.x_row, depth, features, block);
+      ForStrips(0, features, [&](int64_t row, int64_t rows) {
+        PackStrip(x + row * args.x_row + k0, args.x_row, 1, rows, depth, 1.0F, strip);
+        MicroArgs micro = {};
+        micro.a = strip;
+        micro.b = block;
+        micro.b_row = kPanel;
+        micro.b_panel = depth * kPanel;
+        micro.c = products + row * kInteractionFeatures;
+        micro.c_row = kInteractionFeatures;
+        micro.depth = depth;
+        micro.accumulate = k0 > 0;
+        RunPanels(micro, static_cast<int>(rows), features, [](int64_t, int64_t) {});
+      });
+    }
+    float* const y = args.y + b * args.y_stride;
+    for (int64_t r = 0; r < args.run_count; ++r) {
+      const PairRun& run = args.runs[r];
+      const float* const from = products + run.row * kInteractionFeatures + run.first;
+      for (int32_t i = 0; i < run.count; ++i) y[run.at + i] = from[i];
+    }
+  }
+}
+
+void RunSecondOrder(const SecondOrderArgs& args, int64_t begin, int64_t end) {
+  const F32 d;
+  for (int64_t b = begin; b < end; ++b) {
+    const float* const x = args.x + b * args.x_batch;
+    float* const y = args.y + b * args.y_stride;
+    VF total = hn::Zero(d);
+    int64_t c = 0;
+    for (; c + kLanes <= args.columns; c += kLanes) {
+      const VF v = SecondOrderOf(
+          args, [&](int64_t f) HWY_ATTR { return hn::LoadU(d, x + f * args.x_row + c); });
+      if (args.reduces) {
+        total = hn::Add(total, v);
+      } else {
+        hn::StoreU(v, d, y + c);
+      }
+    }
+    if (c < args.columns) {
+      const auto rest = hn::FirstN(d, static_cast<size_t>(args.columns - c));
+      const VF v = SecondOrderOf(args, [&](int64_t f) HWY_ATTR {
+        return hn::MaskedLoad(rest, d, x + f * args.x_row + c);
+      });
+      if (args.reduces) {
+        total = hn::Add(total, v);
+      } else {
+        hn::BlendedStore(v, rest, d, y + c);
+      }
+    }
+    if (args.reduces) y[0] = hn::GetLane(hn::SumOfLanes(d, total));
+  }
+}
+
+}  // namespace sluice::kernels::SLUICE_ISA
