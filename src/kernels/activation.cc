@@ -18,6 +18,12 @@ const char* ActivationName(Activation activation) {
       return "tanh";
     case Activation::kSilu:
       return "silu";
+    case Activation::kRelu6:
+      return "relu6";
+    case Activation::kHardSigmoid:
+      return "hard_sigmoid";
+    case Activation::kHardSwish:
+      return "hard_swish";
   }
   return "unknown";
 }

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/plan/gemm_plan.h"
+#include "kernels/plan/gemm_regions.h"
 
 namespace sluice::kernels {
 namespace {
@@ -26,23 +27,8 @@ void Gemm(const GemmArgs& args, Tiles tiles) {
   CHECK(args.m <= 1 || (args.a_stride >= args.b.k && args.c_stride >= args.b.n));
   const GemmPlan plan = Plan(args);
   const auto run = SLUICE_PICK_ISA(args.b.target, RunGemm);
-  // Tiles count down a column of tiles first. A range is one rectangle for each column that it
-  // touches, and whole columns beside each other are one, so that a long range packs each strip of
-  // A and reads each block of B once.
-  for (int64_t tile = tiles.begin; tile < tiles.end;) {
-    const int64_t column = tile / plan.row_tiles;
-    const int64_t row = tile % plan.row_tiles;
-    const int64_t left = tiles.end - tile;
-    const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
-    const int64_t rows = std::min(left, plan.row_tiles - row);
-    GemmRegion region;
-    region.row_begin = row * plan.tile_rows;
-    region.row_end = std::min(args.m, (row + rows) * plan.tile_rows);
-    region.column_begin = column * plan.tile_columns;
-    region.column_end = std::min(args.b.n, (column + columns) * plan.tile_columns);
-    run(args, plan, region);
-    tile += columns * rows;
-  }
+  ForRegions(plan, args.m, args.b.n, tiles,
+             [&](const GemmRegion& region) { run(args, plan, region); });
 }
 
 Work GemmWork(const GemmArgs& args) {

@@ -67,6 +67,7 @@ std::span<const Kernel> ChainKernels();
 std::span<const Kernel> MoveKernels();
 std::span<const Kernel> AttentionKernels();
 std::span<const Kernel> RankingKernels();
+std::span<const Kernel> ConvKernels();
 
 // Allowed error of each kernel; the only place where tolerances stand.
 struct Tolerance {

@@ -13,6 +13,10 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"gemm", 6e-8, 1e-6},
       Tolerance{"matmul", 6e-8, 1e-6},
       Tolerance{"attention", 1.5e-6, 1.5e-6},
+      Tolerance{"conv", 6e-8, 1e-6},
+      Tolerance{"depthwise", 6e-8, 1e-6},
+      Tolerance{"max_pool", 0, 0},
+      Tolerance{"mean_pool", 6e-8, 1e-6},
       // Polynomials and exponentials in f32.
       Tolerance{"activation", 6e-7, 1e-6},
       // Sums of n terms of magnitude 1 scale the absolute part by sqrt(n) where a check says so.

@@ -134,6 +134,18 @@ HWY_INLINE VF Silu(VF x) {
   return hn::Mul(x, Sigmoid(x));
 }
 
+// The operand that may be NaN comes second: x86 min and max return it.
+HWY_INLINE VF Relu6(VF x) {
+  const F32 d;
+  return hn::Min(hn::Set(d, 6.0f), hn::Max(hn::Zero(d), x));
+}
+
+HWY_INLINE VF HardSigmoid(VF x) {
+  const F32 d;
+  const VF y = hn::MulAdd(x, hn::Set(d, 1.0f / 6), hn::Set(d, 0.5f));
+  return hn::Min(hn::Set(d, 1.0f), hn::Max(hn::Zero(d), y));
+}
+
 // f(x) for the function that `activation` names: WithActivation(a, [](auto f) { loop over f(VF) })
 // hoists the choice out of the loop.
 template <class Loop>
@@ -153,6 +165,12 @@ HWY_INLINE void WithActivation(Activation activation, Loop loop) {
       return loop([](VF x) HWY_ATTR { return Tanh(x); });
     case Activation::kSilu:
       return loop([](VF x) HWY_ATTR { return Silu(x); });
+    case Activation::kRelu6:
+      return loop([](VF x) HWY_ATTR { return Relu6(x); });
+    case Activation::kHardSigmoid:
+      return loop([](VF x) HWY_ATTR { return HardSigmoid(x); });
+    case Activation::kHardSwish:
+      return loop([](VF x) HWY_ATTR { return hn::Mul(x, HardSigmoid(x)); });
   }
 }
 

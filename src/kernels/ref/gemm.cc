@@ -29,6 +29,10 @@ double Element(const MatrixSource& b, int64_t k, int64_t n) {
 
 double Activate(double x, Activation activation) {
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
+  const auto hard_sigmoid = [](double v) {
+    const double y = v / 6 + 0.5;
+    return y < 0 ? 0 : y > 1 ? 1 : y;
+  };
   switch (activation) {
     case Activation::kNone:
       return x;
@@ -44,6 +48,12 @@ double Activate(double x, Activation activation) {
       return std::tanh(x);
     case Activation::kSilu:
       return x * sigmoid(x);
+    case Activation::kRelu6:
+      return x < 0 ? 0 : x > 6 ? 6 : x;
+    case Activation::kHardSigmoid:
+      return hard_sigmoid(x);
+    case Activation::kHardSwish:
+      return x * hard_sigmoid(x);
   }
   return x;
 }

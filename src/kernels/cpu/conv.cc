@@ -1,0 +1,241 @@
+// Convolutions, compiled once per target. The windows of a strip of pixels are laid into L1 as the
+// rows of a product; depthwise windows are summed in registers, a few pixels at a time.
+#include "kernels/cpu/conv.h"
+
+#include "kernels/cpu/activate.h"
+#include "kernels/cpu/finish.h"
+#include "kernels/cpu/micro.h"
+#include "kernels/cpu/window.h"
+
+namespace sluice::kernels::SLUICE_ISA {
+namespace {
+
+HWY_INLINE void CopyRun(const float* from, int64_t count, float* to) {
+  const F32 d;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  if (i == count) return;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(count - i));
+  hn::BlendedStore(hn::MaskedLoad(rest, d, from + i), rest, d, to + i);
+}
+HWY_INLINE void ZeroRun(int64_t count, float* to) {
+  const F32 d;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Zero(d), d, to + i);
+  if (i == count) return;
+  hn::BlendedStore(hn::Zero(d), hn::FirstN(d, static_cast<size_t>(count - i)), d, to + i);
+}
+
+// Elements [begin, end) of one row of a window whose first column is `column` of the image row at
+// `line`; `column` may lie outside.
+inline void PackWindowRow(const ConvArgs& args, const float* line, int64_t column, int64_t begin,
+                          int64_t end, float* to) {
+  const ImageWindow& w = args.window;
+  const int64_t channels = args.channels;
+  const int64_t step = w.dilation_columns;
+  const InsideTaps inside = TapsInside(column, step, w.kernel_columns, w.columns);
+  const int64_t from = Max(begin, Min(end, inside.low * channels));
+  const int64_t until = Max(from, Min(end, inside.high * channels));
+  ZeroRun(from - begin, to);
+  ZeroRun(end - until, to + (until - begin));
+  if (step == 1 && args.x_pixel == channels) {
+    CopyRun(line + column * channels + from, until - from, to + (from - begin));
+    return;
+  }
+  for (int64_t at = from; at < until;) {
+    const int64_t tap = at / channels;
+    const int64_t stop = Min(until, (tap + 1) * channels);
+    CopyRun(line + (column + tap * step) * args.x_pixel + (at - tap * channels), stop - at,
+            to + (at - begin));
+    at = stop;
+  }
+}
+
+// Elements [k0, k0 + depth) of the windows of `count` pixels from `first` on, a row of the strip
+// each.
+inline void PackWindows(const ConvArgs& args, int64_t first, int64_t count, int64_t k0,
+                        int64_t depth, float* strip) {
+  const ImageWindow& w = args.window;
+  const int64_t row_elements = w.kernel_columns * args.channels;
+  const int64_t first_row = k0 / row_elements;
+  int64_t image = first / (w.out_rows * w.out_columns);
+  int64_t i = first / w.out_columns % w.out_rows;
+  int64_t j = first % w.out_columns;
+  for (int64_t p = 0; p < count; ++p) {
+    float* const to = strip + p * kStripStride;
+    const float* const pixels = args.x + image * w.rows * w.columns * args.x_pixel;
+    const int64_t column = j * w.stride_columns - w.pad_left;
+    for (int64_t r = first_row; r * row_elements < k0 + depth; ++r) {
+      const int64_t begin = Max(k0, r * row_elements);
+      const int64_t end = Min(k0 + depth, (r + 1) * row_elements);
+      const int64_t line = i * w.stride_rows - w.pad_top + r * w.dilation_rows;
+      if (line < 0 || line >= w.rows) {
+        ZeroRun(end - begin, to + (begin - k0));
+        continue;
+      }
+      PackWindowRow(args, pixels + line * w.columns * args.x_pixel, column,
+                    begin - r * row_elements, end - r * row_elements, to + (begin - k0));
+    }
+    if (++j < w.out_columns) continue;
+    j = 0;
+    if (++i < w.out_rows) continue;
+    i = 0;
+    ++image;
+  }
+}
+
+}  // namespace
+
+void RunConv(const ConvArgs& args, const GemmPlan& plan, const GemmRegion& region) {
+  alignas(64) float strip[kStripRows * kStripStride];
+  const int64_t k = args.weight.k;
+  // A single pixel has a block of all of k, which a strip does not hold.
+  const int64_t block_depth = Min(plan.block_depth, kStripDepth);
+  const bool finishes = args.residual != nullptr || args.activation != Activation::kNone;
+  for (int64_t n0 = region.column_begin; n0 < region.column_end; n0 += plan.block_columns) {
+    const int64_t n1 = Min(region.column_end, n0 + plan.block_columns);
+    for (int64_t k0 = 0; k0 < k; k0 += block_depth) {
+      const int64_t depth = Min(block_depth, k - k0);
+      const bool last = k0 + depth == k;
+      ForStrips(region.row_begin, region.row_end, [&](int64_t row, int64_t rows) {
+        PackWindows(args, row, rows, k0, depth, strip);
+        MicroArgs micro = {};
+        micro.a = strip;
+        micro.b = args.weight.data + n0 * k + k0 * kPanel;
+        micro.b_row = kPanel;
+        micro.b_panel = k * kPanel;
+        micro.c = args.y + row * args.y_pixel + n0;
+        micro.c_row = args.y_pixel;
+        micro.depth = depth;
+        micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
+        micro.accumulate = k0 > 0;
+        const float* const residual =
+            args.residual == nullptr ? nullptr : args.residual + row * args.residual_pixel + n0;
+        float* const c = micro.c;
+        RunPanels(micro, static_cast<int>(rows), n1 - n0, [&](int64_t j, int64_t width) {
+          if (!last || !finishes) return;
+          Finish(c + j, args.y_pixel, residual == nullptr ? nullptr : residual + j,
+                 args.residual_pixel, rows, width, args.activation);
+        });
+      });
+    }
+  }
+}
+
+// ---- Depthwise ----
+
+namespace {
+
+// Taps of an output pixel.
+struct Taps {
+  InsideTaps rows;
+  InsideTaps columns;
+};
+
+// kPixels neighbouring outputs, kVectors vectors of channels each; with kMasked the last vector has
+// `columns` channels. `x` is the window's first pixel of the first output, perhaps outside.
+template <int kPixels, int kVectors, bool kMasked>
+HWY_INLINE void SumWindows(const DepthwiseArgs& args, const Taps& taps, const float* x,
+                           const float* weight, const float* bias, float* y, int64_t columns) {
+  const F32 d;
+  const ImageWindow& w = args.window;
+  const auto mask = hn::FirstN(d, static_cast<size_t>(columns));
+  const auto load = [&](const float* from, auto v) __attribute__((always_inline)) {
+    if constexpr (kMasked && v == kVectors - 1) {
+      return hn::MaskedLoad(mask, d, from + v * kLanes);
+    } else {
+      return hn::LoadU(d, from + v * kLanes);
+    }
+  };
+  VF acc[kPixels][kVectors];
+  Unroll<kPixels>([&](auto p) __attribute__((always_inline)) {
+    Unroll<kVectors>([&](auto v) __attribute__((always_inline)) { acc[p][v] = hn::Zero(d); });
+  });
+  const int64_t next = w.stride_columns * args.x_pixel;
+  for (int64_t r = taps.rows.low; r < taps.rows.high; ++r) {
+    const float* at =
+        x +
+        (r * w.dilation_rows * w.columns + taps.columns.low * w.dilation_columns) * args.x_pixel;
+    const float* tap = weight + (r * w.kernel_columns + taps.columns.low) * args.channels;
+    for (int64_t c = taps.columns.low; c < taps.columns.high; ++c) {
+      Unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+        const VF factor = load(tap, v);
+        Unroll<kPixels>([&](auto p) __attribute__((always_inline)) {
+          acc[p][v] = hn::MulAdd(load(at + p * next, v), factor, acc[p][v]);
+        });
+      });
+      at += w.dilation_columns * args.x_pixel;
+      tap += args.channels;
+    }
+  }
+  Unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+    const VF add = bias == nullptr ? hn::Zero(d) : load(bias, v);
+    Unroll<kPixels>([&](auto p) __attribute__((always_inline)) {
+      const VF sum = bias == nullptr ? acc[p][v] : hn::Add(acc[p][v], add);
+      if constexpr (kMasked && v == kVectors - 1) {
+        hn::BlendedStore(sum, mask, d, y + p * args.y_pixel + v * kLanes);
+      } else {
+        hn::StoreU(sum, d, y + p * args.y_pixel + v * kLanes);
+      }
+    });
+  });
+}
+
+constexpr int kPixelsAtOnce = 4;
+constexpr int kVectorsAtOnce = kLanes == 16 ? 4 : 2;
+
+// `count` neighbouring outputs (kPixels at a time is the caller's business) over all channels.
+template <int kPixels>
+inline void SumChannels(const DepthwiseArgs& args, const Taps& taps, const float* x, float* y) {
+  int64_t c = 0;
+  const auto bias = [&]() { return args.bias == nullptr ? nullptr : args.bias + c; };
+  for (; c + kVectorsAtOnce * kLanes <= args.channels; c += kVectorsAtOnce * kLanes) {
+    SumWindows<kPixels, kVectorsAtOnce, false>(args, taps, x + c, args.weight + c, bias(), y + c,
+                                               0);
+  }
+  for (; c < args.channels; c += kLanes) {
+    const int64_t columns = Min(kLanes, args.channels - c);
+    SumWindows<kPixels, 1, true>(args, taps, x + c, args.weight + c, bias(), y + c, columns);
+  }
+}
+
+}  // namespace
+
+void RunDepthwise(const DepthwiseArgs& args, int64_t begin, int64_t end) {
+  const ImageWindow& w = args.window;
+  // Outputs [inner_begin, inner_end) of a row have all columns of their windows inside.
+  const int64_t reach = (w.kernel_columns - 1) * w.dilation_columns;
+  const int64_t inner_begin = Min(w.out_columns, Max(0, CeilDiv(w.pad_left, w.stride_columns)));
+  const int64_t inner_end = Max(
+      inner_begin, Min(w.out_columns, CeilDiv(w.columns - reach + w.pad_left, w.stride_columns)));
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t image = row / w.out_rows;
+    const int64_t line = row % w.out_rows * w.stride_rows - w.pad_top;
+    const float* const x = args.x + (image * w.rows + line) * w.columns * args.x_pixel;
+    float* const y = args.y + row * w.out_columns * args.y_pixel;
+    Taps taps;
+    taps.rows = TapsInside(line, w.dilation_rows, w.kernel_rows, w.rows);
+    const auto one = [&](int64_t j) {
+      const int64_t column = j * w.stride_columns - w.pad_left;
+      taps.columns = TapsInside(column, w.dilation_columns, w.kernel_columns, w.columns);
+      SumChannels<1>(args, taps, x + column * args.x_pixel, y + j * args.y_pixel);
+    };
+    int64_t j = 0;
+    for (; j < inner_begin; ++j) one(j);
+    taps.columns = {0, w.kernel_columns};
+    for (; j + kPixelsAtOnce <= inner_end; j += kPixelsAtOnce) {
+      const int64_t column = j * w.stride_columns - w.pad_left;
+      SumChannels<kPixelsAtOnce>(args, taps, x + column * args.x_pixel, y + j * args.y_pixel);
+    }
+    for (; j < w.out_columns; ++j) one(j);
+    if (args.activation == Activation::kNone) continue;
+    if (args.y_pixel == args.channels) {
+      ActivateRow(y, w.out_columns * args.channels, args.activation);
+      continue;
+    }
+    for (j = 0; j < w.out_columns; ++j)
+      ActivateRow(y + j * args.y_pixel, args.channels, args.activation);
+  }
+}
+
+}  // namespace sluice::kernels::SLUICE_ISA

@@ -1,0 +1,33 @@
+// Turns a range of a product's tiles into rectangles of C.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/plan/gemm_plan.h"
+#include "kernels/work.h"
+
+namespace sluice::kernels {
+
+// Tiles count down a column of tiles first. A range is one rectangle for each column that it
+// touches, and whole columns beside each other are one, so that a long range packs each strip of A
+// and reads each block of B once.
+template <class Run>
+void ForRegions(const GemmPlan& plan, int64_t m, int64_t n, Tiles tiles, Run run) {
+  for (int64_t tile = tiles.begin; tile < tiles.end;) {
+    const int64_t column = tile / plan.row_tiles;
+    const int64_t row = tile % plan.row_tiles;
+    const int64_t left = tiles.end - tile;
+    const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
+    const int64_t rows = std::min(left, plan.row_tiles - row);
+    GemmRegion region;
+    region.row_begin = row * plan.tile_rows;
+    region.row_end = std::min(m, (row + rows) * plan.tile_rows);
+    region.column_begin = column * plan.tile_columns;
+    region.column_end = std::min(n, (column + columns) * plan.tile_columns);
+    run(region);
+    tile += columns * rows;
+  }
+}
+
+}  // namespace sluice::kernels
