@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "report/html.h"
 #include "report/json.h"
 #include "report/text.h"
 
@@ -19,6 +20,7 @@ void AddLookFlags(LookFlags& look, std::vector<Flag>& flags) {
   flags.push_back({"mean-length", &look.mean_length, "N",
                    "mean length of your sequences: what padding them to --length costs; 0: none"});
   AddSwitch("steps", &look.all_steps, "every step, not only the most expensive", flags);
+  flags.push_back({"html", &look.html, "FILE", "write the report as one HTML page, too"});
   AddSwitch("json", &look.json, "one JSON object (docs/report.md)", flags);
 }
 
@@ -32,6 +34,7 @@ base::Status WriteFile(const std::string& path, const std::string& content) {
 
 base::Status Show(const LookFlags& look, const report::Report& report,
                   const report::Comparison* comparison) {
+  if (!look.html.empty()) TRY(WriteFile(look.html, report::ToHtml(report, comparison)));
   if (look.json) {
     std::puts(report::ToJson(report, comparison).c_str());
     return base::Ok();

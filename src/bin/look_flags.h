@@ -17,10 +17,11 @@ struct LookFlags {
   double mean_length = 0;
   bool json = false;
   bool all_steps = false;
+  std::string html;
 };
 void AddLookFlags(LookFlags& look, std::vector<Flag>& flags);
 
-// Writes the report to standard output as the flags say.
+// Writes the report as the flags say: to standard output and, where asked for, as a page.
 base::Status Show(const LookFlags& look, const report::Report& report,
                   const report::Comparison* comparison);
 

@@ -203,13 +203,13 @@ void Tell(const LossContext& context, const std::vector<StepRow>& steps, const G
                   "), reads at random: " + text + Times(loss.steps.size());
       const bool far = TableBytes(flow.table) > context.roofs->levels.front().bytes;
       loss.remedy = far ? "a smaller element type or fewer rows: what fits the cache costs a tenth"
-                        : "fewer look-ups: the cost is a row's, not its bytes'";
+                        : "fewer rows, or wider ones: what costs is a row, not its bytes";
       return;
     }
     case Cause::kFixed:
       loss.what = "fixed cost of " + std::to_string(loss.steps.size()) +
                   " small steps, the largest '" + step.label + "'";
-      loss.remedy = "more rows a step: the cost is a step's, not a row's";
+      loss.remedy = "more rows a step: the cost is paid once a step, whatever its rows";
       return;
     case Cause::kAlone:
       return;
@@ -312,8 +312,8 @@ void DivideTime(const LossContext& context, size_t index, StepRow& step) {
     left -= us;
   };
   if (step.unfused_bytes > 0 && !step.reference) {
-    const double saved =
-        static_cast<double>(step.unfused_bytes) / context.roofs->LevelOf(step.bytes).gbytes / 1e3;
+    const double saved = static_cast<double>(step.unfused_bytes) /
+                         context.roofs->LevelOf(step.bytes / 2).gbytes / 1e3;
     // What is left of the step must still do its arithmetic.
     const double arithmetic = static_cast<double>(step.flops) / context.roofs->gflops / 1e3;
     lose(Cause::kUnfused, std::min(saved, std::max(0.0, step.us - arithmetic)));

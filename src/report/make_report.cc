@@ -22,21 +22,6 @@ bool Has(std::string_view kind, std::string_view part) {
   return kind.find(part) != std::string_view::npos;
 }
 
-const char* FamilyOf(std::string_view kind) {
-  if (kind.substr(0, 9) == "reference") return "reference";
-  if (Has(kind, "linear") || Has(kind, "matmul") || Has(kind, "conv") || Has(kind, "mlp")) {
-    return "products";
-  }
-  if (Has(kind, "attention")) return "attention";
-  if (Has(kind, "gather") || Has(kind, "bag")) return "look-ups";
-  if (Has(kind, "norm") || Has(kind, "softmax") || Has(kind, "reduce") || Has(kind, "mean")) {
-    return "rows";
-  }
-  if (kind == "elementwise" || kind == "integers") return "elementwise";
-  if (kind == "concat" || kind == "copy") return "moves";
-  return "other";
-}
-
 std::string ShapeText(const graph::Value& value) {
   std::string text;
   if (!value.shape.has_value()) return text;
@@ -56,7 +41,8 @@ int64_t ConstantBytes(const graph::Value& value) {
 void FillRoof(const Roofs& roofs, int64_t footprint, const StepFlow& flow, StepRow& step) {
   const int64_t weights = std::min(flow.weight_bytes, step.bytes);
   const MemoryLevel& far = roofs.LevelOf(footprint);
-  const MemoryLevel& near = roofs.LevelOf(step.bytes);
+  // What a step writes may take the place of what it read.
+  const MemoryLevel& near = roofs.LevelOf((step.bytes - weights) / 2);
   const double far_us = static_cast<double>(weights) / far.gbytes / 1e3;
   const double near_us = static_cast<double>(step.bytes - weights) / near.gbytes / 1e3;
   const double arithmetic_us = static_cast<double>(step.flops) / roofs.gflops / 1e3;
@@ -74,7 +60,7 @@ void FillRoof(const Roofs& roofs, int64_t footprint, const StepFlow& flow, StepR
 
 double PredictUs(const StepRow& step, const graph::Step& planned) {
   if (step.reference) return static_cast<double>(planned.predicted_ns) / 1e3;
-  const bool product = std::string_view(FamilyOf(step.kind)) == "products";
+  const bool product = FamilyOf(step.kind) == "products";
   return step.roof_us / (product ? kProductShare : kOtherShare) + kCallUs;
 }
 
@@ -89,7 +75,7 @@ void AddTo(Group& group, const StepRow& step) {
 
 void MakeLayers(const graph::Plan& plan, Report& report) {
   for (const StepRow& step : report.steps) {
-    const std::string family = FamilyOf(step.kind);
+    const std::string family(FamilyOf(step.kind));
     if (std::find(report.families.begin(), report.families.end(), family) ==
         report.families.end()) {
       report.families.push_back(family);
@@ -223,6 +209,21 @@ void MakeSteps(const ReportArgs& args, const std::vector<StepFlow>& flows, Repor
 }
 
 }  // namespace
+
+std::string_view FamilyOf(std::string_view kind) {
+  if (kind.substr(0, 9) == "reference") return "reference";
+  if (Has(kind, "linear") || Has(kind, "matmul") || Has(kind, "conv") || Has(kind, "mlp")) {
+    return "products";
+  }
+  if (Has(kind, "attention")) return "attention";
+  if (Has(kind, "gather") || Has(kind, "bag")) return "look-ups";
+  if (Has(kind, "norm") || Has(kind, "softmax") || Has(kind, "reduce") || Has(kind, "mean")) {
+    return "rows";
+  }
+  if (kind == "elementwise" || kind == "integers") return "elementwise";
+  if (kind == "concat" || kind == "copy") return "moves";
+  return "other";
+}
 
 Report MakeReport(const ReportArgs& args) {
   const graph::Model& model = *args.opened->model;

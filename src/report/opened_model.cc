@@ -2,7 +2,9 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <random>
@@ -26,6 +28,76 @@ base::Result<std::map<std::string, int64_t>> NamedSizes(const std::vector<std::s
     sizes[dim.substr(0, equals)] = size;
   }
   return sizes;
+}
+
+// Ops whose output holds the elements of input 0 and no others.
+bool KeepsElements(const graph::Node& node) {
+  for (const char* const op : {"Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose", "Cast",
+                               "Slice", "Split", "Identity", "Expand", "Concat"}) {
+    if (node.Is(op)) return true;
+  }
+  return false;
+}
+
+int64_t LargestElement(const tensor::Tensor& tensor) {
+  int64_t largest = 0;
+  if (tensor.dtype == tensor::DType::kI64) {
+    for (const int64_t x : tensor.view().span<int64_t>()) largest = std::max(largest, x);
+  } else if (tensor.dtype == tensor::DType::kI32) {
+    for (const int32_t x : tensor.view().span<int32_t>()) largest = std::max<int64_t>(largest, x);
+  }
+  return largest;
+}
+
+// One an input: the rows of the smallest table that its elements index, less what is added on the
+// way there; 0 where no table is found.
+std::vector<int64_t> IndexLimits(const graph::Plan& plan) {
+  std::vector<int64_t> limits;
+  if (plan.graph == nullptr) return limits;
+  const graph::Graph& graph = *plan.graph;
+  constexpr int64_t kNone = INT64_MAX;
+  std::vector<int64_t> limit(graph.value_id_limit(), kNone);
+  const auto lower = [&](const graph::Value* value, int64_t to) {
+    int64_t& at = limit[static_cast<size_t>(value->id)];
+    at = std::min(at, std::max<int64_t>(to, 1));
+  };
+  for (const graph::Node* node = graph.last(); node != nullptr; node = node->previous) {
+    const graph::Value* table = nullptr;
+    const graph::Value* added = nullptr;
+    for (const graph::Value* value : node->inputs) {
+      if (value == nullptr || !value->is_constant() || !value->shape.has_value()) continue;
+      if (tensor::IsFloat(value->dtype) && !value->shape->empty()) table = value;
+      if (node->Is("Add") && value->constant->buffer) added = value;
+    }
+    const std::string_view op = node->op_name();
+    const bool looks_up = table != nullptr && (op.find("Gather") != std::string_view::npos ||
+                                               op.find("Bag") != std::string_view::npos);
+    int64_t out = kNone;
+    for (const graph::Value* value : node->outputs) {
+      if (value != nullptr) out = std::min(out, limit[static_cast<size_t>(value->id)]);
+    }
+    for (const graph::Value* value : node->inputs) {
+      if (value == nullptr || value->is_constant()) continue;
+      if (looks_up && !tensor::IsFloat(value->dtype)) {
+        const graph::Dim& rows = table->shape->front();
+        if (rows.is_constant()) lower(value, rows.constant());
+      } else if (out != kNone && KeepsElements(*node)) {
+        lower(value, out);
+      } else if (out != kNone && added != nullptr) {
+        lower(value, out - LargestElement(*added->constant));
+      }
+    }
+  }
+  for (const graph::Value* input : graph.inputs()) {
+    const int64_t found = limit[static_cast<size_t>(input->id)];
+    limits.push_back(found == kNone ? 0 : found);
+  }
+  return limits;
+}
+
+template <class T, class Draw>
+void Fill(tensor::Tensor& tensor, Draw draw) {
+  for (T& x : tensor.mutable_view().span<T>()) x = static_cast<T>(draw());
 }
 
 bool IsFolder(const std::string& path) {
@@ -66,6 +138,8 @@ base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
 base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& open) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
+  std::uniform_real_distribution<double> uniform;
+  const std::vector<int64_t> limits = IndexLimits(*open.plan);
   std::vector<tensor::Tensor> tensors;
   for (size_t i = 0; i < open.shapes.size(); ++i) {
     const graph::TensorInterface& input = open.model->inputs()[i];
@@ -80,14 +154,18 @@ base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& open) {
     std::memset(made.buffer.mutable_data(), 0, static_cast<size_t>(made.buffer.bytes()));
     if (input.dtype == tensor::DType::kF32) {
       for (float& x : made.mutable_view().span<float>()) x = normal(random);
-    } else if (input.name.find("mask") != std::string::npos) {
-      if (input.dtype == tensor::DType::kI64) {
-        for (int64_t& x : made.mutable_view().span<int64_t>()) x = 1;
-      } else if (input.dtype == tensor::DType::kI32) {
-        for (int32_t& x : made.mutable_view().span<int32_t>()) x = 1;
-      } else if (input.dtype == tensor::DType::kBool) {
-        std::memset(made.buffer.mutable_data(), 1, static_cast<size_t>(made.buffer.bytes()));
-      }
+    } else {
+      const bool mask = input.name.find("mask") != std::string::npos;
+      const int64_t limit = i < limits.size() ? limits[i] : 0;
+      // Row r is drawn about 1 / (r + 1) as often as row 0: the way words and ids are used.
+      const auto draw = [&]() -> int64_t {
+        if (mask || limit <= 1) return mask ? 1 : 0;
+        const double row = std::exp(uniform(random) * std::log(static_cast<double>(limit)));
+        return std::clamp<int64_t>(static_cast<int64_t>(row) - 1, 0, limit - 1);
+      };
+      if (input.dtype == tensor::DType::kI64) Fill<int64_t>(made, draw);
+      if (input.dtype == tensor::DType::kI32) Fill<int32_t>(made, draw);
+      if (input.dtype == tensor::DType::kBool && mask) Fill<bool>(made, draw);
     }
     tensors.push_back(std::move(made));
   }

@@ -32,7 +32,8 @@ base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& si
 base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
                                     const OpenSizes& sizes);
 
-// Seeded values for each input: floats around zero; integers 0, or 1 where the name says mask.
+// Seeded values for each input: floats around zero; integers that index a table drawn by Zipf's law
+// over its rows, others 0, or 1 where the name says mask.
 base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& opened);
 
 }  // namespace sluice::report

@@ -1,6 +1,6 @@
 // The co-design report: what one model costs on this machine, where the time goes and what to
-// change. Made by MakeReport, told by text.h and json.h; `sluice explain` and `sluice profile`
-// show the same one.
+// change. Made by MakeReport, told by text.h, json.h and html.h; `sluice explain` and `sluice
+// profile` show the same one.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,10 @@ enum class Cause : uint8_t {
 inline constexpr int kCauseCount = 8;
 std::string_view CauseName(Cause cause);   // "unfused", …: stable, in JSON
 std::string_view CauseTitle(Cause cause);  // for people
+
+// What bars are stacked of: "products", "attention", "look-ups", "rows", "elementwise", "moves",
+// "reference", "other".
+std::string_view FamilyOf(std::string_view kind);
 
 // One step of the plan.
 struct StepRow {
@@ -99,7 +103,7 @@ struct Report {
   std::string interpreted_reason;
 
   std::vector<StepRow> steps;
-  std::vector<std::string> families;  // "products", "attention", …: what bars are stacked of
+  std::vector<std::string> families;  // those that occur (FamilyOf)
   std::vector<Group> layers;
   std::vector<Group> features;
   std::vector<Loss> losses;  // largest first

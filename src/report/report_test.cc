@@ -8,6 +8,7 @@
 #include "graph/test_graph.h"
 #include "report/compare.h"
 #include "report/flow.h"
+#include "report/html.h"
 #include "report/json.h"
 #include "report/text.h"
 #include "report/trace.h"
@@ -225,6 +226,42 @@ TEST(ReportTest, ATextIsAtMostAHundredColumnsWide) {
   }
 }
 
+TEST(ReportTest, FilesCannotWriteMarkup) {
+  const std::string attack = "\"'><script>alert(1)</script>&<img src=x onerror=alert(1)>\x1b\u202E";
+  TestGraph graph;
+  Value* x = graph.Input(attack.c_str(), {graph.Symbol(attack.c_str()), 8});
+  Value* y = graph.Add("Softmax", {x});
+  y->producer->name = "/" + attack + "/op";
+  graph.Output(attack.c_str(), y);
+  const Opened opened =
+      OpenForLooking(graph.Compile(), {.batch = 2, .length = 1, .dims = {}}).value();
+  Report report = Make(opened, nullptr);
+  report.model = report.producer = attack;
+  report.not_fused.push_back({attack, attack});
+  report.losses.push_back({Cause::kKernel, 1, attack, attack, {0}});
+  const Comparison comparison = CompareWith(report, attack, ToJson(report, nullptr)).value();
+  const std::string page = ToHtml(report, &comparison);
+  size_t scripts = 0;
+  for (size_t at = page.find("<script"); at != std::string::npos;
+       at = page.find("<script", at + 1)) {
+    ++scripts;
+  }
+  EXPECT_EQ(scripts, 1u);
+  EXPECT_EQ(page.find("<img"), std::string::npos);
+  EXPECT_EQ(page.find('\x1b'), std::string::npos);
+  EXPECT_EQ(page.find("\u202E"), std::string::npos);
+  EXPECT_NE(page.find("&lt;script&gt;alert(1)"), std::string::npos);
+}
+
+TEST(ReportTest, ThePageAsksNothingOfTheNetwork) {
+  const Opened opened = Open("bert_encoder_ts15");
+  const std::string page = ToHtml(Make(opened, nullptr), nullptr);
+  for (const char* each : {"http:", "https:", "//cdn", "url(", "@import", "src="}) {
+    EXPECT_EQ(page.find(each), std::string::npos) << each;
+  }
+  EXPECT_NE(page.find("default-src 'none'"), std::string::npos);
+}
+
 TEST(ReportTest, AnEarlierReportIsComparedLayerByLayer) {
   const Opened opened = Open("bert_encoder_ts15");
   const Timing slow = Even(opened, 4), fast = Even(opened, 1);
@@ -265,6 +302,20 @@ TEST(ReportTest, MeasuringTimesEveryStepThatHasWork) {
   EXPECT_GT(timing.total_ns, 0);
   base::JsonDocument document;
   EXPECT_TRUE(document.Parse(ToChromeTrace(opened, timing)).ok());
+}
+
+TEST(ReportTest, SyntheticIdsStayWithinTheTablesThatTheyIndex) {
+  for (const char* name : {"deepfm_ts14", "two_tower_cosine_dynamo21", "din_attention_ts17"}) {
+    const Opened opened = Open(name, 64);
+    EXPECT_TRUE(Measure(opened, 1).ok()) << name;
+    bool varied = false;
+    const std::vector<tensor::Tensor> inputs = SyntheticInputs(opened).value();
+    for (const tensor::Tensor& input : inputs) {
+      if (input.dtype != tensor::DType::kI64) continue;
+      for (const int64_t id : input.view().span<int64_t>()) varied = varied || id > 0;
+    }
+    EXPECT_TRUE(varied) << name;
+  }
 }
 
 TEST(ReportTest, RoofsOfNearerLevelsAreNotLower) {

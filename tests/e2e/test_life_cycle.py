@@ -1,5 +1,6 @@
 """Readiness, bad models, signals and the verbs, as an operator meets them."""
 
+import html.parser
 import json
 import subprocess
 
@@ -87,6 +88,49 @@ def test_profile_writes_a_chrome_trace(tmp_path):
     trace = tmp_path / "trace.json"
     sluice("profile", TOWER, "--trace", trace)
     assert json.loads(trace.read_text())["traceEvents"]
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced and collects ids and links."""
+
+    VOID = {"meta", "input"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags = [], set(), set(), set()
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.handle_startendtag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.add(tag)
+        values = dict(attributes)
+        self.ids.add(values.get("id"))
+        self.links.add(values.get("href"))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_profile_writes_a_page_that_stands_alone(tmp_path):
+    page, before = tmp_path / "report.html", tmp_path / "before.json"
+    before.write_text(sluice("profile", TOWER, "--json").stdout)
+    done = sluice("profile", TOWER, "--against", before, "--html", page, "--batch", 4)
+    assert "against" in done.stdout and "\x1b" not in done.stdout
+    parsed = Page(page.read_text())
+    assert {"table", "svg", "caption", "main", "h1"} <= parsed.tags
+    assert all(link.startswith("#") and link[1:] in parsed.ids for link in parsed.links if link)
+
+
+def test_a_report_of_another_schema_is_refused(tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text('{"schema": "other/1"}')
+    done = sluice("profile", TOWER, "--against", other, check=False)
+    assert done.returncode == 1 and "sluice.report/1" in done.stderr
 
 
 @pytest.mark.skipif(not DEMO.exists(), reason="demo/models is absent")
