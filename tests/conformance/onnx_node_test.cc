@@ -1,13 +1,14 @@
 // Runs ONNX's own node tests (PyPI onnx: backend/test/data/node) through the reader and an
 // execution of the graph.
 //
-//   onnx_node_test NODE_FOLDER SKIP_LIST [--mode=NAME] [--filter=TEXT] [--verbose]
+//   onnx_node_test NODE_FOLDER SKIP_LIST [--mode=NAME] [--filter=TEXT] [--absolute=X] [--verbose]
 //
 // A test that fails and is not on the skip list fails the run; so does one that is on the list and
 // passes, and a row of the list that matches no test. Modes are ways to execute: see modes.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -39,15 +40,15 @@ struct Tolerance {
   double relative = 1e-3;
   double absolute = 1e-7;
 };
-Tolerance ToleranceOf(DType dtype) {
-  if (dtype == DType::kF16) return {2e-3, 1e-5};
-  if (dtype == DType::kBF16) return {1e-2, 1e-5};
-  return {};
+Tolerance ToleranceOf(DType dtype, double absolute) {
+  if (dtype == DType::kF16) return {2e-3, std::max(absolute, 1e-5)};
+  if (dtype == DType::kBF16) return {1e-2, std::max(absolute, 1e-5)};
+  return {1e-3, absolute};
 }
 
 Status CompareFloats(const tensor::ConstView& expected, const tensor::ConstView& actual,
-                     const std::string& name) {
-  const Tolerance tolerance = ToleranceOf(expected.dtype);
+                     const std::string& name, double absolute) {
+  const Tolerance tolerance = ToleranceOf(expected.dtype, absolute);
   for (int64_t i = 0; i < expected.shape.elements(); ++i) {
     const double e = graph::ValueAt(expected, i);
     const double a = graph::ValueAt(actual, i);
@@ -60,7 +61,8 @@ Status CompareFloats(const tensor::ConstView& expected, const tensor::ConstView&
   return base::Ok();
 }
 
-Status Compare(const Tensor& expected, const Tensor& actual, const std::string& name) {
+Status Compare(const Tensor& expected, const Tensor& actual, const std::string& name,
+               double absolute) {
   if (expected.dtype != actual.dtype) {
     return base::Internal(name + ": expected " + std::string(tensor::DTypeName(expected.dtype)) +
                           ", got " + std::string(tensor::DTypeName(actual.dtype)));
@@ -71,7 +73,7 @@ Status Compare(const Tensor& expected, const Tensor& actual, const std::string& 
   }
   const tensor::ConstView e = expected.view();
   const tensor::ConstView a = actual.view();
-  if (tensor::IsFloat(e.dtype)) return CompareFloats(e, a, name);
+  if (tensor::IsFloat(e.dtype)) return CompareFloats(e, a, name, absolute);
   if (e.dtype == DType::kBytes) {
     const auto x = e.span<std::string_view>();
     const auto y = a.span<std::string_view>();
@@ -101,7 +103,7 @@ Result<std::vector<Tensor>> LoadTensors(const std::string& folder, const std::st
   return tensors;
 }
 
-Status RunTest(const std::string& folder, const ExecutionMode& mode) {
+Status RunTest(const std::string& folder, const ExecutionMode& mode, double absolute) {
   const graph::OnnxModel model = TRY(graph::ReadOnnxFile(folder + "/model.onnx"));
   const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
   int64_t sets = 0;
@@ -115,7 +117,7 @@ Status RunTest(const std::string& folder, const ExecutionMode& mode) {
     const std::vector<Tensor> actual = TRY(mode.run(*model.graph, inputs));
     if (actual.size() != expected.size()) return base::Internal("another number of outputs");
     for (size_t i = 0; i < expected.size(); ++i) {
-      TRY(Compare(expected[i], actual[i], model.graph->outputs()[i].name));
+      TRY(Compare(expected[i], actual[i], model.graph->outputs()[i].name, absolute));
     }
     ++sets;
   }
@@ -162,6 +164,7 @@ struct Options {
   std::string skips;
   std::string mode = "interpreter";
   std::string filter;
+  double absolute = 1e-7;
   bool verbose = false;
 };
 
@@ -184,7 +187,7 @@ Result<int> RunAll(const Options& options) {
       skip = &row;
       ++row.hits;
     }
-    const Status status = RunTest(options.folder + "/" + test.name, *mode);
+    const Status status = RunTest(options.folder + "/" + test.name, *mode, options.absolute);
     if (options.verbose && !status.ok())
       std::printf("%s: %s\n", test.name.c_str(), status.error().message.c_str());
     if (status.ok() && skip == nullptr) {
@@ -220,6 +223,8 @@ int main(int argc, char** argv) {
       options.mode = argument.substr(7);
     } else if (argument.rfind("--filter=", 0) == 0) {
       options.filter = argument.substr(9);
+    } else if (argument.rfind("--absolute=", 0) == 0) {
+      options.absolute = std::strtod(argument.c_str() + 11, nullptr);
     } else if (argument == "--verbose") {
       options.verbose = true;
     } else {
@@ -229,7 +234,8 @@ int main(int argc, char** argv) {
   if (positional.size() != 2) {
     std::fprintf(
         stderr,
-        "usage: onnx_node_test NODE_FOLDER SKIP_LIST [--mode=NAME] [--filter=TEXT] [--verbose]\n");
+        "usage: onnx_node_test NODE_FOLDER SKIP_LIST [--mode=NAME] [--filter=TEXT] [--absolute=X] "
+        "[--verbose]\n");
     return 2;
   }
   options.folder = positional[0];

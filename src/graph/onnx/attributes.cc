@@ -209,6 +209,20 @@ Result<AttributeEnvironment> CallEnvironment(const onnx::NodeProto& call,
   return environment;
 }
 
+Result<onnx::NodeProto> ResolveAttributes(const onnx::NodeProto& proto,
+                                          const AttributeEnvironment* environment) {
+  onnx::NodeProto resolved = proto;
+  resolved.clear_attribute();
+  for (const AttributeProto& attribute : proto.attribute()) {
+    const AttributeProto* value = TRY(Resolve(attribute, environment));
+    if (value == nullptr) continue;
+    AttributeProto* copy = resolved.add_attribute();
+    *copy = *value;
+    copy->set_name(attribute.name());
+  }
+  return resolved;
+}
+
 Status ReadAttributes(const onnx::NodeProto& proto, const AttributeEnvironment* environment,
                       TensorSource& source, Node* node) {
   for (const AttributeProto& attribute : proto.attribute()) {

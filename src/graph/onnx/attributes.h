@@ -27,6 +27,11 @@ base::Result<AttributeEnvironment> CallEnvironment(const onnx::NodeProto& call,
                                                    const onnx::FunctionProto& function,
                                                    const AttributeEnvironment* outer);
 
+// `proto` with its references to a function's attributes replaced by what they refer to, or left
+// out where the call gives nothing.
+base::Result<onnx::NodeProto> ResolveAttributes(const onnx::NodeProto& proto,
+                                                const AttributeEnvironment* environment);
+
 // Fills node->attributes; graphs are left to the reader. kInvalidArgument for attributes that no op
 // has, of a type that is not theirs, or listed twice.
 base::Status ReadAttributes(const onnx::NodeProto& proto, const AttributeEnvironment* environment,

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "graph/onnx/attributes.h"
+#include "graph/onnx/contrib.h"
 #include "graph/onnx/tensor.h"
 #include "graph/op.h"
 #include "graph/ops/rules.h"
@@ -71,6 +72,10 @@ class Reader {
   Status ReadConstant(const onnx::NodeProto& proto, Scope& scope);
   Status InlineFunction(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
                         Scope& scope);
+  Status InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope);
+  Status InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
+                    const Opsets& opsets, const AttributeEnvironment& environment,
+                    const std::vector<Value*>& inputs, Scope& scope);
   Status ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope, Node* node);
   Status ReadOutputs(const onnx::GraphProto& proto, Scope& scope);
   Result<std::vector<Value*>> ReadNodeInputs(const onnx::NodeProto& proto, Scope& scope);
@@ -339,9 +344,19 @@ Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
     TRY(InlineFunction(proto, *function->second, scope));
     return static_cast<Node*>(nullptr);
   }
+  // Not every tool of ONNX Runtime's imports the domain whose operators it writes.
+  if (const ContribOp* fused = FindContrib(domain, proto.op_type())) {
+    TRY(InlineContrib(proto, *fused, scope));
+    return static_cast<Node*>(nullptr);
+  }
   const auto opset = scope.opsets->find(domain);
   if (opset == scope.opsets->end())
     return base::InvalidArgument("domain '" + domain + "' is not imported");
+  if (domain == "com.microsoft.nchwc") {
+    return base::Unimplemented(
+        "the model was optimised for one machine's layout (domain com.microsoft.nchwc): save it "
+        "with ORT_ENABLE_EXTENDED at most");
+  }
   const OpDef* op = domain == kOurDomain ? nullptr : FindOp(domain, proto.op_type(), opset->second);
   if (op == nullptr) {
     return base::Unimplemented("op " + proto.op_type() + " of " +
@@ -395,9 +410,25 @@ Status Reader::InlineFunction(const onnx::NodeProto& proto, const onnx::Function
   }
   const AttributeEnvironment environment = TRY(CallEnvironment(proto, function, scope.attributes));
   const std::vector<Value*> inputs = TRY(ReadNodeInputs(proto, scope));
+  return InlineBody(proto, function, function_opsets_.at(&function), environment, inputs, scope);
+}
+
+// A fused operator of ONNX Runtime's, spelled out.
+Status Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope) {
+  static const Opsets kOpsets = {{"", kContribBodyOpset}};
+  const std::vector<Value*> inputs = TRY(ReadNodeInputs(proto, scope));
+  const onnx::NodeProto resolved = TRY(ResolveAttributes(proto, scope.attributes));
+  const onnx::FunctionProto body = TRY(ExpandContrib(op, resolved, inputs));
+  return InlineBody(proto, body, kOpsets, {}, inputs, scope);
+}
+
+// The body's nodes in a scope of their own, between the inputs and outputs of `proto`.
+Status Reader::InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
+                          const Opsets& opsets, const AttributeEnvironment& environment,
+                          const std::vector<Value*>& inputs, Scope& scope) {
   Scope inner;
   inner.graph = scope.graph;
-  inner.opsets = &function_opsets_.at(&function);
+  inner.opsets = &opsets;
   inner.attributes = &environment;
   inner.depth = scope.depth + 1;
   inner.typed = scope.typed;

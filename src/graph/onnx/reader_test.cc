@@ -51,6 +51,35 @@ TEST(OnnxReader, AnUnnamedExtentIsASymbolOfItsOwn) {
   EXPECT_THAT(DumpOf(builder), HasSubstr("FP32[x.0, 3]"));
 }
 
+TEST(OnnxReader, SpellsOutAFusedOperatorOfOnnxRuntime) {
+  Builder builder = Simple();
+  onnx::NodeProto* node = builder.model.mutable_graph()->mutable_node(0);
+  node->set_op_type("QuickGelu");
+  node->set_domain("com.microsoft");
+  const std::string dump = DumpOf(builder);
+  EXPECT_THAT(dump, HasSubstr("Sigmoid"));
+  EXPECT_THAT(dump, HasSubstr("%y: FP32[N, 3]"));
+}
+
+TEST(OnnxReader, RefusesWhatAFusedOperatorDoesNotKnow) {
+  Builder builder = Simple();
+  onnx::NodeProto* node = builder.model.mutable_graph()->mutable_node(0);
+  node->set_op_type("QuickGelu");
+  node->set_domain("com.microsoft");
+  Builder::Int(node, "wings", 2);
+  EXPECT_THAT(ErrorOf(builder), HasSubstr("attribute 'wings' is not known"));
+  node->set_op_type("Longformer");
+  EXPECT_THAT(ErrorOf(builder), HasSubstr("domain 'com.microsoft'"));
+}
+
+TEST(OnnxReader, RefusesToComputeInAStorageType) {
+  Builder builder;
+  builder.Input("x", onnx::TensorProto::FLOAT8E4M3FN, {3});
+  builder.Node("Relu", {"x"}, {"y"});
+  builder.Output("y", onnx::TensorProto::FLOAT8E4M3FN, {3});
+  EXPECT_THAT(ErrorOf(builder), HasSubstr("FLOAT8E4M3FN, which is stored and converted only"));
+}
+
 TEST(OnnxReader, RefusesWhatIsNoModel) {
   EXPECT_FALSE(ReadOnnx("not a protocol buffer").ok());
   EXPECT_FALSE(ReadOnnx("").ok());

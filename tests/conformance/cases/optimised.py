@@ -1,0 +1,193 @@
+"""Graphs as ONNX Runtime's optimisers write them: its own fused operators, com.microsoft, in place of ONNX's."""
+
+import pathlib
+import tempfile
+
+import graph_inputs
+import models
+import numpy as np
+import onnx
+import onnxruntime
+from case import GRAPHS, session, write
+from onnx import TensorProto, helper
+
+LEVELS = {"basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+          "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED}
+SIZES = ((1, 3), (3, 5))
+
+
+def saved(path, level):
+    """The model that ONNX Runtime saves after its optimisations of `level`."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = pathlib.Path(folder) / "model.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = LEVELS[level]
+        options.optimized_model_filepath = str(target)
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return target.read_bytes()
+
+
+def small_encoder(folder):
+    """MiniLM's graph, smaller: two layers of width 32."""
+    kept = dict(models.ENCODERS), models.WORD_PIECES, models.POSITIONS
+    models.ENCODERS["small"], models.WORD_PIECES, models.POSITIONS = (32, 2, 4, 64), 100, 64
+    try:
+        models.encoder("small", folder / "encoder.onnx")
+    finally:
+        models.ENCODERS, models.WORD_PIECES, models.POSITIONS = kept
+    return folder / "encoder.onnx"
+
+
+def transformer_variants(folder):
+    """(name, bytes) of encoders through onnxruntime.transformers.optimizer."""
+    from onnxruntime.transformers import fusion_options, optimizer
+
+    sources = {"encoder": small_encoder(folder)}
+    sources.update({p.stem: p for p in GRAPHS.glob("bert_*.onnx")})
+    for name, path in sources.items():
+        for label, multi_head in (("attention", False), ("multi_head", True)):
+            options = fusion_options.FusionOptions("bert")
+            options.use_multi_head_attention = multi_head
+            model = optimizer.optimize_model(str(path), model_type="bert", num_heads=0, hidden_size=0,
+                                             opt_level=0, optimization_options=options)
+            yield f"{name}_{label}", path, model.model.SerializeToString()
+
+
+def _single(op, inputs, outputs, constants=(), opset=17, **attributes):
+    """A model of one fused operator. inputs: (name, type, dims)."""
+    infos = [helper.make_tensor_value_info(*i) for i in inputs]
+    node = helper.make_node(op, [i[0] for i in inputs] if not constants else list(constants[0]),
+                            [o[0] for o in outputs], domain="com.microsoft", name=op.lower(), **attributes)
+    weights = list(constants[1]) if constants else []
+    graph = helper.make_graph([node], op, infos, [helper.make_tensor_value_info(*o) for o in outputs], weights)
+    return helper.make_model(graph, ir_version=10, opset_imports=[
+        helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)])
+
+
+def single_operators():
+    """(name, model, feed) of fused operators that no small graph leads to."""
+    rng = np.random.default_rng(7)
+    f = TensorProto.FLOAT
+
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def case(name, op, feed, outputs=1, **attributes):
+        kinds = {np.dtype(np.float32): f, np.dtype(np.int32): TensorProto.INT32,
+                 np.dtype(np.int64): TensorProto.INT64, np.dtype(np.uint8): TensorProto.UINT8,
+                 np.dtype(np.int8): TensorProto.INT8, np.dtype(np.bool_): TensorProto.BOOL}
+        dtype = attributes.pop("out", f)
+        initial = attributes.pop("constant", ())
+        infos = [(k, kinds[v.dtype], v.shape) for k, v in feed.items() if v is not None and k not in initial]
+        names = [k if v is not None else "" for k, v in feed.items()]
+        weights = [onnx.numpy_helper.from_array(feed[k], k) for k in initial]
+        outs = [(f"y{i}", dtype if i == 0 else f, None) for i in range(outputs)]
+        model = _single(op, infos, outs, (names, weights), **attributes)
+        return name, model, {k: v for k, v in feed.items() if v is not None and k not in initial}
+
+    x, w, b = normal(2, 5, 8), normal(8, 24), normal(24)
+    lengths = np.array([3, 5], np.int32)
+    mask2 = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    yield case("attention_lengths", "Attention", {"x": x, "w": w, "b": b, "m": lengths}, num_heads=2)
+    yield case("attention_mask", "Attention", {"x": x, "w": w, "b": b, "m": mask2}, num_heads=2)
+    yield case("attention_causal", "Attention", {"x": x, "w": w, "b": b}, num_heads=2, unidirectional=1)
+    yield case("attention_past", "Attention", {"x": x, "w": w, "b": b, "m": None, "past": normal(2, 2, 2, 3, 4)},
+               outputs=2, num_heads=2, unidirectional=1)
+    yield case("attention_bias", "Attention",
+               {"x": x, "w": w, "b": b, "m": mask2, "past": None, "bias": normal(2, 2, 5, 5)}, num_heads=2)
+    yield case("attention_sizes", "Attention", {"x": x, "w": normal(8, 28), "b": normal(28)}, num_heads=2,
+               qkv_hidden_sizes=[8, 8, 12], scale=0.3)
+    q, k, v = normal(2, 5, 8), normal(2, 6, 8), normal(2, 6, 8)
+    keys = np.array([[1, 1, 1, 1, 0, 0], [1] * 6], np.int32)
+    yield case("mha", "MultiHeadAttention", {"q": q, "k": k, "v": v, "b": b, "m": keys}, num_heads=4)
+    yield case("mha_bias", "MultiHeadAttention",
+               {"q": q, "k": k, "v": v, "b": None, "m": None, "a": normal(1, 4, 5, 6)}, num_heads=4)
+    yield case("mha_cross", "MultiHeadAttention", {"q": q, "k": normal(2, 4, 6, 2), "v": normal(2, 4, 6, 2)},
+               num_heads=4)
+    yield case("mha_past", "MultiHeadAttention",
+               {"q": q, "k": q, "v": q, "b": None, "m": None, "a": None, "pk": normal(2, 4, 3, 2),
+                "pv": normal(2, 4, 3, 2)}, outputs=3, num_heads=4, unidirectional=1)
+    for form in (0, 1):
+        yield case(f"rotary_{form}", "RotaryEmbedding",
+                   {"x": normal(2, 5, 8), "p": np.array([3], np.int64), "c": normal(16, 2), "s": normal(16, 2)},
+                   interleaved=form)
+    yield case("rotary_positions", "RotaryEmbedding",
+               {"x": normal(2, 2, 5, 4), "p": rng.integers(0, 16, (2, 5)), "c": normal(16, 2), "s": normal(16, 2)})
+    g = normal(8)
+    yield case("skip_norm", "SkipLayerNormalization", {"x": x, "s": normal(2, 5, 8), "g": g, "be": g, "bi": g})
+    yield case("skip_norm_broadcast", "SkipLayerNormalization", {"x": x, "s": normal(1, 5, 8), "g": g})
+    yield case("skip_rms", "SkipSimplifiedLayerNormalization", {"x": x, "s": x, "g": g, "bi": g})
+    for op in ("Gelu", "FastGelu", "QuickGelu"):
+        yield case(op.lower(), op, {"x": x})
+    yield case("bias_gelu", "BiasGelu", {"x": x, "b": g})
+    yield case("fast_gelu_bias", "FastGelu", {"x": x, "b": g})
+    yield case("fused_matmul", "FusedMatMul", {"a": normal(3, 8, 5), "b": normal(3, 6, 8)}, transA=1, transB=1,
+               alpha=0.5)
+    yield case("fused_gemm", "FusedGemm", {"a": normal(4, 8), "b": normal(5, 8), "c": normal(5)}, transB=1,
+               alpha=0.5, activation="LeakyRelu", activation_alpha=0.2)
+    yield case("fused_matmul_batch", "FusedMatMul", {"a": normal(5, 2, 8), "b": normal(6, 2, 8)}, transBatchA=1,
+               transBatchB=1, transB=1)
+    for act, params in (("Relu", []), ("Clip", [-0.5, 0.5]), ("LeakyRelu", [0.1]), ("Sigmoid", [])):
+        yield case(f"fused_conv_{act.lower()}", "FusedConv", {"x": normal(1, 3, 6, 6), "w": normal(4, 3, 3, 3),
+                   "b": normal(4)}, activation=act, pads=[1, 1, 1, 1], kernel_shape=[3, 3],
+                   **({"activation_params": params} if params else {}))
+    a8, b8 = rng.integers(0, 255, (5, 8)).astype(np.uint8), rng.integers(-127, 127, (8, 6)).astype(np.int8)
+    one = np.array(0.02, np.float32)
+    columns = np.abs(normal(6))
+    yield case("matmul_integer_to_float", "MatMulIntegerToFloat",
+               {"a": a8, "b": b8, "as": one, "bs": columns, "az": np.array(128, np.uint8), "bz": None,
+                "bias": normal(6)})
+    yield case("dynamic_matmul", "DynamicQuantizeMatMul", {"a": normal(5, 8), "b": b8, "bs": columns})
+    u8 = TensorProto.UINT8
+    z = np.array(120, np.uint8)
+    c8 = rng.integers(0, 255, (5, 8)).astype(np.uint8)
+    for op in ("QLinearAdd", "QLinearMul"):
+        yield case(op.lower(), op, {"a": a8, "as": one, "az": z, "b": c8, "bs": one, "bz": z,
+                                    "cs": np.array(0.05, np.float32), "cz": z}, out=u8)
+    yield case("qlinear_sigmoid", "QLinearSigmoid",
+               {"a": a8, "as": one, "az": z, "cs": np.array(1 / 256, np.float32), "cz": np.array(0, np.uint8)},
+               out=u8, constant=("as", "az", "cs", "cz"))
+    yield case("qlinear_average", "QLinearGlobalAveragePool",
+               {"a": rng.integers(0, 255, (1, 3, 4, 4)).astype(np.uint8), "as": one, "az": z, "cs": one, "cz": z},
+               out=u8)
+    yield case("qgemm", "QGemm", {"a": a8, "as": one, "az": z, "b": np.ascontiguousarray(b8.T), "bs": columns,
+                                  "bz": np.zeros(6, np.int8), "c": rng.integers(-99, 99, 6).astype(np.int32)},
+               transB=1, constant=("b", "bz"))
+    for bits, block, width in ((4, 16, 32), (4, 32, 48), (8, 16, 32)):
+        blocks = -(-width // block)
+        weights = rng.integers(0, 255, (6, blocks, block * bits // 8)).astype(np.uint8)
+        zeros = rng.integers(0, 255, (6, -(-blocks * bits // 8))).astype(np.uint8)
+        for label, zero in (("", None), ("_zeros", zeros)):
+            feed = {"a": normal(5, width), "b": weights, "s": np.abs(normal(6, blocks)), "z": zero}
+            yield case(f"matmul_{bits}_bits_{block}{label}", "MatMulNBits", feed, K=width, N=6, bits=bits,
+                       block_size=block, constant=("b", "s") + (("z",) if zero is not None else ()))
+
+
+def make(folder, report):
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        fused = set()
+
+        def add(name, path, data):
+            model = onnx.load_from_string(data)
+            fused.update(n.op_type for n in model.graph.node if n.domain == "com.microsoft")
+            feeds = [graph_inputs.inputs(path, {"batch": batch, "*": size}, seed)
+                     for seed, (batch, size) in enumerate(SIZES)]
+            # What the graph says before anything was fused.
+            runtime = session(path.read_bytes())
+            names = [i.name for i in model.graph.input if i.name not in {w.name for w in model.graph.initializer}]
+            write(folder, name, data, [[feed[n] for n in names] for feed in feeds],
+                  [runtime.run(None, feed) for feed in feeds])
+
+        for path in sorted(GRAPHS.glob("*.onnx")) + [small_encoder(scratch)]:
+            for level in LEVELS:
+                add(f"{level}_{path.stem}", path, saved(path, level))
+        for name, path, data in transformer_variants(scratch):
+            add(f"transformers_{name}", path, data)
+        for name, model, feed in single_operators():
+            fused.update(n.op_type for n in model.graph.node)
+            runtime = session(model.SerializeToString())
+            names = [i.name for i in model.graph.input]
+            write(folder, f"single_{name}", model, [[feed[n] for n in names]], [runtime.run(None, feed)])
+        report("fused operators: " + " ".join(sorted(fused)))
