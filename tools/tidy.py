@@ -157,7 +157,7 @@ def check_headers(build, report):
 
 def check_symbols(build, report):
     """Weak symbols of an object built for one ISA may win at link time and run on a machine without it."""
-    objects = [p for p in build.rglob("*.o") if re.search(r"avx2|avx512", str(p.relative_to(build)))]
+    objects = [p for p in build.rglob("*.o") if re.search(r"_(avx2|avx512|vnni|bf16|amx)\.dir", str(p.relative_to(build)))]
     for path in objects:
         text = subprocess.run(["nm", "-C", "--defined-only", str(path)], capture_output=True, text=True).stdout
         for line in text.splitlines():

@@ -19,9 +19,9 @@ int Run(bool perf, std::string_view only_kernel, std::string_view only_target) {
     return 1;
   }
   std::vector<Kernel> kernels;
-  for (std::span<const Kernel> family : {GemmKernels(), AttentionKernels(), RowKernels(),
-                                         ChainKernels(), MoveKernels(), RankingKernels(),
-                                         ConvKernels()}) {
+  for (std::span<const Kernel> family :
+       {GemmKernels(), LowKernels(), AttentionKernels(), RowKernels(), ChainKernels(),
+        MoveKernels(), RankingKernels(), ConvKernels()}) {
     kernels.insert(kernels.end(), family.begin(), family.end());
   }
   int64_t comparisons = 0, failures = 0;

@@ -62,6 +62,7 @@ struct Kernel {
 };
 
 std::span<const Kernel> GemmKernels();
+std::span<const Kernel> LowKernels();
 std::span<const Kernel> RowKernels();
 std::span<const Kernel> ChainKernels();
 std::span<const Kernel> MoveKernels();

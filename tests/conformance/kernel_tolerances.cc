@@ -12,6 +12,12 @@ std::span<const Tolerance> TolerancesTable() {
       // grows like sqrt(k), and the errors of k steps walk at random.
       Tolerance{"gemm", 6e-8, 1e-6},
       Tolerance{"matmul", 6e-8, 1e-6},
+      // Exact sums, then scales, bias and activation in f32.
+      Tolerance{"gemm_int8", 6e-8, 1e-6},
+      // The order of the machine's dot products, and sums that flush denormals.
+      Tolerance{"gemm_bf16", 6e-8, 1e-6},
+      Tolerance{"gemm_int8_storage", 6e-8, 1e-6},
+      Tolerance{"gemm_bf16_storage", 6e-8, 1e-6},
       Tolerance{"attention", 1.5e-6, 1.5e-6},
       Tolerance{"conv", 6e-8, 1e-6},
       Tolerance{"depthwise", 6e-8, 1e-6},

@@ -1,0 +1,163 @@
+#include "kernels/low_gemm.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/cpu/low_gemm.h"
+#include "kernels/plan/low_plan.h"
+
+namespace sluice::kernels {
+namespace {
+
+// Up to here a product by vpdpbusd is as fast as one by tiles, which cost some setting up.
+constexpr int64_t kTilesRowsMin = 4;
+
+bool RunsOnTiles(const LowGemmArgs& args) {
+  if (args.b.path == LowPath::kBF16Tiles) return true;
+  return args.b.path == LowPath::kVnni && args.m >= kTilesRowsMin &&
+         (LowFeatures() & kHasInt8Tiles) != 0;
+}
+
+int64_t StripOf(const LowGemmArgs& args) {
+  if (RunsOnTiles(args)) return kTilesRows;
+  switch (args.b.path) {
+    case LowPath::kWords:
+      return kWordsRows;
+    case LowPath::kBytes:
+      return kBytesRows;
+    case LowPath::kWiden:
+      return StripRows(args.b.target);
+    default:
+      return kDotsRows;
+  }
+}
+
+LowPlan Plan(const LowGemmArgs& args) {
+  // What a tile may cost at most, in multiply-adds: 50 to 150 us on one core.
+  constexpr int64_t kTileProducts = int64_t{6} << 20;
+  LowPlanInput input;
+  input.m = args.m;
+  input.n = args.b.n;
+  input.k = args.b.k;
+  input.column_bytes = args.b.path == LowPath::kWiden ? 2 * args.b.k : 4 * args.b.groups;
+  input.width = LowPanelColumns(args.b.path, args.b.target);
+  input.strip = StripOf(args);
+  const double speedup = RunsOnTiles(args) ? 12 : LowPathSpeedup(args.b.path);
+  input.products_max = static_cast<int64_t>(speedup * static_cast<double>(kTileProducts));
+  return PlanLow(input, MachineCaches());
+}
+
+// Calls run(region) for the rectangles that the tiles make, whole columns beside each other as one.
+template <class F>
+void ForRegions(const LowGemmArgs& args, const LowPlan& plan, Tiles tiles, F run) {
+  for (int64_t tile = tiles.begin; tile < tiles.end;) {
+    const int64_t column = tile / plan.row_tiles;
+    const int64_t row = tile % plan.row_tiles;
+    const int64_t left = tiles.end - tile;
+    const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
+    const int64_t rows = std::min(left, plan.row_tiles - row);
+    GemmRegion region;
+    region.row_begin = row * plan.tile_rows;
+    region.row_end = std::min(args.m, (row + rows) * plan.tile_rows);
+    region.column_begin = column * plan.tile_columns;
+    region.column_end = std::min(args.b.n, (column + columns) * plan.tile_columns);
+    run(region);
+    tile += columns * rows;
+  }
+}
+
+constexpr int64_t kPrepareBytes = int64_t{64} << 10;  // of activations that a tile prepares
+
+int64_t PrepareRowsEach(const PrepareRowsArgs& args) {
+  return std::max<int64_t>(1, kPrepareBytes / 4 / args.k);
+}
+
+}  // namespace
+
+int64_t LowPanelColumns(LowPath path, Target target) {
+  if (path == LowPath::kWords || path == LowPath::kBytes) return 16;
+  return path == LowPath::kWiden ? PanelColumns(target) : 32;
+}
+
+int64_t LowGroups(int64_t k, LowPath path) {
+  if (path == LowPath::kWiden) return 0;
+  const int64_t element_bytes = path == LowPath::kVnni || path == LowPath::kBytes ? 1 : 2;
+  return (k * element_bytes + 63) / 64 * 16;
+}
+
+int64_t LowRowBytes(int64_t k, LowPath path) {
+  const int64_t lines = LowGroups(k, path) / 16;
+  return (lines + (lines % 2 == 0 ? 1 : 0)) * 64;
+}
+
+double LowPathSpeedup(LowPath path) {
+  switch (path) {
+    case LowPath::kWiden:
+      return 1;
+    case LowPath::kWords:
+      return 1.5;
+    case LowPath::kBytes:
+    case LowPath::kBF16Dots:
+      return 1.9;
+    case LowPath::kVnni:
+      return (LowFeatures() & kHasInt8Tiles) != 0 ? 12 : 3.5;
+    case LowPath::kBF16Tiles:
+      return 8;
+  }
+  return 1;
+}
+
+int64_t PrepareRowsTiles(const PrepareRowsArgs& args) {
+  const int64_t each = PrepareRowsEach(args);
+  return (args.m + each - 1) / each;
+}
+
+void PrepareRows(const PrepareRowsArgs& args, Tiles tiles) {
+  CHECK(args.path != LowPath::kWiden && args.k >= 1);
+  const int64_t each = PrepareRowsEach(args);
+  const int64_t begin = tiles.begin * each;
+  const int64_t end = std::min(args.m, tiles.end * each);
+  if (begin < end) SLUICE_PICK_ISA(args.target, RunPrepareRows)(args, begin, end);
+}
+
+Work PrepareRowsWork(const PrepareRowsArgs& args) {
+  return {4 * args.m * args.k, args.m * (4 * args.k + LowRowBytes(args.k, args.path))};
+}
+
+int64_t LowGemmTiles(const LowGemmArgs& args) {
+  const LowPlan plan = Plan(args);
+  return plan.row_tiles * plan.column_tiles;
+}
+
+void LowGemm(const LowGemmArgs& args, Tiles tiles) {
+  CHECK(args.b.data != nullptr && args.b.k >= 1 && args.b.n >= 1);
+  const LowPlan plan = Plan(args);
+  if (args.b.path == LowPath::kWiden) {
+    const auto run = SLUICE_PICK_ISA(args.b.target, RunLowWiden);
+    return ForRegions(args, plan, tiles, [&](const GemmRegion& region) { run(args, region); });
+  }
+  void (*run)(const LowGemmArgs&, const LowPlan&, const GemmRegion&) = nullptr;
+  if (RunsOnTiles(args)) {
+    run = amx::RunLowTiles;
+  } else if (args.b.path == LowPath::kVnni) {
+    run = vnni::RunLowVnni;
+  } else if (args.b.path == LowPath::kBF16Dots) {
+    run = bf16::RunLowDots;
+  } else {
+    run = args.b.path == LowPath::kBytes ? avx2::RunLowBytes : avx2::RunLowWords;
+  }
+  ForRegions(args, plan, tiles, [&](const GemmRegion& region) { run(args, plan, region); });
+}
+
+Work LowGemmWork(const LowGemmArgs& args) {
+  const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0);
+  const bool wide = args.b.path == LowPath::kWiden;
+  const int64_t element = args.b.form == WeightForm::kInt8 || args.b.form == WeightForm::kInt8Storage
+                              ? (args.b.path == LowPath::kWords ? 2 : 1)
+                              : 2;
+  const int64_t a_bytes = wide ? 4 * args.b.k : LowRowBytes(args.b.k, args.b.path);
+  return {2 * args.m * args.b.n * args.b.k,
+          args.m * a_bytes + element * args.b.k * args.b.n + 4 * c_passes * args.m * args.b.n};
+}
+
+}  // namespace sluice::kernels

@@ -1,0 +1,43 @@
+#include "kernels/plan/low_plan.h"
+
+#include <algorithm>
+
+namespace sluice::kernels {
+namespace {
+
+int64_t CeilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+int64_t RoundUp(int64_t a, int64_t b) {
+  return CeilDiv(a, b) * b;
+}
+
+// Rows of a tile where m allows: enough that B, read once a tile, costs little even from L3.
+constexpr int64_t kTileRows = 256;
+// A tile is at least this many multiply-adds, so that claiming it costs nothing.
+constexpr int64_t kTileProductsMin = int64_t{1} << 20;
+
+}  // namespace
+
+LowPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches) {
+  LowPlan plan;
+  // Half of L2 for B; the rest is A's, C's and the neighbours'.
+  const int64_t in_l2 = caches.l2_bytes / 2 / std::max<int64_t>(1, input.column_bytes);
+  plan.block_columns = std::max(input.width, in_l2 / input.width * input.width);
+  plan.block_columns = std::min(plan.block_columns, RoundUp(input.n, input.width));
+
+  const int64_t strips = CeilDiv(input.m, input.strip);
+  plan.row_tiles = CeilDiv(input.m, kTileRows);
+  plan.tile_rows = plan.row_tiles == 0 ? 0 : CeilDiv(strips, plan.row_tiles) * input.strip;
+  if (plan.tile_rows != 0) plan.row_tiles = CeilDiv(input.m, plan.tile_rows);
+  const int64_t rows = std::max<int64_t>(1, std::min(input.m, plan.tile_rows));
+  int64_t columns = input.products_max / (rows * input.k) / input.width * input.width;
+  columns = std::max(columns, RoundUp(CeilDiv(kTileProductsMin, rows * input.k), input.width));
+  columns = std::min(columns, RoundUp(input.n, input.width));
+  plan.column_tiles = CeilDiv(input.n, columns);
+  plan.tile_columns = RoundUp(CeilDiv(input.n, plan.column_tiles), input.width);
+  plan.column_tiles = CeilDiv(input.n, plan.tile_columns);
+  return plan;
+}
+
+}  // namespace sluice::kernels
