@@ -1,5 +1,6 @@
-// model_bench MODEL.onnx: runs a model on one thread as bench/compare tells it over standard input,
-// so that peers and this process take turns. Times are taken here; no binding is counted.
+// model_bench MODEL.onnx [WEIGHTS]: runs a model on one thread as bench/compare tells it over
+// standard input, so that peers and this process take turns. Times are taken here; no binding is
+// counted.
 //
 //   bind NAME FILE DIM...   the raw bytes of FILE are input NAME of this shape
 //   run N                   N runs -> "seconds MEAN", processor time
@@ -130,11 +131,20 @@ Result<std::string> Obey(Bench& bench, const std::string& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: model_bench MODEL.onnx\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: model_bench MODEL.onnx [WEIGHTS]\n");
     return 2;
   }
-  auto model = sluice::graph::Model::Load(argv[1], {});
+  sluice::graph::CompileOptions options;
+  if (argc == 3) {
+    const auto form = sluice::graph::ParseWeightForm(argv[2]);
+    if (!form.ok()) {
+      std::cout << "error " << form.error().message << std::endl;
+      return 1;
+    }
+    options.passes.weights.form = *form;
+  }
+  auto model = sluice::graph::Model::Load(argv[1], options);
   if (!model.ok()) {
     std::cout << "error " << model.error().message << std::endl;
     return 1;

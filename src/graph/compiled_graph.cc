@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graph/op.h"
+#include "graph/weight_choice.h"
 
 namespace sluice::graph {
 namespace {
@@ -64,7 +65,11 @@ base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> gr
     if (!node->Is("FusedLinear")) continue;
     Value* const b = node->inputs[1];
     const bool transposed = node->Int("trans_b", 0) != 0;
-    if (compiled->weights.count({b->constant.get(), transposed}) > 0) continue;
+    const kernels::WeightForm form = TRY(ParseWeightForm(node->String("weights", "f32")));
+    if (form == kernels::WeightForm::kF32 &&
+        compiled->weights.count({b->constant.get(), transposed}) > 0) {
+      continue;
+    }
     const tensor::Shape& shape = b->constant->shape;
     kernels::MatrixSource source;
     source.data = b->constant->buffer.data();
@@ -73,6 +78,12 @@ base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> gr
     source.n = shape[transposed ? 0 : 1];
     source.k_stride = transposed ? 1 : source.n;
     source.n_stride = transposed ? source.k : 1;
+    if (form != kernels::WeightForm::kF32) {
+      node->Set("low_weight", static_cast<int64_t>(compiled->low_weights.size()));
+      compiled->low_weights.push_back(TRY(kernels::WeightStore::Process().PackLow(source, form)));
+      compiled->weights_bytes += compiled->low_weights.back()->bytes();
+      continue;
+    }
     std::shared_ptr<const kernels::PackedWeight> packed =
         TRY(kernels::WeightStore::Process().Pack(source));
     compiled->weights_bytes += packed->bytes();
@@ -104,7 +115,7 @@ base::Result<std::unique_ptr<Plan>> MakePlan(const CompiledGraph& compiled,
                                              MachineRates rates) {
   auto plan = std::make_unique<Plan>();
   plan->graph = TRY(Specialize(*compiled.graph, shapes));
-  Lowering lowering(*plan->graph, compiled.weights, *plan, rates);
+  Lowering lowering(*plan->graph, compiled.weights, compiled.low_weights, *plan, rates);
   TRY(lowering.Run());
   return plan;
 }

@@ -15,6 +15,7 @@ namespace sluice::graph {
 struct CompiledGraph {
   std::unique_ptr<Graph> graph;
   PackedWeights weights;
+  LowWeights low_weights;
   int64_t weights_bytes = 0;
 };
 

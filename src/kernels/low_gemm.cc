@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/low_gemm.h"
+#include "kernels/plan/gemm_regions.h"
 #include "kernels/plan/low_plan.h"
 
 namespace sluice::kernels {
@@ -32,7 +33,7 @@ int64_t StripOf(const LowGemmArgs& args) {
   }
 }
 
-LowPlan Plan(const LowGemmArgs& args) {
+GemmPlan Plan(const LowGemmArgs& args) {
   // What a tile may cost at most, in multiply-adds: 50 to 150 us on one core.
   constexpr int64_t kTileProducts = int64_t{6} << 20;
   LowPlanInput input;
@@ -45,25 +46,6 @@ LowPlan Plan(const LowGemmArgs& args) {
   const double speedup = RunsOnTiles(args) ? 12 : LowPathSpeedup(args.b.path);
   input.products_max = static_cast<int64_t>(speedup * static_cast<double>(kTileProducts));
   return PlanLow(input, MachineCaches());
-}
-
-// Calls run(region) for the rectangles that the tiles make, whole columns beside each other as one.
-template <class F>
-void ForRegions(const LowGemmArgs& args, const LowPlan& plan, Tiles tiles, F run) {
-  for (int64_t tile = tiles.begin; tile < tiles.end;) {
-    const int64_t column = tile / plan.row_tiles;
-    const int64_t row = tile % plan.row_tiles;
-    const int64_t left = tiles.end - tile;
-    const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
-    const int64_t rows = std::min(left, plan.row_tiles - row);
-    GemmRegion region;
-    region.row_begin = row * plan.tile_rows;
-    region.row_end = std::min(args.m, (row + rows) * plan.tile_rows);
-    region.column_begin = column * plan.tile_columns;
-    region.column_end = std::min(args.b.n, (column + columns) * plan.tile_columns);
-    run(region);
-    tile += columns * rows;
-  }
 }
 
 constexpr int64_t kPrepareBytes = int64_t{64} << 10;  // of activations that a tile prepares
@@ -125,18 +107,19 @@ Work PrepareRowsWork(const PrepareRowsArgs& args) {
 }
 
 int64_t LowGemmTiles(const LowGemmArgs& args) {
-  const LowPlan plan = Plan(args);
+  const GemmPlan plan = Plan(args);
   return plan.row_tiles * plan.column_tiles;
 }
 
 void LowGemm(const LowGemmArgs& args, Tiles tiles) {
   CHECK(args.b.data != nullptr && args.b.k >= 1 && args.b.n >= 1);
-  const LowPlan plan = Plan(args);
+  const GemmPlan plan = Plan(args);
   if (args.b.path == LowPath::kWiden) {
     const auto run = SLUICE_PICK_ISA(args.b.target, RunLowWiden);
-    return ForRegions(args, plan, tiles, [&](const GemmRegion& region) { run(args, region); });
+    return ForRegions(plan, args.m, args.b.n, tiles,
+                      [&](const GemmRegion& region) { run(args, region); });
   }
-  void (*run)(const LowGemmArgs&, const LowPlan&, const GemmRegion&) = nullptr;
+  void (*run)(const LowGemmArgs&, const GemmPlan&, const GemmRegion&) = nullptr;
   if (RunsOnTiles(args)) {
     run = amx::RunLowTiles;
   } else if (args.b.path == LowPath::kVnni) {
@@ -146,15 +129,17 @@ void LowGemm(const LowGemmArgs& args, Tiles tiles) {
   } else {
     run = args.b.path == LowPath::kBytes ? avx2::RunLowBytes : avx2::RunLowWords;
   }
-  ForRegions(args, plan, tiles, [&](const GemmRegion& region) { run(args, plan, region); });
+  ForRegions(plan, args.m, args.b.n, tiles,
+             [&](const GemmRegion& region) { run(args, plan, region); });
 }
 
 Work LowGemmWork(const LowGemmArgs& args) {
   const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0);
   const bool wide = args.b.path == LowPath::kWiden;
-  const int64_t element = args.b.form == WeightForm::kInt8 || args.b.form == WeightForm::kInt8Storage
-                              ? (args.b.path == LowPath::kWords ? 2 : 1)
-                              : 2;
+  const int64_t element =
+      args.b.form == WeightForm::kInt8 || args.b.form == WeightForm::kInt8Storage
+          ? (args.b.path == LowPath::kWords ? 2 : 1)
+          : 2;
   const int64_t a_bytes = wide ? 4 * args.b.k : LowRowBytes(args.b.k, args.b.path);
   return {2 * args.m * args.b.n * args.b.k,
           args.m * a_bytes + element * args.b.k * args.b.n + 4 * c_passes * args.m * args.b.n};

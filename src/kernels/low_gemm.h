@@ -11,8 +11,8 @@
 #include <cstdint>
 
 #include "kernels/activation.h"
-#include "kernels/target.h"
 #include "kernels/low_path.h"
+#include "kernels/target.h"
 #include "kernels/work.h"
 
 namespace sluice::kernels {

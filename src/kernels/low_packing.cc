@@ -212,8 +212,7 @@ float LowElement(const LowMatrix& matrix, int64_t k, int64_t n) {
     return value;
   };
   if (!IsInt8(matrix.form)) return tensor::ToFloat(read(tensor::BF16{}));
-  const int code =
-      matrix.path == LowPath::kWords ? int{read(int16_t{0})} : int{read(int8_t{0})};
+  const int code = matrix.path == LowPath::kWords ? int{read(int16_t{0})} : int{read(int8_t{0})};
   return static_cast<float>(code) * matrix.scales[n];
 }
 

@@ -31,8 +31,8 @@ uint32_t Probe() {
   if (tiles && (d >> 22 & 1) != 0) features |= kHasBF16Tiles;
   unsigned vendor_b = 0, vendor_c = 0, vendor_d = 0, leaf_max = 0;
   __get_cpuid(0, &leaf_max, &vendor_b, &vendor_c, &vendor_d);
-  // Intel's cores take two to four cycles for a vdpbf16ps, so that it loses to two f32 multiply-adds a
-  // cycle; AMD's take it at the rate of multiply-adds.
+  // Intel's cores take two to four cycles for a vdpbf16ps, so that it loses to two f32
+  // multiply-adds a cycle; AMD's take it at the rate of multiply-adds.
   const bool amd = vendor_b == signature_AMD_ebx && vendor_c == signature_AMD_ecx;
   unsigned a1 = 0, b1 = 0, c1 = 0, d1 = 0;
   if (a >= 1 && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1) != 0 && (a1 >> 5 & 1) != 0 && amd)

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <string>
 #include <vector>
 
+#include "kernels/low_packing.h"
 #include "kernels/plan/gemm_plan.h"
 #include "tensor/float16.h"
 
@@ -149,13 +151,78 @@ int64_t WeightStore::resident_bytes() const {
   for (const auto& [key, weak] : weights_) {
     if (const auto weight = weak.lock()) bytes += weight->bytes();
   }
+  for (const auto& [hash, weak] : low_weights_) {
+    if (const auto weight = weak.lock()) bytes += weight->bytes();
+  }
   return bytes;
 }
 
 int64_t WeightStore::resident_count() const {
   const std::lock_guard lock(mutex_);
-  return std::count_if(weights_.begin(), weights_.end(),
-                       [](const auto& entry) { return !entry.second.expired(); });
+  const auto alive = [](const auto& entry) { return !entry.second.expired(); };
+  return std::count_if(weights_.begin(), weights_.end(), alive) +
+         std::count_if(low_weights_.begin(), low_weights_.end(), alive);
+}
+
+namespace {
+
+uint64_t HashBytes(const std::byte* data, int64_t bytes) {
+  constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+  uint64_t lanes[4] = {1, 2, 3, 4};
+  int64_t at = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    for (int i = 0; i < 4; ++i) {
+      uint64_t word;
+      std::memcpy(&word, data + at + 8 * i, 8);
+      lanes[i] = (lanes[i] ^ word) * kOdd;
+      lanes[i] ^= lanes[i] >> 29;
+    }
+  }
+  uint64_t hash = static_cast<uint64_t>(bytes);
+  for (; at < bytes; ++at) hash = (hash ^ static_cast<uint64_t>(data[at])) * kOdd;
+  for (const uint64_t lane : lanes) hash = std::rotl((hash ^ lane) * kOdd, 31);
+  return hash;
+}
+
+}  // namespace
+
+std::shared_ptr<const LowWeight> WeightStore::FindLow(uint64_t hash,
+                                                      const LowMatrix& matrix) const {
+  const int64_t bytes = PackedLowBytes(matrix);
+  const auto [begin, end] = low_weights_.equal_range(hash);
+  for (auto at = begin; at != end; ++at) {
+    std::shared_ptr<const LowWeight> weight = at->second.lock();
+    if (weight == nullptr) continue;
+    const LowMatrix& other = weight->matrix();
+    if (other.k == matrix.k && other.n == matrix.n && other.form == matrix.form &&
+        other.path == matrix.path && other.target == matrix.target && weight->bytes() == bytes &&
+        std::memcmp(other.data, matrix.data, static_cast<size_t>(bytes)) == 0) {
+      return weight;
+    }
+  }
+  return nullptr;
+}
+
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(const MatrixSource& source,
+                                                                    WeightForm form) {
+  TRY(Validate(source));
+  tensor::Arena room = TRY(tensor::Arena::Create(LowMatrixBytes(source, form)));
+  const LowMatrix packed = TRY(kernels::PackLow(source, form, room.data()));
+  const int64_t bytes = PackedLowBytes(packed);
+  const uint64_t hash = HashBytes(packed.data, bytes);
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = FindLow(hash, packed)) return found;
+  }
+  const std::shared_ptr<float> memory = TRY(Reserve(bytes));
+  auto* const data = reinterpret_cast<std::byte*>(memory.get());
+  std::memcpy(data, packed.data, static_cast<size_t>(bytes));
+  auto weight = std::make_shared<const LowWeight>(MovedLow(packed, data), bytes, memory);
+  const std::lock_guard lock(mutex_);
+  if (auto found = FindLow(hash, packed)) return found;  // another thread was first
+  std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
+  low_weights_.emplace(hash, weight);
+  return std::shared_ptr<const LowWeight>(std::move(weight));
 }
 
 }  // namespace sluice::kernels

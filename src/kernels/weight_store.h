@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "kernels/gemm.h"
+#include "kernels/low_gemm.h"
 #include "tensor/arena.h"
 
 namespace sluice::kernels {
@@ -30,6 +31,21 @@ class PackedWeight {
   std::shared_ptr<const void> memory_;
 };
 
+// The same of a matrix of 8 or 16 bits.
+class LowWeight {
+ public:
+  LowWeight(LowMatrix matrix, int64_t bytes, std::shared_ptr<const void> memory)
+      : matrix_(matrix), bytes_(bytes), memory_(std::move(memory)) {}
+
+  const LowMatrix& matrix() const { return matrix_; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  LowMatrix matrix_;
+  int64_t bytes_;
+  std::shared_ptr<const void> memory_;
+};
+
 // Thread-safe. Holds weak references only: what no plan uses is gone. The process has one,
 // Process(); tests make their own. Weights lie side by side in slabs of 2 MiB pages; a slab is
 // returned to the system when its last weight is gone.
@@ -43,6 +59,12 @@ class WeightStore {
   // kInvalidArgument for sizes below 1, for what would exceed kWeightBytesMax, and for dtypes other
   // than f32, f16 and bf16; kResourceExhausted when memory is refused.
   base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
+
+  // `source` packed as `form`, which takes its size (LowFormTakes), for the machine's path of now.
+  // Equal packed bytes are shared. Errors as Pack's, and kInvalidArgument for what int8 cannot
+  // hold.
+  base::Result<std::shared_ptr<const LowWeight>> PackLow(const MatrixSource& source,
+                                                         WeightForm form);
 
   // Bytes of the packed weights alive now, and how many they are.
   int64_t resident_bytes() const;
@@ -64,7 +86,11 @@ class WeightStore {
   // `bytes` of a slab, with the slab itself as owner.
   base::Result<std::shared_ptr<float>> Reserve(int64_t bytes);
 
+  // Under the lock: a living weight with the same bytes.
+  std::shared_ptr<const LowWeight> FindLow(uint64_t hash, const LowMatrix& matrix) const;
+
   mutable std::mutex mutex_;
+  std::multimap<uint64_t, std::weak_ptr<const LowWeight>> low_weights_;  // by their bytes' hash
   std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
   std::weak_ptr<Slab> slab_;  // the one that still has room
 };

@@ -55,8 +55,13 @@ struct Product {
     Prepare();
   }
   PrepareRowsArgs prepare() const {
-    return {.m = args.m, .k = args.b.k, .a = args.a, .a_stride = args.a_stride,
-            .rows = args.rows, .path = args.b.path, .target = args.b.target};
+    return {.m = args.m,
+            .k = args.b.k,
+            .a = args.a,
+            .a_stride = args.a_stride,
+            .rows = args.rows,
+            .path = args.b.path,
+            .target = args.b.target};
   }
   void Prepare() const { PrepareRows(prepare(), {0, PrepareRowsTiles(prepare())}); }
   void Run() const { LowGemm(args, {0, LowGemmTiles(args)}); }
@@ -75,7 +80,6 @@ void OnEveryPath(WeightForm form, F f) {
   }
   LimitLowFeaturesForTesting(~0u);
 }
-
 
 void CheckShapes(Report& report, WeightForm form) {
   for (const Shape s : {Shape{1, 1, 1},
@@ -116,9 +120,9 @@ void CheckShapes(Report& report, WeightForm form) {
       product.Run();
       args.c = want.data();
       ref::LowGemm(args);
-      report.Compare(Name(s) + " " + LowPathName(weight.packed.path) + " variant " +
-                         std::to_string(variant),
-                     got, want, static_cast<double>(s.k));
+      report.Compare(
+          Name(s) + " " + LowPathName(weight.packed.path) + " variant " + std::to_string(variant),
+          got, want, static_cast<double>(s.k));
     }
   }
 }

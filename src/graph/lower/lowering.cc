@@ -29,9 +29,11 @@ int64_t ReadInt(const tensor::Tensor& tensor, int64_t i) {
 
 }  // namespace
 
-Lowering::Lowering(const Graph& graph, const PackedWeights& weights, Plan& plan, MachineRates rates)
+Lowering::Lowering(const Graph& graph, const PackedWeights& weights, const LowWeights& low_weights,
+                   Plan& plan, MachineRates rates)
     : graph_(graph),
       weights_(weights),
+      low_weights_(low_weights),
       plan_(plan),
       builder_(plan, rates),
       shapes_(graph.value_id_limit()),
@@ -446,6 +448,11 @@ const kernels::PackedWeight* Lowering::weight(const Value* value, bool transpose
   if (value == nullptr || !value->is_constant()) return nullptr;
   const auto found = weights_.find({value->constant.get(), transposed});
   return found == weights_.end() ? nullptr : found->second.get();
+}
+
+const kernels::LowWeight* Lowering::low_weight(const Node& node) const {
+  const int64_t index = node.Int("low_weight", -1);
+  return index < 0 ? nullptr : low_weights_[static_cast<size_t>(index)].get();
 }
 
 StepInfo Lowering::Info(const Node& node, std::string_view kind) const {

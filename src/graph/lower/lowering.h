@@ -24,6 +24,9 @@ namespace sluice::graph {
 using PackedWeights =
     std::map<std::pair<const tensor::Tensor*, bool>, std::shared_ptr<const kernels::PackedWeight>>;
 
+// Those of 16 and 8 bits, by the attribute "low_weight" of their FusedLinear.
+using LowWeights = std::vector<std::shared_ptr<const kernels::LowWeight>>;
+
 class Lowering;
 
 // How one op is lowered. `lower` returns false when it declines these shapes or types: then the
@@ -39,7 +42,8 @@ const LoweringRule* FindLoweringRule(const Node& node);
 // One plan under construction; one thread. The graph's shapes are all constants.
 class Lowering {
  public:
-  Lowering(const Graph& graph, const PackedWeights& weights, Plan& plan, MachineRates rates);
+  Lowering(const Graph& graph, const PackedWeights& weights, const LowWeights& low_weights,
+           Plan& plan, MachineRates rates);
 
   // Every node that the outputs need, in order; then the memory. kInvalidArgument for ranks above
   // the limit.
@@ -77,6 +81,10 @@ class Lowering {
   // The output's elements lie at `place`.
   void Alias(const Value* value, const Place& place) { places_[Index(value)] = place; }
   const kernels::PackedWeight* weight(const Value* value, bool transposed) const;
+  // Null for a linear layer in f32.
+  const kernels::LowWeight* low_weight(const Node& node) const;
+  // The buffer of a value's rows as a path of low precision takes them; none until someone sets it.
+  Ref& PreparedRows(const Value* value, kernels::LowPath path) { return prepared_[{value, path}]; }
   const Graph& graph() const { return graph_; }
   ProgramBuilder& builder() { return builder_; }
   StepInfo Info(const Node& node, std::string_view kind) const;
@@ -102,12 +110,14 @@ class Lowering {
 
   const Graph& graph_;
   const PackedWeights& weights_;
+  const LowWeights& low_weights_;
   Plan& plan_;
   ProgramBuilder builder_;
   std::vector<tensor::Shape> shapes_;  // by value id, as the following
   std::vector<const tensor::Tensor*> known_;
   std::vector<Place> places_;
-  std::vector<Ref> packed_;                // copies made by Packed
+  std::vector<Ref> packed_;  // copies made by Packed
+  std::map<std::pair<const Value*, kernels::LowPath>, Ref> prepared_;
   std::map<const Value*, Place> targets_;  // [rows, width] places inside concatenations
   std::map<const Value*, Place> concats_;  // [rows, width] of concatenations, before their node
   std::vector<bool> needed_;               // by node id

@@ -1,6 +1,7 @@
 // Linear layers with packed weights, and products of two activations.
 #include <cstddef>
 
+#include "graph/lower/low_linear.h"
 #include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 #include "kernels/gemm.h"
@@ -41,22 +42,21 @@ kernels::Activation ActivationNamed(std::string_view name) {
 }
 
 base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
-  const kernels::PackedWeight* weight = lowering.weight(node.input(1), node.Int("trans_b", 0) != 0);
-  CHECK(weight != nullptr) << node.name;
+  const kernels::LowWeight* low = lowering.low_weight(node);
+  const kernels::PackedWeight* weight =
+      low != nullptr ? nullptr : lowering.weight(node.input(1), node.Int("trans_b", 0) != 0);
+  CHECK(low != nullptr || weight != nullptr) << node.name;
   const Shape& output = lowering.shape(node.output());
-  GemmArgs args;
-  args.b = weight->matrix();
-  args.m = output.elements(0, output.rank() - 1);
-  const int64_t k = args.b.k;
-  const int64_t n = args.b.n;
+  const int64_t m = output.elements(0, output.rank() - 1);
+  const int64_t k = low != nullptr ? low->matrix().k : weight->matrix().k;
+  const int64_t n = low != nullptr ? low->matrix().n : weight->matrix().n;
   const Shape& input = lowering.shape(node.input(0));
   if (input[input.rank() - 1] != k || output[output.rank() - 1] != n) {
     return base::InvalidArgument("node '" + node.name + "': the input's rows have " +
                                  std::to_string(input[input.rank() - 1]) +
                                  " elements, the weight takes " + std::to_string(k));
   }
-  const Place a = Rows(lowering, node.input(0), args.m, k);
-  args.a_stride = a.strides[0];
+  const Place a = Rows(lowering, node.input(0), m, k);
   Ref bias;
   if (node.input(2) != nullptr) bias = lowering.Packed(node.input(2));
   Place residual;
@@ -66,10 +66,29 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
                                    lowering.shape(node.input(3)).ToString() + " to " +
                                    output.ToString());
     }
-    residual = Rows(lowering, node.input(3), args.m, n);
-    args.residual_stride = residual.strides[0];
+    residual = Rows(lowering, node.input(3), m, n);
   }
   const std::string_view activation = node.String("activation", "none");
+  std::string detail = std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  if (node.input(2) != nullptr) detail += " +bias";
+  if (node.input(3) != nullptr) detail += " +residual";
+  if (activation != "none") detail += " " + std::string(activation);
+  if (low != nullptr) {
+    AddLowLinear(lowering, node,
+                 {.weight = low,
+                  .m = m,
+                  .a = a,
+                  .bias = bias,
+                  .residual = residual,
+                  .activation = ActivationNamed(activation),
+                  .detail = std::move(detail)});
+    return true;
+  }
+  GemmArgs args;
+  args.b = weight->matrix();
+  args.m = m;
+  args.a_stride = a.strides[0];
+  args.residual_stride = residual.strides[0];
   args.activation = ActivationNamed(activation);
   Ref c;
   args.c_stride = n;
@@ -82,10 +101,7 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
     c = lowering.Define(node.output());
   }
   StepInfo info = lowering.Info(node, "linear");
-  info.detail = std::to_string(args.m) + "x" + std::to_string(n) + "x" + std::to_string(k);
-  if (node.input(2) != nullptr) info.detail += " +bias";
-  if (node.input(3) != nullptr) info.detail += " +residual";
-  if (activation != "none") info.detail += " " + std::string(activation);
+  info.detail = std::move(detail);
   StepSpec spec{.run = RunGemm,
                 .tiles = kernels::GemmTiles(args),
                 .work = kernels::GemmWork(args),

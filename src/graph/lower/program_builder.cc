@@ -69,8 +69,9 @@ void ProgramBuilder::AddBlock(StepSpec spec, std::span<const std::byte> block,
   step.args_bytes = static_cast<uint32_t>(block.size());
   step.tiles = spec.tiles;
   step.checks_data = spec.checks_data;
-  const double work_ns = std::max(static_cast<double>(spec.work.flops) / rates_.flops_per_ns,
-                                  static_cast<double>(spec.work.bytes) / rates_.bytes_per_ns);
+  const double work_ns =
+      std::max(static_cast<double>(spec.work.flops) / (rates_.flops_per_ns * spec.speedup),
+               static_cast<double>(spec.work.bytes) / rates_.bytes_per_ns);
   step.predicted_ns = static_cast<float>(kStepOverheadNs + std::max(work_ns, spec.floor_ns));
   plan_.predicted_ns += static_cast<double>(step.predicted_ns);
   plan_.work.flops += spec.work.flops;

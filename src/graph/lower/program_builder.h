@@ -47,6 +47,7 @@ struct StepSpec {
   int64_t tiles = 1;
   kernels::Work work;
   bool checks_data = false;
+  double speedup = 1;   // of its arithmetic over f32 multiply-adds
   double floor_ns = 0;  // what it takes at least, where work says too little
   StepInfo info;
 };

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "graph/ir.h"
+#include "graph/weight_choice.h"
 
 namespace sluice::graph {
 
@@ -30,6 +31,7 @@ struct PassOptions {
   int64_t folded_bytes_max = int64_t{64} << 20;  // larger results of constant folding stay nodes
   int rounds_max = 8;                            // of the cleaning passes, until nothing changes
   bool fuse = true;                              // false: cleaning only
+  WeightChoice weights;                          // what linear layers keep their weights as
 };
 
 // Shared by the passes of one graph.
@@ -64,6 +66,7 @@ base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);
 base::Result<int64_t> FuseNorm(PassContext& context);
 base::Result<int64_t> FuseElementwise(PassContext& context);
+base::Result<int64_t> ChooseWeights(PassContext& context);
 
 struct PassResult {
   std::vector<PassReport> reports;

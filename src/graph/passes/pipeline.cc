@@ -26,6 +26,7 @@ constexpr std::array kFusing = {
     Pass{"merge_linear", MergeLinear},
     Pass{"fuse_norm", FuseNorm},
     Pass{"fuse_elementwise", FuseElementwise},
+    Pass{"choose_weights", ChooseWeights},
 };
 constexpr size_t kNearMissesMax = 64;
 

@@ -16,9 +16,7 @@ struct IntegerLanes {
     __builtin_memcpy(&group, from, 4);
     return _mm256_set1_epi32(group);
   }
-  static void Store(int32_t* to, Vec x) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(to), x);
-  }
+  static void Store(int32_t* to, Vec x) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), x); }
 };
 
 struct WordDot : IntegerLanes {
@@ -36,10 +34,10 @@ struct ByteDot : IntegerLanes {
 
 }  // namespace
 
-void RunLowWords(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunLowWords(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   RunLow<WordDot>(args, plan, region, FinishLow);
 }
-void RunLowBytes(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunLowBytes(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   RunLow<ByteDot>(args, plan, region, FinishLow);
 }
 

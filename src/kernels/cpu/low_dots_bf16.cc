@@ -25,7 +25,7 @@ struct BrainDot {
 
 }  // namespace
 
-void RunLowDots(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunLowDots(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   RunLow<BrainDot>(args, plan, region, avx512::FinishLow);
 }
 

@@ -20,7 +20,7 @@ struct VnniDot {
 
 }  // namespace
 
-void RunLowVnni(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunLowVnni(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   RunLow<VnniDot>(args, plan, region, avx512::FinishLow);
 }
 

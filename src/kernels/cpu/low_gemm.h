@@ -5,7 +5,6 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/low_gemm.h"
-#include "kernels/plan/low_plan.h"
 
 namespace sluice::kernels {
 
@@ -25,19 +24,19 @@ SLUICE_DECLARE_ISA(void RunPrepareRows(const PrepareRowsArgs& args, int64_t begi
 SLUICE_DECLARE_ISA(void RunLowWiden(const LowGemmArgs& args, const GemmRegion& region))
 
 namespace avx2 {
-void RunLowWords(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region);
-void RunLowBytes(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region);
+void RunLowWords(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region);
+void RunLowBytes(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region);
 }  // namespace avx2
 namespace vnni {
-void RunLowVnni(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region);
+void RunLowVnni(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region);
 }
 namespace bf16 {
-void RunLowDots(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region);
+void RunLowDots(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region);
 }
 namespace amx {
 // kVnni (as int8) and kBF16Tiles.
-void RunLowTiles(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region);
-}
+void RunLowTiles(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region);
+}  // namespace amx
 
 // Rows that one call of the dot loops takes.
 inline constexpr int64_t kWordsRows = 6;

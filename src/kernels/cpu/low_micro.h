@@ -90,7 +90,7 @@ inline int64_t LowMin(int64_t a, int64_t b) {
 
 // C's rows and columns of the region; `finish` is FinishLow of the target's vectors.
 template <class Dot, class Finish>
-__attribute__((always_inline)) inline void RunLow(const LowGemmArgs& args, const LowPlan& plan,
+__attribute__((always_inline)) inline void RunLow(const LowGemmArgs& args, const GemmPlan& plan,
                                                   const GemmRegion& region, Finish finish) {
   static constexpr LowMicroTable<Dot> kTable =
       MakeLowMicroTable<Dot>(std::make_integer_sequence<int, static_cast<int>(Dot::kRows)>{});

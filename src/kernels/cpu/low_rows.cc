@@ -82,11 +82,13 @@ void PrepareInt8(const PrepareRowsArgs& args, int64_t row) {
   std::byte* const to = args.rows.data + row * args.rows.stride;
   if (args.path == LowPath::kWords) {
     auto* const words = reinterpret_cast<int16_t*>(to);
-    Encode(x, args.k, factor, range.finite ? zero : 0.0f, [&](int64_t i, hn::Vec<I32> codes)
+    Encode(x, args.k, factor, range.finite ? zero : 0.0f,
+           [&](int64_t i, hn::Vec<I32> codes)
                HWY_ATTR { hn::StoreU(hn::DemoteTo(I16(), codes), I16(), words + i); });
   } else {
     auto* const bytes = reinterpret_cast<uint8_t*>(to);
-    Encode(x, args.k, factor, range.finite ? zero : 0.0f, [&](int64_t i, hn::Vec<I32> codes)
+    Encode(x, args.k, factor, range.finite ? zero : 0.0f,
+           [&](int64_t i, hn::Vec<I32> codes)
                HWY_ATTR { hn::StoreU(hn::DemoteTo(U8(), codes), U8(), bytes + i); });
   }
 }
@@ -139,9 +141,9 @@ HWY_INLINE void FinishRows(const LowGemmArgs& args, const LowSums& sums, const C
   for (int64_t i = 0; i < sums.rows; ++i) {
     const int64_t row = sums.row + i;
     float* const to = args.c + row * args.c_stride + sums.column;
-    const float* const residual =
-        args.residual == nullptr ? nullptr
-                                 : args.residual + row * args.residual_stride + sums.column;
+    const float* const residual = args.residual == nullptr
+                                      ? nullptr
+                                      : args.residual + row * args.residual_stride + sums.column;
     const VF row_scale = hn::Set(d, kIntegers ? args.rows.scales[row] : 1.0f);
     const VF row_zero = hn::Set(d, kIntegers ? args.rows.zeros[row] : 0.0f);
     const auto one = [&](int64_t j, auto load) HWY_ATTR {

@@ -12,9 +12,9 @@ namespace {
 
 constexpr int64_t kWidth = 32;
 constexpr int64_t kTileRows = 16;
-constexpr int64_t kStepBytes = 64;                       // of k that a tile holds
-constexpr int64_t kPanelStep = kStepBytes * kWidth;      // bytes of a panel for them
-constexpr int64_t kPanelRow = 4 * kWidth;                // bytes between a panel's groups
+constexpr int64_t kStepBytes = 64;                   // of k that a tile holds
+constexpr int64_t kPanelStep = kStepBytes * kWidth;  // bytes of a panel for them
+constexpr int64_t kPanelRow = 4 * kWidth;            // bytes between a panel's groups
 
 struct alignas(64) TileShapes {
   uint8_t palette = 1;
@@ -98,7 +98,7 @@ void TileDotsShort(const std::byte* a, int64_t a_row, const std::byte* b, int64_
 }
 
 template <bool kInt8>
-void RunRegion(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunRegion(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   alignas(64) int32_t sums[kTilesRows * kWidth];
   const int64_t steps = args.b.groups * 4 / kStepBytes;
   int64_t shaped = 0;  // rows that the tiles are set up for
@@ -108,8 +108,8 @@ void RunRegion(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& r
     for (int64_t row = region.row_begin; row < region.row_end; row += kTilesRows) {
       const int64_t left = region.row_end - row;
       const int64_t rows = left < kTilesRows ? left : kTilesRows;
-      if (rows != shaped) ShapeTiles(rows < kTileRows ? rows : kTileRows,
-                                     rows < kTileRows ? 0 : rows - kTileRows);
+      if (rows != shaped)
+        ShapeTiles(rows < kTileRows ? rows : kTileRows, rows < kTileRows ? 0 : rows - kTileRows);
       shaped = rows;
       const std::byte* const a = args.rows.data + row * args.rows.stride;
       for (int64_t n = n0; n < n1; n += kWidth) {
@@ -119,8 +119,8 @@ void RunRegion(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& r
         } else {
           TileDotsShort<kInt8>(a, args.rows.stride, b, steps, sums);
         }
-        avx512::FinishLow(args, LowSums{sums, kWidth, row, rows, n,
-                                        n1 - n < kWidth ? n1 - n : kWidth});
+        avx512::FinishLow(args,
+                          LowSums{sums, kWidth, row, rows, n, n1 - n < kWidth ? n1 - n : kWidth});
       }
     }
   }
@@ -129,7 +129,7 @@ void RunRegion(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& r
 
 }  // namespace
 
-void RunLowTiles(const LowGemmArgs& args, const LowPlan& plan, const GemmRegion& region) {
+void RunLowTiles(const LowGemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   if (args.b.path == LowPath::kVnni) return RunRegion<true>(args, plan, region);
   RunRegion<false>(args, plan, region);
 }

@@ -19,8 +19,9 @@ constexpr int64_t kTileProductsMin = int64_t{1} << 20;
 
 }  // namespace
 
-LowPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches) {
-  LowPlan plan;
+GemmPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches) {
+  GemmPlan plan;
+  plan.block_depth = input.k;
   // Half of L2 for B; the rest is A's, C's and the neighbours'.
   const int64_t in_l2 = caches.l2_bytes / 2 / std::max<int64_t>(1, input.column_bytes);
   plan.block_columns = std::max(input.width, in_l2 / input.width * input.width);

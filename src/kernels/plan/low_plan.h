@@ -21,14 +21,7 @@ struct LowPlanInput {
   int64_t k = 0;
 };
 
-// As GemmPlan without depth: a strip runs over all of k.
-struct LowPlan {
-  int64_t tile_rows = 0;
-  int64_t tile_columns = 0;  // a multiple of the panel
-  int64_t row_tiles = 0;
-  int64_t column_tiles = 0;
-  int64_t block_columns = 0;  // of B that stay in L2 while strips pass over them; whole panels
-};
-LowPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches);
+// A strip runs over all of k: block_depth is k.
+GemmPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches);
 
 }  // namespace sluice::kernels

@@ -4,32 +4,10 @@
 #include <cmath>
 
 #include "kernels/low_packing.h"
+#include "kernels/ref/gemm.h"
 #include "tensor/float16.h"
 
 namespace sluice::kernels::ref {
-namespace {
-
-double Activate(Activation activation, double x) {
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kRelu:
-      return x < 0 ? 0 : x;
-    case Activation::kGeluErf:
-      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::kGeluTanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::kSigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Activation::kTanh:
-      return std::tanh(x);
-    case Activation::kSilu:
-      return x / (1 + std::exp(-x));
-  }
-  return x;
-}
-
-}  // namespace
 
 std::vector<float> SeenRow(const float* x, int64_t k, WeightForm form, LowPath path) {
   std::vector<float> seen(x, x + k);
@@ -70,7 +48,7 @@ void LowGemm(const LowGemmArgs& args) {
       if (args.bias != nullptr) sum += static_cast<double>(args.bias[j]);
       if (args.residual != nullptr)
         sum += static_cast<double>(args.residual[i * args.residual_stride + j]);
-      args.c[i * args.c_stride + j] = static_cast<float>(Activate(args.activation, sum));
+      args.c[i * args.c_stride + j] = static_cast<float>(Activate(sum, args.activation));
     }
   }
 }
