@@ -70,6 +70,7 @@ struct StepInfo {
   std::string detail;  // shapes and what was fused
   kernels::Work work;
   const Node* node = nullptr;  // of Plan::graph; null for steps that only rearrange memory
+  std::vector<int32_t> lookups = {};  // of a FusedLookups node: those that this step does
 };
 
 // Immutable once built; shared by the steps that run it.

@@ -82,17 +82,41 @@ bool LooksUp(const graph::StepInfo& info) {
          info.kind.find("bag") != std::string::npos;
 }
 
+bool IsTable(const Value* value) {
+  return value != nullptr && value->is_constant() && value->shape.has_value() &&
+         !value->shape->empty() && tensor::IsFloat(value->dtype);
+}
+
+// The tables of a step that looks up rows; empty for the others.
+std::vector<TableRead> TablesOf(const graph::StepInfo& info) {
+  std::vector<TableRead> tables;
+  const Node& node = *info.node;
+  if (node.Is("FusedLookups")) {
+    for (const int32_t i : info.lookups) {
+      const size_t at = 4 * static_cast<size_t>(i);
+      if (!IsTable(node.input(at)) || node.input(at + 1) == nullptr) continue;
+      tables.push_back({node.input(at), Elements(node.input(at + 1))});
+    }
+    return tables;
+  }
+  if (!LooksUp(info)) return tables;
+  int64_t look_ups = 0;
+  for (const Value* value : node.inputs) {
+    if (value == nullptr) continue;
+    if (IsTable(value) && tables.empty()) tables.push_back({value, 0});
+    if (!tensor::IsFloat(value->dtype)) look_ups = std::max(look_ups, Elements(value));
+  }
+  for (TableRead& read : tables) read.look_ups = look_ups;
+  return tables;
+}
+
 void DescribeReads(const graph::StepInfo& info, const Side& side, StepFlow& flow) {
+  flow.tables = TablesOf(info);
   for (const Value* value : info.node->inputs) {
     if (value == nullptr) continue;
     flow.inputs |= side.inputs[Id(value)];
     if (value->is_constant()) {
-      if (LooksUp(info) && value->shape.has_value() && value->shape->size() >= 1 &&
-          tensor::IsFloat(value->dtype)) {
-        flow.table = value;
-      } else {
-        flow.weight_bytes += BytesOf(value);
-      }
+      if (flow.tables.empty() || !IsTable(value)) flow.weight_bytes += BytesOf(value);
       continue;
     }
     const int source = side.source[Id(value)];
@@ -102,11 +126,6 @@ void DescribeReads(const graph::StepInfo& info, const Side& side, StepFlow& flow
       flow.producer = source;
       flow.read_bytes = bytes;
     }
-  }
-  if (flow.table == nullptr) return;
-  for (const Value* value : info.node->inputs) {
-    if (value == nullptr || tensor::IsFloat(value->dtype)) continue;
-    flow.look_ups = std::max(flow.look_ups, Elements(value));
   }
 }
 
@@ -175,6 +194,10 @@ size_t SharedParts(const std::vector<std::vector<std::string>>& names) {
 }
 
 }  // namespace
+
+int64_t TableRead::bytes() const {
+  return BytesOf(table);
+}
 
 std::vector<StepFlow> FollowSteps(const graph::Plan& plan, int64_t length) {
   std::vector<StepFlow> flows(plan.infos.size());

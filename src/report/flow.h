@@ -17,17 +17,23 @@ inline InterfaceSet InterfaceBit(size_t index) {
   return InterfaceSet{1} << (index < 63 ? index : 63);
 }
 
-struct StepFlow {
-  int producer = -1;                    // the step that wrote most of what this one reads; -1: none
-  int64_t read_bytes = 0;               // of what it reads from there
-  std::vector<int> readers;             // steps that read what this one writes, ascending
-  bool is_output = false;               // the caller reads it, too
-  InterfaceSet inputs = 0;              // the model inputs whose data it depends on
-  InterfaceSet outputs = 0;             // the model outputs that depend on it
-  const graph::Value* table = nullptr;  // of a look-up by index: the constant table
+// Rows of a constant table read by index.
+struct TableRead {
+  const graph::Value* table = nullptr;
   int64_t look_ups = 0;
-  int64_t weight_bytes = 0;  // constants that it reads whole
-  bool has_length = false;   // an axis before the last of its output has the extent told
+  int64_t bytes() const;  // of the table
+};
+
+struct StepFlow {
+  int producer = -1;              // the step that wrote most of what this one reads; -1: none
+  int64_t read_bytes = 0;         // of what it reads from there
+  std::vector<int> readers;       // steps that read what this one writes, ascending
+  bool is_output = false;         // the caller reads it, too
+  InterfaceSet inputs = 0;        // the model inputs whose data it depends on
+  InterfaceSet outputs = 0;       // the model outputs that depend on it
+  std::vector<TableRead> tables;  // looked up by index
+  int64_t weight_bytes = 0;       // constants that it reads whole
+  bool has_length = false;        // an axis before the last of its output has the extent told
 };
 
 // One entry a step of `plan`. `length`: the extent that `has_length` looks for; 0: none.

@@ -476,7 +476,7 @@ std::string FamilyClass(std::string_view family) {
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (family == kNames[i]) return "f" + std::to_string(i);
   }
-  return "f7";
+  return "f8";
 }
 
 std::string ToHtml(const Report& report, const Comparison* comparison) {

@@ -25,8 +25,9 @@ bool IsProduct(std::string_view kind) {
 }
 // Kinds whose work could be part of the step before them.
 bool CouldFollow(std::string_view kind) {
-  for (const std::string_view each : {"elementwise", "integers", "layer_norm", "rms_norm", "reduce",
-                                      "softmax", "log_softmax", "concat", "copy"}) {
+  for (const std::string_view each :
+       {"elementwise", "integers", "layer_norm", "rms_norm", "reduce", "softmax", "log_softmax",
+        "concat", "copy", "second order", "pair dots"}) {
     if (kind == each) return true;
   }
   return false;
@@ -80,7 +81,7 @@ std::string Percent(double share) {
 // One entry of the list while it grows.
 struct Growing {
   Loss loss;
-  int64_t bytes = 0;  // unfused, or of tables
+  int64_t bytes = 0;  // unfused
   double us = 0;      // of the steps
   double roof_us = 0;
 };
@@ -105,8 +106,7 @@ std::string KeyOf(const LossContext& context, const std::vector<StepRow>& steps,
     case Cause::kNarrow:
       return key + std::to_string(Columns(context.plan->infos[i]));
     case Cause::kGather:
-      return key +
-             ((*context.flows)[i].table != nullptr ? (*context.flows)[i].table->name : step.label);
+      return key + (*context.flows)[i].tables.front().table->name;
     case Cause::kReference:
     case Cause::kKernel:
     case Cause::kAlone:
@@ -115,11 +115,27 @@ std::string KeyOf(const LossContext& context, const std::vector<StepRow>& steps,
   return key;
 }
 
-int64_t TableBytes(const graph::Value* table) {
-  if (table == nullptr || !table->shape.has_value()) return 0;
-  int64_t bytes = tensor::DTypeSize(table->dtype);
-  for (const graph::Dim& dim : *table->shape) bytes *= dim.is_constant() ? dim.constant() : 0;
+int64_t TableBytes(const StepFlow& flow) {
+  int64_t bytes = 0;
+  for (const TableRead& read : flow.tables) bytes += read.bytes();
   return bytes;
+}
+
+void TellGather(const LossContext& context, const StepRow& step, const StepFlow& flow, Loss& loss) {
+  int64_t rows = 0;
+  for (const TableRead& read : flow.tables) rows += read.look_ups;
+  char text[96];
+  std::snprintf(text, sizeof text, "%lld rows, %.1f ns each", static_cast<long long>(rows),
+                1e3 * step.us / static_cast<double>(std::max<int64_t>(rows, 1)));
+  loss.what = "look-ups in '" + flow.tables.front().table->name + "'";
+  if (flow.tables.size() > 1) {
+    loss.what += " and " + std::to_string(flow.tables.size() - 1) + " more tables";
+  }
+  loss.what +=
+      " (" + Kibibytes(TableBytes(flow)) + "), reads at random: " + text + Times(loss.steps.size());
+  const bool far = TableBytes(flow) > context.roofs->levels.front().bytes;
+  loss.remedy = far ? "a smaller element type or fewer rows: what fits the cache costs a tenth"
+                    : "fewer rows, or wider ones: what costs is a row, not its bytes";
 }
 
 void TellUnfused(const LossContext& context, const std::vector<StepRow>& steps,
@@ -193,19 +209,8 @@ void Tell(const LossContext& context, const std::vector<StepRow>& steps, const G
                   "'" + Times(loss.steps.size());
       loss.remedy = "express it in ops with a vector kernel (MatMul, Gemm, elementwise, norms)";
       return;
-    case Cause::kGather: {
-      const std::string table = flow.table != nullptr ? flow.table->name : step.label;
-      const double rows = static_cast<double>(std::max<int64_t>(flow.look_ups, 1));
-      char text[64];
-      std::snprintf(text, sizeof text, "%lld rows, %.1f ns each",
-                    static_cast<long long>(flow.look_ups), 1e3 * step.us / rows);
-      loss.what = "look-ups in '" + table + "' (" + Kibibytes(TableBytes(flow.table)) +
-                  "), reads at random: " + text + Times(loss.steps.size());
-      const bool far = TableBytes(flow.table) > context.roofs->levels.front().bytes;
-      loss.remedy = far ? "a smaller element type or fewer rows: what fits the cache costs a tenth"
-                        : "fewer rows, or wider ones: what costs is a row, not its bytes";
-      return;
-    }
+    case Cause::kGather:
+      return TellGather(context, step, flow, loss);
     case Cause::kFixed:
       loss.what = "fixed cost of " + std::to_string(loss.steps.size()) +
                   " small steps, the largest '" + step.label + "'";
@@ -335,9 +340,9 @@ void DivideTime(const LossContext& context, size_t index, StepRow& step) {
                               padded / static_cast<double>(columns);
     lose(Cause::kNarrow, std::min(arithmetic - roof, left - roof));
   }
-  const Cause rest = step.us < kSmallUs      ? Cause::kFixed
-                     : flow.table != nullptr ? Cause::kGather
-                                             : Cause::kKernel;
+  const Cause rest = step.us < kSmallUs     ? Cause::kFixed
+                     : !flow.tables.empty() ? Cause::kGather
+                                            : Cause::kKernel;
   lose(rest, left - roof);
 }
 
@@ -355,8 +360,7 @@ std::vector<Loss> GatherLosses(const LossContext& context, const std::vector<Ste
       growing.loss.us += us;
       growing.us += steps[i].us;
       growing.roof_us += steps[i].roof_us;
-      growing.bytes +=
-          cause == Cause::kGather ? TableBytes((*context.flows)[i].table) : steps[i].unfused_bytes;
+      growing.bytes += steps[i].unfused_bytes;
       growing.loss.steps.push_back(static_cast<int>(i));
     }
   }

@@ -64,6 +64,28 @@ double PredictUs(const StepRow& step, const graph::Step& planned) {
   return step.roof_us / (product ? kProductShare : kOtherShare) + kCallUs;
 }
 
+// Bytes of the rows that are read.
+double ReadBytes(const TableRead& read) {
+  const graph::Dim& rows = read.table->shape->front();
+  const double row_count = rows.is_constant() ? static_cast<double>(rows.constant()) : 0;
+  if (row_count <= 0) return 0;
+  return static_cast<double>(read.look_ups) * static_cast<double>(read.bytes()) / row_count;
+}
+
+// What a share of a step costs: one table's of a step that reads several.
+StepRow PartOf(const StepRow& step, double share) {
+  StepRow part = step;
+  const auto scale = [&](int64_t& value) {
+    value = static_cast<int64_t>(static_cast<double>(value) * share);
+  };
+  scale(part.flops);
+  scale(part.bytes);
+  scale(part.unfused_bytes);
+  part.us *= share;
+  part.roof_us *= share;
+  return part;
+}
+
 void AddTo(Group& group, const StepRow& step) {
   ++group.steps;
   group.flops += step.flops;
@@ -138,11 +160,14 @@ void MakeFeatures(const std::vector<StepFlow>& flows, Report& report) {
   for (size_t i = 0; i < flows.size(); ++i) {
     const StepFlow& flow = flows[i];
     const StepRow& step = report.steps[i];
-    if (flow.table != nullptr) {
-      add("table", flow.table->name,
-          ShapeText(*flow.table) + " " + std::string(tensor::DTypeName(flow.table->dtype)) + ", " +
-              std::to_string(flow.look_ups) + " look-ups",
-          step);
+    double read = 0;
+    for (const TableRead& table : flow.tables) read += ReadBytes(table);
+    for (const TableRead& table : flow.tables) {
+      const std::string detail = ShapeText(*table.table) + " " +
+                                 std::string(tensor::DTypeName(table.table->dtype)) + ", " +
+                                 std::to_string(table.look_ups) + " look-ups";
+      add("table", table.table->name, detail,
+          read > 0 ? PartOf(step, ReadBytes(table) / read) : step);
     }
     if (flow.inputs != 0 && flow.inputs != all_inputs) {
       add(single(flow.inputs) ? "input" : "inputs", NamesOf(report.inputs, flow.inputs), "", step);
@@ -216,12 +241,13 @@ std::string_view FamilyOf(std::string_view kind) {
     return "products";
   }
   if (Has(kind, "attention")) return "attention";
-  if (Has(kind, "gather") || Has(kind, "bag")) return "look-ups";
+  if (Has(kind, "look-up") || Has(kind, "gather") || Has(kind, "bag")) return "look-ups";
   if (Has(kind, "norm") || Has(kind, "softmax") || Has(kind, "reduce") || Has(kind, "mean")) {
     return "rows";
   }
   if (kind == "elementwise" || kind == "integers") return "elementwise";
   if (kind == "concat" || kind == "copy") return "moves";
+  if (kind == "second order" || kind == "pair dots") return "interactions";
   return "other";
 }
 

@@ -76,6 +76,15 @@ std::vector<int64_t> IndexLimits(const graph::Plan& plan) {
     for (const graph::Value* value : node->outputs) {
       if (value != nullptr) out = std::min(out, limit[static_cast<size_t>(value->id)]);
     }
+    if (node->Is("FusedLookups")) {
+      for (size_t i = 0; i + 1 < node->inputs.size(); i += 4) {
+        const graph::Value* ids = node->input(i + 1);
+        if (node->input(i) == nullptr || ids == nullptr || ids->is_constant()) continue;
+        const graph::Dim& rows = node->input(i)->shape->front();
+        if (rows.is_constant()) lower(ids, rows.constant());
+      }
+      continue;
+    }
     for (const graph::Value* value : node->inputs) {
       if (value == nullptr || value->is_constant()) continue;
       if (looks_up && !tensor::IsFloat(value->dtype)) {

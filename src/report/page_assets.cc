@@ -10,12 +10,12 @@ std::string_view PageStyle() {
 --back:#fff;--card:#f5f7f9;--text:#1b2127;--soft:#55606b;
 --line:#d3d9df;--accent:#0b5cad;--bad:#b3261e;--good:#1a6e34;--total:#4f6478;--faint:#a9b4bf;
 --f0:#2166b0;--f1:#8547b8;--f2:#a85a00;--f3:#0c756b;--f4:#68727d;--f5:#94603f;--f6:#c0271f;
---f7:#577a0a}
+--f7:#577a0a;--f8:#3f4a54}
 @media (prefers-color-scheme:dark){:root{
 --back:#11161b;--card:#1a2128;--text:#e6ebf0;--soft:#a3afba;
 --line:#34404b;--accent:#7db8f5;--bad:#ff8f87;--good:#7fd49a;--total:#8ba2b8;--faint:#5c6873;
 --f0:#6aaaf0;--f1:#c598ef;--f2:#e6a356;--f3:#4cc2b4;--f4:#a6b1bc;--f5:#cf9d7f;--f6:#ff7d74;
---f7:#a8c95c}}
+--f7:#a8c95c;--f8:#d5dce3}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:76rem;padding:1.5rem clamp(1rem,4vw,3rem) 3rem;background:var(--back);
 color:var(--text);font:16px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
@@ -70,7 +70,7 @@ font-size:.9rem}
 .legend li{display:flex;align-items:center;gap:.4rem}
 .total{fill:var(--total)}.lost{fill:var(--f6)}.roof{fill:var(--f3)}.faint{fill:var(--faint)}
 .f0{fill:var(--f0)}.f1{fill:var(--f1)}.f2{fill:var(--f2)}.f3{fill:var(--f3)}.f4{fill:var(--f4)}
-.f5{fill:var(--f5)}.f6{fill:var(--f6)}.f7{fill:var(--f7)}
+.f5{fill:var(--f5)}.f6{fill:var(--f6)}.f7{fill:var(--f7)}.f8{fill:var(--f8)}
 .bad,.worse td,.worse th{color:var(--bad)}
 .better td,.better th{color:var(--good)}
 .roofline{display:block;width:100%;min-width:44rem;height:auto;font-size:13px}

@@ -30,8 +30,8 @@ inline constexpr int kCauseCount = 8;
 std::string_view CauseName(Cause cause);   // "unfused", …: stable, in JSON
 std::string_view CauseTitle(Cause cause);  // for people
 
-// What bars are stacked of: "products", "attention", "look-ups", "rows", "elementwise", "moves",
-// "reference", "other".
+// What bars are stacked of: "products", "attention", "look-ups", "interactions", "rows",
+// "elementwise", "moves", "reference", "other".
 std::string_view FamilyOf(std::string_view kind);
 
 // One step of the plan.

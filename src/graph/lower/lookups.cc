@@ -86,6 +86,7 @@ class LookupsStep {
     const auto before = outputs.first(i);
     lookup.accumulates = std::find(before.begin(), before.end(), outputs[i]) != before.end();
     list_->lookups.push_back(lookup);
+    indices_.push_back(static_cast<int32_t>(i));
     list_->names.push_back("in '" + table->name + "', id");
     list_->names.push_back("in '" + table->name + "', offset");
   }
@@ -104,6 +105,7 @@ class LookupsStep {
       pointers.push_back({kBases + i * sizeof(void*), {bases_[i], 0}});
     StepInfo info = lowering_.Info(node_, "look-ups");
     info.detail = std::to_string(block.args.count) + " tables, " + std::to_string(rows_) + " rows";
+    info.lookups = indices_;
     StepSpec spec{.run = RunLookups,
                   .tiles = kernels::LookupsTiles(block.args),
                   .work = kernels::LookupsWork(block.args),
@@ -126,7 +128,8 @@ class LookupsStep {
   const Node& node_;
   const int64_t rows_;
   std::shared_ptr<LookupList> list_;
-  std::vector<int32_t> bases_;  // buffers
+  std::vector<int32_t> bases_;    // buffers
+  std::vector<int32_t> indices_;  // of the look-ups within the node
 };
 
 base::Result<bool> LowerLookups(Lowering& lowering, const Node& node) {
