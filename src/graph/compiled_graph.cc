@@ -49,12 +49,47 @@ base::Result<std::unique_ptr<Graph>> Specialize(const Graph& graph,
   return copy;
 }
 
-bool OnlyLinearReads(const Graph& graph, const Value* value) {
+// Whether a node reads this input as a matrix packed at load.
+bool IsPackedWeight(const Node& node, size_t input) {
+  if (node.Is("FusedLinear")) return input == 1;
+  return node.Is("FusedConv") && input >= 3 && node.Int("depthwise", 0) == 0;
+}
+
+bool OnlyProductsRead(const Graph& graph, const Value* value) {
   if (graph.IsOutput(value)) return false;
   for (const Use& use : value->uses) {
-    if (!use.node->Is("FusedLinear") || use.index != 1) return false;
+    if (!IsPackedWeight(*use.node, static_cast<size_t>(use.index))) return false;
   }
   return true;
+}
+
+// The form that the node asks for, once for all that read the constant so.
+base::Status PackWeight(Node& node, const Value& b, CompiledGraph& compiled) {
+  const bool transposed = node.Int("trans_b", 0) != 0;
+  const kernels::WeightForm form = TRY(ParseWeightForm(node.String("weights", "f32")));
+  if (form == kernels::WeightForm::kF32 &&
+      compiled.weights.count({b.constant.get(), transposed}) > 0) {
+    return base::Ok();
+  }
+  const tensor::Shape& shape = b.constant->shape;
+  kernels::MatrixSource source;
+  source.data = b.constant->buffer.data();
+  source.dtype = b.dtype;
+  source.k = shape[transposed ? 1 : 0];
+  source.n = shape[transposed ? 0 : 1];
+  source.k_stride = transposed ? 1 : source.n;
+  source.n_stride = transposed ? source.k : 1;
+  if (form != kernels::WeightForm::kF32) {
+    node.Set("low_weight", static_cast<int64_t>(compiled.low_weights.size()));
+    compiled.low_weights.push_back(TRY(kernels::WeightStore::Process().PackLow(source, form)));
+    compiled.weights_bytes += compiled.low_weights.back()->bytes();
+    return base::Ok();
+  }
+  std::shared_ptr<const kernels::PackedWeight> packed =
+      TRY(kernels::WeightStore::Process().Pack(source));
+  compiled.weights_bytes += packed->bytes();
+  compiled.weights[{b.constant.get(), transposed}] = packed;
+  return base::Ok();
 }
 
 }  // namespace
@@ -62,35 +97,12 @@ bool OnlyLinearReads(const Graph& graph, const Value* value) {
 base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> graph) {
   auto compiled = std::make_unique<CompiledGraph>();
   for (Node* node = graph->first(); node != nullptr; node = node->next) {
-    if (!node->Is("FusedLinear")) continue;
-    Value* const b = node->inputs[1];
-    const bool transposed = node->Int("trans_b", 0) != 0;
-    const kernels::WeightForm form = TRY(ParseWeightForm(node->String("weights", "f32")));
-    if (form == kernels::WeightForm::kF32 &&
-        compiled->weights.count({b->constant.get(), transposed}) > 0) {
-      continue;
+    for (size_t i = 0; i < node->inputs.size(); ++i) {
+      if (IsPackedWeight(*node, i)) TRY(PackWeight(*node, *node->inputs[i], *compiled));
     }
-    const tensor::Shape& shape = b->constant->shape;
-    kernels::MatrixSource source;
-    source.data = b->constant->buffer.data();
-    source.dtype = b->dtype;
-    source.k = shape[transposed ? 1 : 0];
-    source.n = shape[transposed ? 0 : 1];
-    source.k_stride = transposed ? 1 : source.n;
-    source.n_stride = transposed ? source.k : 1;
-    if (form != kernels::WeightForm::kF32) {
-      node->Set("low_weight", static_cast<int64_t>(compiled->low_weights.size()));
-      compiled->low_weights.push_back(TRY(kernels::WeightStore::Process().PackLow(source, form)));
-      compiled->weights_bytes += compiled->low_weights.back()->bytes();
-      continue;
-    }
-    std::shared_ptr<const kernels::PackedWeight> packed =
-        TRY(kernels::WeightStore::Process().Pack(source));
-    compiled->weights_bytes += packed->bytes();
-    compiled->weights[{b->constant.get(), transposed}] = packed;
   }
   for (Value* value : graph->Constants()) {
-    if (!OnlyLinearReads(*graph, value)) {
+    if (!OnlyProductsRead(*graph, value)) {
       compiled->weights_bytes += value->constant->view().bytes();
       continue;
     }

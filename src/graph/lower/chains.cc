@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 #include "graph/chain_code.h"
+#include "graph/lower/images.h"
 #include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 
@@ -60,16 +62,75 @@ bool Fits(const std::vector<Axis>& axes, size_t inputs) {
   return true;
 }
 
-base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
-  const Shape& output = lowering.shape(node.output());
-  const size_t count = node.inputs.size();
+// Where the axes of an image go when its channels become the last: [N, spatial…, C].
+int Turned(int axis, int rank) {
+  if (axis == 0) return 0;
+  return axis == 1 ? rank - 1 : axis - 1;
+}
+
+// What the chain runs over. Images turn their axes, and operands with fewer axes get those in front
+// that they lack.
+struct Operands {
+  Shape output;
   std::vector<Shape> shapes;
   std::vector<Place> places;
+  std::vector<Axis> axes;
+};
+
+Operands AsTheyLie(Lowering& lowering, const Node& node) {
+  Operands operands;
+  operands.output = lowering.shape(node.output());
   for (const Value* value : node.inputs) {
-    shapes.push_back(lowering.shape(value));
-    places.push_back(lowering.place(value));
+    operands.shapes.push_back(lowering.shape(value));
+    operands.places.push_back(lowering.place(value));
   }
-  std::vector<Axis> axes = MergeAxes(output, shapes, places);
+  operands.axes = MergeAxes(operands.output, operands.shapes, operands.places);
+  return operands;
+}
+
+// The operands with channels last where one of them lies so; nothing where that does not help.
+std::optional<Operands> AsImages(Lowering& lowering, const Node& node) {
+  const Shape& output = lowering.shape(node.output());
+  const int rank = output.rank();
+  const auto full = [&](const Value* value) {
+    return value->dtype == tensor::DType::kF32 && lowering.shape(value) == output;
+  };
+  const bool some = std::any_of(node.inputs.begin(), node.inputs.end(), [&](const Value* value) {
+    return full(value) && !lowering.packed(value) && PixelStride(output, lowering.place(value)) > 0;
+  });
+  if (rank < 3 || rank > 4 || !some) return std::nullopt;
+  Operands operands;
+  operands.output = output;
+  for (int axis = 0; axis < rank; ++axis) operands.output.set_dim(Turned(axis, rank), output[axis]);
+  for (const Value* value : node.inputs) {
+    if (full(value)) ChannelsLast(lowering, value);
+    const Shape& shape = lowering.shape(value);
+    const Place& place = lowering.place(value);
+    Shape turned = operands.output;
+    Place at;
+    at.ref = place.ref;
+    for (int axis = 0; axis < rank; ++axis) {
+      const int own = axis - (rank - shape.rank());
+      turned.set_dim(Turned(axis, rank), own < 0 ? 1 : shape[own]);
+      at.strides[Turned(axis, rank)] = own < 0 ? 0 : place.strides[own];
+    }
+    operands.shapes.push_back(turned);
+    operands.places.push_back(at);
+  }
+  operands.axes = MergeAxes(operands.output, operands.shapes, operands.places);
+  if (!Fits(operands.axes, node.inputs.size())) return std::nullopt;
+  return operands;
+}
+
+base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
+  const size_t count = node.inputs.size();
+  std::optional<Operands> images = AsImages(lowering, node);
+  const bool over_images = images.has_value();
+  Operands operands = over_images ? std::move(*images) : AsTheyLie(lowering, node);
+  const Shape& output = operands.output;
+  std::vector<Shape>& shapes = operands.shapes;
+  std::vector<Place>& places = operands.places;
+  std::vector<Axis>& axes = operands.axes;
   // Strided operands are packed one after the other until the axes fit; packed ones with odd
   // broadcasts are expanded.
   for (size_t i = 0; i < count && !Fits(axes, count); ++i) {
@@ -101,7 +162,8 @@ base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
                             offsetof(kernels::ChainInput, data),
                         places[i].ref});
   }
-  const Ref out = lowering.Define(node.output());
+  const Ref out = over_images ? DefineChannelsLast(lowering, node.output()).ref
+                              : lowering.Define(node.output());
   pointers.push_back({offsetof(ChainArgs, outputs), out});
   lowering.Keep(std::move(chain));
   StepInfo info = lowering.Info(node, "elementwise");

@@ -16,6 +16,7 @@ std::span<const LoweringRule> RowRules();          // norms, softmax, reductions
 std::span<const LoweringRule> MoveRules();         // gathers, concatenations
 std::span<const LoweringRule> LookupRules();       // embedding tables
 std::span<const LoweringRule> InteractionRules();  // how features meet
+std::span<const LoweringRule> ImageRules();        // convolutions, pools
 
 // A gather by one known index is a slice without its axis.
 base::Result<bool> LowerGatherAsView(Lowering& lowering, const Node& node);

@@ -1,6 +1,8 @@
 // Gathers by index and concatenations.
+#include <algorithm>
 #include <cstddef>
 
+#include "graph/lower/images.h"
 #include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
 #include "kernels/gather_rows.h"
@@ -136,11 +138,48 @@ void RunCopyRows(const void* args, kernels::Tiles tiles) {
   kernels::CopyRows(*static_cast<const CopyRowsArgs*>(args), tiles);
 }
 
+void AddConcatPiece(Lowering& lowering, const Node& node, const CopyRowsArgs& args, Ref from,
+                    Ref to) {
+  StepSpec spec{.run = RunCopyRows,
+                .tiles = kernels::CopyRowsTiles(args),
+                .work = kernels::CopyRowsWork(args),
+                .info = lowering.Info(node, "concat")};
+  lowering.builder().Add(std::move(spec), args,
+                         {{offsetof(CopyRowsArgs, x), from}, {offsetof(CopyRowsArgs, y), to}});
+}
+
+// Images side by side in their channels, where one of them lies with its channels last.
+bool ConcatChannels(Lowering& lowering, const Node& node) {
+  const Shape& output = lowering.shape(node.output());
+  if (output.rank() < 3 || output.rank() > 4 || node.output()->dtype != tensor::DType::kF32)
+    return false;
+  const bool some = std::any_of(node.inputs.begin(), node.inputs.end(), [&](const Value* value) {
+    return !lowering.packed(value) && PixelStride(lowering.shape(value), lowering.place(value)) > 0;
+  });
+  if (!some || output.elements() == 0 || output.elements(2, output.rank()) == 1) return false;
+  const int64_t pixels = output.elements() / output[1];
+  Ref to = DefineChannelsLast(lowering, node.output()).ref;
+  for (const Value* value : node.inputs) {
+    const int64_t channels = lowering.shape(value)[1];
+    if (channels == 0) continue;
+    const Pixels from = ChannelsLast(lowering, value);
+    CopyRowsArgs args;
+    args.rows = pixels;
+    args.bytes = channels * 4;
+    args.x_stride = from.pixel * 4;
+    args.y_stride = output[1] * 4;
+    AddConcatPiece(lowering, node, args, from.ref, to);
+    to.offset += channels * 4;
+  }
+  return true;
+}
+
 base::Result<bool> LowerConcat(Lowering& lowering, const Node& node) {
   const Shape& output = lowering.shape(node.output());
   int64_t axis = node.Int("axis", 0);
   if (axis < 0) axis += output.rank();
   if (axis < 0 || axis >= output.rank()) return false;
+  if (axis == 1 && ConcatChannels(lowering, node)) return true;
   const int64_t rows = output.elements(0, static_cast<int>(axis));
   const int64_t width = output.elements(static_cast<int>(axis), output.rank());
   const int64_t size = tensor::DTypeSize(node.output()->dtype);
@@ -165,13 +204,7 @@ base::Result<bool> LowerConcat(Lowering& lowering, const Node& node) {
     args.bytes = columns * size;
     args.x_stride = from.strides[0] * size;
     args.y_stride = out.strides[0] * size;
-    StepSpec spec{.run = RunCopyRows,
-                  .tiles = kernels::CopyRowsTiles(args),
-                  .work = kernels::CopyRowsWork(args),
-                  .info = lowering.Info(node, "concat")};
-    lowering.builder().Add(
-        std::move(spec), args,
-        {{offsetof(CopyRowsArgs, x), from.ref}, {offsetof(CopyRowsArgs, y), to}});
+    AddConcatPiece(lowering, node, args, from.ref, to);
   }
   return true;
 }

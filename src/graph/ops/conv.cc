@@ -4,6 +4,7 @@
 
 #include "graph/ops/rules.h"
 #include "graph/ops/tables.h"
+#include "graph/ops/windows.h"
 #include "kernels/ref/reduce.h"
 #include "kernels/ref/window.h"
 
@@ -132,6 +133,23 @@ Status SetWindowedShape(RunContext& context, WindowAttributes& attributes, const
     y.Append(extent);
   }
   y = TRY(Shape::FromDims(y.dims()));
+  return Ok();
+}
+
+// ---- FusedConv ----
+
+// FusedConv(x [N, C, spatial…], bias [M]?, residual as the output?, weights…) -> [N, M, spatial…]:
+// activation(conv + bias + residual). `group` weights of [taps * C / group, M / group], taps
+// outermost; with `depthwise` one of [taps, C].
+Status InferFusedConv(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  if (x == nullptr || x->size() < 3) return context.Fail("needs a known rank");
+  WindowAttributes attributes = TRY(ReadWindow(context, static_cast<int>(x->size()) - 2));
+  SymShape result = {(*x)[0], Dim(context.node().Int("outputs", 0))};
+  for (int i = 0; i < attributes.spatial; ++i) {
+    result.push_back(TRY(SymbolicExtent(context, attributes, i, (*x)[static_cast<size_t>(2 + i)])));
+  }
+  context.SetOutput(0, context.dtype(0), std::move(result));
   return Ok();
 }
 
@@ -431,9 +449,36 @@ constexpr auto kOps = std::to_array<OpDef>({
     {"GlobalMaxPool", 1, 1, 1, 1, 1, kNoTraits, InferGlobalPool,
      RunGlobalPool<kernels::ref::ReduceOp::kMax>},
     {"GlobalLpPool", 2, 1, 1, 1, 1, kNoTraits, InferGlobalPool, RunGlobalLpPool},
+    {"FusedConv", 1, 1, -1, 1, 1, kNoTraits, InferFusedConv, nullptr, kOurDomain},
 });
 
+// What ReadWindow wants of a context.
+class NodeAlone {
+ public:
+  explicit NodeAlone(const Node& node) : node_(node) {}
+  const Node& node() const { return node_; }
+  base::Error Fail(std::string_view text) const { return base::InvalidArgument(std::string(text)); }
+
+ private:
+  const Node& node_;
+};
+
 }  // namespace
+
+std::optional<WindowAt> FindWindow(const Node& node, const Shape& x) {
+  if (x.rank() < 3) return std::nullopt;
+  Result<WindowAttributes> attributes = ReadWindow(NodeAlone(node), x.rank() - 2);
+  if (!attributes.ok()) return std::nullopt;
+  WindowAt at;
+  at.spatial = attributes.value().spatial;
+  for (int i = 0; i < at.spatial; ++i) {
+    at.extent[i] = WindowedExtent(attributes.value(), i, x[2 + i]);
+    if (at.extent[i] < 1) return std::nullopt;
+  }
+  at.window = attributes.value().window;
+  std::copy_n(attributes.value().pad_end, kMaxSpatial, at.pad_end);
+  return at;
+}
 
 std::span<const OpDef> ConvOps() {
   return kOps;

@@ -21,6 +21,8 @@ constexpr std::array kFusing = {
     Pass{"recognize_attention", RecognizeAttention},
     Pass{"recognize_interaction", RecognizeInteraction},
     Pass{"fuse_lookups", FuseLookups},
+    Pass{"fold_batch_norm", FoldBatchNorm},
+    Pass{"form_conv", FormConv},
     Pass{"form_linear", FormLinear},
     Pass{"fuse_epilogues", FuseEpilogues},
     Pass{"merge_linear", MergeLinear},
