@@ -27,8 +27,8 @@ void Gemm(const GemmArgs& args, Tiles tiles) {
   CHECK(args.m <= 1 || (args.a_stride >= args.b.k && args.c_stride >= args.b.n));
   const GemmPlan plan = Plan(args);
   const auto run = SLUICE_PICK_ISA(args.b.target, RunGemm);
-  ForRegions(plan, args.m, args.b.n, tiles,
-             [&](const GemmRegion& region) { run(args, plan, region); });
+  ForRegionsByRow(plan, args.m, args.b.n, tiles,
+                  [&](const GemmRegion& region) { run(args, plan, region); });
 }
 
 Work GemmWork(const GemmArgs& args) {

@@ -19,10 +19,6 @@ inline constexpr int64_t kStackDepth = 256;
 // How many rows of B ahead of the one in use are asked for.
 inline constexpr int64_t kPrefetchRows = 16;
 
-// Columns of a strip that are computed before residual and activation pass over them: 7 KiB with 14
-// rows.
-inline constexpr int64_t kFinishColumns = 128;
-
 // Attention packs a block of keys and one of values, each so many floats (64 KiB), of at most
 // kHeadChunk of the head's dimensions at a time.
 inline constexpr int64_t kHeadBlock = 16 << 10;

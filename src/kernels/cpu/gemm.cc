@@ -1,5 +1,5 @@
-// Products over packed and unpacked B, compiled once per target: blocks of B in L2, strips of A in
-// L1, tiles in registers.
+// Products over packed and unpacked B, compiled once per target: a block of A stays in L2 while the
+// panels of B pass over it, tiles of C are in registers.
 #include "kernels/cpu/gemm.h"
 
 #include "kernels/cpu/finish.h"
@@ -13,40 +13,66 @@ inline int64_t Min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
+// C of the block of rows [begin, end) over one block of k, [k0, k0 + depth).
+struct Block {
+  int64_t begin, end;
+  int64_t k0, depth;
+};
+
+// The tiles of one panel of B (of several, where few rows want it), strip by strip. Returns how
+// many columns these were.
+int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_t columns) {
+  const int64_t k = args.b.k;
+  const int64_t strips = (block.end - block.begin + kStripRows - 1) / kStripRows;
+  const int64_t panels = strips == 1 ? PanelsAtOnce(static_cast<int>(block.end - block.begin)) : 1;
+  const bool last = block.k0 + block.depth == k;
+  const bool finishes = last && (args.residual != nullptr || args.activation != Activation::kNone);
+  MicroArgs micro = {};
+  micro.a_row = args.a_stride;
+  micro.b = args.b.data + n0 * k + block.k0 * kPanel;
+  micro.b_row = kPanel;
+  micro.b_panel = k * kPanel;
+  micro.c_row = args.c_stride;
+  micro.depth = block.depth;
+  micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
+  micro.accumulate = args.accumulate || block.k0 > 0;
+  // Each strip fetches its share of the next panel, which therefore waits in L2.
+  micro.ahead = reinterpret_cast<const char*>(micro.b + micro.b_panel);
+  micro.ahead_step = (kPanel * static_cast<int64_t>(sizeof(float)) + strips - 1) / strips;
+  int64_t width = 0;
+  ForStrips(block.begin, block.end, [&](int64_t row, int64_t rows) {
+    micro.a = args.a + row * args.a_stride + block.k0;
+    micro.c = args.c + row * args.c_stride + n0;
+    const MicroChoice tile = ChooseMicro(static_cast<int>(rows), columns, panels, micro);
+    width = tile.width;
+    micro.next_c = row + rows < block.end ? micro.c + rows * args.c_stride
+                                          : args.c + block.begin * args.c_stride + n0 + width;
+    const float* const residual =
+        args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
+    if (finishes && residual != nullptr) {
+      for (int64_t i = 0; i < rows; ++i) {
+        const float* const from = residual + i * args.residual_stride;
+        for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(from + j);
+      }
+    }
+    tile.run(micro);
+    micro.ahead += micro.ahead_step * block.depth;
+    if (!finishes) return;
+    Finish(micro.c, args.c_stride, residual, args.residual_stride, rows, width, args.activation);
+  });
+  return width;
+}
+
 }  // namespace
 
 void RunGemm(const GemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
-  alignas(64) float strip[kStripRows * kStripStride];
-  const int64_t k = args.b.k;
-  const bool finishes = args.residual != nullptr || args.activation != Activation::kNone;
-  for (int64_t n0 = region.column_begin; n0 < region.column_end; n0 += plan.block_columns) {
-    const int64_t n1 = Min(region.column_end, n0 + plan.block_columns);
-    for (int64_t k0 = 0; k0 < k; k0 += plan.block_depth) {
-      const int64_t depth = Min(plan.block_depth, k - k0);
-      const bool last = k0 + depth == k;
-      ForStrips(region.row_begin, region.row_end, [&](int64_t row, int64_t rows) {
-        const float* const a = args.a + row * args.a_stride + k0;
-        MicroArgs micro = {};
-        micro.a = rows == 1 ? a : strip;  // a single row needs no stride
-        if (rows > 1) PackStrip(a, args.a_stride, 1, rows, depth, 1.0f, strip);
-        micro.b_panel = k * kPanel;
-        micro.c = args.c + row * args.c_stride + n0;
-        micro.c_row = args.c_stride;
-        micro.depth = depth;
-        micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
-        micro.accumulate = args.accumulate || k0 > 0;
-        const float* const residual =
-            args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
-        float* const c = micro.c;
-        const auto finish = [&](int64_t j, int64_t width) {
-          if (!last || !finishes) return;
-          Finish(c + j, args.c_stride, residual == nullptr ? nullptr : residual + j,
-                 args.residual_stride, rows, width, args.activation);
-        };
-        micro.b = args.b.data + n0 * k + k0 * kPanel;
-        micro.b_row = kPanel;
-        RunPanels(micro, static_cast<int>(rows), n1 - n0, finish);
-      });
+  for (int64_t row = region.row_begin; row < region.row_end; row += plan.tile_rows) {
+    const int64_t row_end = Min(region.row_end, row + plan.tile_rows);
+    for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {
+      const Block block = {row, row_end, k0, Min(plan.block_depth, args.b.k - k0)};
+      for (int64_t n0 = region.column_begin; n0 < region.column_end;) {
+        n0 += RunPanelOfB(args, block, n0, region.column_end - n0);
+      }
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/activation.h"
+#include "kernels/cpu/gelu.h"
 
 namespace sluice::kernels::SLUICE_ISA {
 namespace {  // one copy for each target: no linker may merge them
@@ -114,12 +115,6 @@ HWY_INLINE VF Tanh(VF x) {
 
 HWY_INLINE VF Relu(VF x) {
   return hn::Max(hn::Zero(F32()), x);
-}
-
-HWY_INLINE VF GeluErf(VF x) {
-  const F32 d;
-  const VF half = hn::Mul(x, hn::Set(d, 0.5f));
-  return hn::MulAdd(half, Erf(hn::Mul(x, hn::Set(d, 0.70710678118654752f))), half);
 }
 
 // x/2 (1 + tanh(y)) is x sigmoid(2y).

@@ -1,11 +1,10 @@
 // The inner loop of every product: a tile of C in registers, one chain of fused multiply-adds per
 // element.
 //
-// Compiled once per target. Rows of A lie kStripStride floats apart, a constant, so that each
-// broadcast is one load with a constant displacement and no row needs a pointer register; callers
-// copy a strip of A there (PackStrip). The accumulators are named by constant indices alone: an
-// index that stays a variable makes GCC 12 keep the array in memory, and a third of the speed is
-// left.
+// Compiled once per target. Two pointers and the multiples of one stride reach every row of A with
+// one load each, so that A is read where it lies. The accumulators are named by constant indices
+// alone: an index that stays a variable makes GCC 12 keep the array in memory, and a third of the
+// speed is left.
 #pragma once
 
 #include <cstddef>
@@ -25,16 +24,22 @@ constexpr int kPanel = 2 * kLanes;
 constexpr int kStripRows = kLanes == 16 ? 14 : 6;
 
 struct MicroArgs {
-  const float* a;  // [rows, depth], rows kStripStride apart
+  const float* a;  // [rows, depth], rows a_row apart
+  int64_t a_row = kStripStride;
   const float* b;  // [depth, width], rows b_row apart; the next panel at b + b_panel
   int64_t b_row;
   int64_t b_panel;
   float* c;  // [rows, columns], rows c_row apart
   int64_t c_row;
   int64_t depth;
-  const float* bias;  // [columns], added at the end, or null
-  bool accumulate;    // start from what C holds
-  int columns;        // of C in the last vector: 1 … kLanes
+  const float* bias;    // [columns], added at the end, or null
+  bool accumulate;      // start from what C holds
+  int columns;          // of C in the last vector: 1 … kLanes
+  const float* next_c;  // the tile that is written next, rows c_row apart, fetched meanwhile
+  // What is needed after a while, fetched into L2 meanwhile, ahead_step bytes for each k. The
+  // address may lie behind its array's end.
+  const char* ahead;
+  int64_t ahead_step;
 };
 
 template <int kCount, class F>
@@ -56,11 +61,10 @@ void Micro(const MicroArgs& args) {
     if constexpr (kMasked && j == kWide - 1) return hn::MaskedLoad(mask, d, from + j * kLanes);
     return hn::LoadU(d, from + j * kLanes);
   };
-  // What the next call will write, and perhaps read, is fetched meanwhile.
   if constexpr (!kMasked) {
     Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
       Unroll<kWide * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
-        __builtin_prefetch(args.c + i * args.c_row + kWide * kLanes + j * 16, 1);
+        __builtin_prefetch(args.next_c + i * args.c_row + j * 16, 1);
       });
     });
   }
@@ -76,12 +80,19 @@ void Micro(const MicroArgs& args) {
       Unroll<kWide>([&](auto j) __attribute__((always_inline)) { acc[i][j] = hn::Zero(d); });
     });
   }
+  constexpr int kLow = 7;  // rows reached from the first pointer
   const float* a = args.a;
+  const float* a_high = a + kLow * args.a_row;
+  const int64_t a_row = args.a_row;
+  const int64_t a_row3 = 3 * a_row;
+  const int64_t a_row5 = 5 * a_row;
   const float* b = args.b;
   const int64_t b_row = args.b_row;
   const int64_t b_panel = args.b_panel;
+  const char* ahead = args.ahead;
+  const int64_t ahead_step = args.ahead_step;
 #pragma GCC unroll 2
-  for (const float* const end = a + args.depth; a != end; ++a, b += b_row) {
+  for (const float* const end = a + args.depth; a != end; ++a, ++a_high, b += b_row) {
     VF column[kWide];
     Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
       column[j] = hn::LoadU(d, b + (j / kVectors) * b_panel + (j % kVectors) * kLanes);
@@ -90,9 +101,16 @@ void Micro(const MicroArgs& args) {
       Unroll<kVectors * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
         __builtin_prefetch(b + kPrefetchRows * b_row + j * 16);
       });
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
     }
     Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      const VF x = hn::Set(d, a[i * kStripStride]);
+      constexpr int kRow = i % kLow;
+      const float* const from = i < kLow ? a : a_high;
+      const VF x = hn::Set(d, from[kRow == 3   ? a_row3
+                                   : kRow == 5 ? a_row5
+                                   : kRow == 6 ? 2 * a_row3
+                                               : kRow * a_row]);
       Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
         acc[i][j] = hn::MulAdd(x, column[j], acc[i][j]);
       });
@@ -142,40 +160,38 @@ constexpr MicroTable MakeMicroTable(std::integer_sequence<int, kRow...>) {
 }
 constexpr MicroTable kMicro = MakeMicroTable(std::make_integer_sequence<int, kStripRows>{});
 
+// The function for a tile of `rows` rows at the start of `columns` columns, and the tile's width.
+// args.columns becomes what the function wants there.
+struct MicroChoice {
+  MicroFunction run;
+  int64_t width;
+};
+inline MicroChoice ChooseMicro(int rows, int64_t columns, int64_t panels, MicroArgs& args) {
+  const int row = rows - 1;
+  if (columns >= panels * kPanel) {
+    return {panels == 1 ? kMicro.full[row] : kMicro.many[row], panels * kPanel};
+  }
+  if (columns >= kPanel) return {kMicro.full[row], kPanel};
+  args.columns = static_cast<int>(columns > kLanes ? columns - kLanes : columns);
+  return {columns > kLanes ? kMicro.two[row] : kMicro.one[row], columns};
+}
+
 // C [rows, columns] for rows <= kStripRows and any columns, from panels of B `b_panel` apart.
 // `columns` counts from the start of a panel; only the last panel may be partial, and is padded in
-// memory. Panels are handed to `finish(first_column, column_count)` while they are hot.
+// memory. Each tile is handed to `finish(first_column, column_count)` while it is hot.
 template <class Finish>
 __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, int64_t columns,
                                                      Finish finish) {
-  const int64_t at_once = PanelsAtOnce(rows) * kPanel;
-  int64_t finished = 0;
-  const int row = rows - 1;
   for (int64_t j = 0; j < columns;) {
-    int64_t width = columns - j;
-    MicroFunction run = nullptr;
-    if (width >= at_once) {
-      width = at_once;
-      run = kMicro.many[row];
-    } else if (width >= kPanel) {
-      width = kPanel;
-      run = kMicro.full[row];
-    } else if (width > kLanes) {
-      run = kMicro.two[row];
-      args.columns = static_cast<int>(width) - kLanes;
-    } else {
-      run = kMicro.one[row];
-      args.columns = static_cast<int>(width);
-    }
-    run(args);
-    j += width;
-    if (j - finished >= kFinishColumns || j == columns) {
-      finish(finished, j - finished);
-      finished = j;
-    }
-    args.b += args.b_panel * (width / kPanel);
-    args.c += width;
-    if (args.bias != nullptr) args.bias += width;
+    const MicroChoice tile = ChooseMicro(rows, columns - j, PanelsAtOnce(rows), args);
+    args.next_c = args.c + tile.width;
+    args.ahead = reinterpret_cast<const char*>(args.b);
+    tile.run(args);
+    finish(j, tile.width);
+    j += tile.width;
+    args.b += args.b_panel * (tile.width / kPanel);
+    args.c += tile.width;
+    if (args.bias != nullptr) args.bias += tile.width;
   }
 }
 

@@ -19,19 +19,24 @@ int64_t RoundUp(int64_t a, int64_t b) {
 // What a tile may cost at most, in multiply-adds: 50 to 150 us on one core, well below a quantum of
 // 500 us.
 constexpr int64_t kTileProducts = int64_t{6} << 20;
-// Rows of a tile where m allows: enough that B, read once per tile, costs little even from memory.
-constexpr int64_t kTileRows = 112;
-// Where k needs several blocks: shorter than the strip, since the passes over C between them are
-// hidden better than A's misses in L1. Up to kStripDepth one block wins.
-constexpr int64_t kDepthOfMany = 512;
+// Rows of a tile where m and L2 allow: enough that B, read once per tile, costs little even from
+// memory.
+constexpr int64_t kTileRows = 144;
+// The same for products that pack their block of B themselves.
+constexpr int64_t kMatMulRows = 112;
+// Rows of A that a block of k leaves room for in half of L2: fewer would read B too often.
+constexpr int64_t kTileRowsMin = 80;
 // Where B is read once per strip anyway, a tile is at least this many multiply-adds, so that
 // claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 18;
 
-void CutTiles(int64_t m, int64_t n, int64_t k, int64_t panel, int64_t strip, GemmPlan& plan) {
+// Tiles of at most `rows_max` rows.
+void CutTiles(int64_t m, int64_t n, int64_t k, int64_t rows_max, Target target, GemmPlan& plan) {
+  const int64_t panel = PanelColumns(target);
+  const int64_t strip = StripRows(target);
   // Rows are cut into equal tiles of whole strips, as equal as m allows.
   const int64_t strips = CeilDiv(m, strip);
-  plan.row_tiles = CeilDiv(m, kTileRows);
+  plan.row_tiles = CeilDiv(strips, std::max<int64_t>(1, rows_max / strip));
   plan.tile_rows = plan.row_tiles == 0 ? 0 : CeilDiv(strips, plan.row_tiles) * strip;
   if (plan.tile_rows != 0) plan.row_tiles = CeilDiv(m, plan.tile_rows);
   const int64_t rows = std::max<int64_t>(1, std::min(m, plan.tile_rows));
@@ -65,21 +70,18 @@ const CacheSizes& MachineCaches() {
 }
 
 GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSizes& caches) {
-  const int64_t panel = PanelColumns(target);
-  const int64_t strip = StripRows(target);
+  const int64_t half = caches.l2_bytes / 2 / static_cast<int64_t>(sizeof(float));
   GemmPlan plan;
-  if (m == 1) {
-    plan.block_depth = k;
-  } else {
-    plan.block_depth = k <= kStripDepth ? k : CeilDiv(k, CeilDiv(k, kDepthOfMany));
+  plan.block_depth = k;
+  // One strip passes over B once, whatever the depth.
+  if (m > StripRows(target)) {
+    plan.block_depth = CeilDiv(k, CeilDiv(k, std::max<int64_t>(1, half / kTileRowsMin)));
   }
-  // Half of L2 for B; the rest is A's, C's and the neighbours'.
-  const int64_t columns_in_l2 =
-      caches.l2_bytes / 2 / (plan.block_depth * static_cast<int64_t>(sizeof(float)));
-  plan.block_columns = std::max(panel, columns_in_l2 / panel * panel);
-  plan.block_columns = std::min(plan.block_columns, RoundUp(n, panel));
-
-  CutTiles(m, n, k, panel, strip, plan);
+  const int64_t rows_max = std::clamp(half / plan.block_depth, StripRows(target), kTileRows);
+  CutTiles(m, n, k, rows_max, target, plan);
+  const int64_t panel = PanelColumns(target);
+  plan.block_columns = half / std::min(plan.block_depth, kStripDepth) / panel * panel;
+  plan.block_columns = std::clamp(plan.block_columns, panel, RoundUp(n, panel));
   return plan;
 }
 
@@ -89,7 +91,7 @@ GemmPlan PlanMatMul(int64_t m, int64_t n, int64_t k, Target target) {
   plan.block_depth = k == 0 ? 0 : CeilDiv(k, CeilDiv(k, kStackDepth));
   plan.block_columns = kStackBlock / std::max<int64_t>(plan.block_depth, panel) / panel * panel;
   plan.block_columns = std::min(plan.block_columns, RoundUp(std::max<int64_t>(n, 1), panel));
-  CutTiles(m, std::max<int64_t>(n, 1), std::max<int64_t>(k, 1), panel, StripRows(target), plan);
+  CutTiles(m, std::max<int64_t>(n, 1), std::max<int64_t>(k, 1), kMatMulRows, target, plan);
   return plan;
 }
 

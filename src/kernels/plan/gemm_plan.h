@@ -20,16 +20,14 @@ struct CacheSizes {
 // Of this machine, asked once; the defaults where the system does not say.
 const CacheSizes& MachineCaches();
 
-// A tile is tile_rows x tile_columns of C over all of k; tiles are numbered down the columns of
-// tiles. Within a run of tiles, B is taken in blocks of block_depth x block_columns that stay in L2
-// while strips of A pass over them.
+// A tile is tile_rows x tile_columns of C over all of k. The rows of A of a tile fit in half of L2,
+// block_depth of k at a time, and so does a block of B of kStripDepth x block_columns at most.
 struct GemmPlan {
   int64_t tile_rows = 0;
   int64_t tile_columns = 0;  // a multiple of the panel
   int64_t row_tiles = 0;
   int64_t column_tiles = 0;
-  int64_t block_depth =
-      0;  // k is cut into equal blocks of at most kStripDepth; all of k when m = 1
+  int64_t block_depth = 0;    // k is cut into equal blocks
   int64_t block_columns = 0;  // a multiple of the panel
 };
 

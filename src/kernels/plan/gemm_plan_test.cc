@@ -19,7 +19,6 @@ TEST(GemmPlan, TilesCoverEveryElementOnceInWholePanels) {
           for (const int64_t k : kSizes) {
             const GemmPlan plan = PlanGemm(m, n, k, target, caches);
             EXPECT_EQ(plan.tile_columns % PanelColumns(target), 0);
-            EXPECT_EQ(plan.block_columns % PanelColumns(target), 0);
             EXPECT_GE(plan.row_tiles * plan.tile_rows, m);
             EXPECT_LT((plan.row_tiles - 1) * plan.tile_rows, m);
             EXPECT_GE(plan.column_tiles * plan.tile_columns, n);
@@ -31,20 +30,21 @@ TEST(GemmPlan, TilesCoverEveryElementOnceInWholePanels) {
   }
 }
 
-TEST(GemmPlan, BlocksFitTheStripAndHalfOfTheSecondCache) {
+TEST(GemmPlan, TheRowsOfATileFitHalfOfTheSecondCache) {
   for (const Target target : {Target::kAvx2, Target::kAvx512}) {
     for (const CacheSizes& caches : {kZen3, kLarge}) {
       for (const int64_t k : kSizes) {
-        const GemmPlan plan = PlanGemm(128, 3072, k, target, caches);
-        EXPECT_LE(plan.block_depth, kStripDepth);
-        EXPECT_LE(plan.block_depth * plan.block_columns * 4, caches.l2_bytes / 2);
+        const GemmPlan plan = PlanGemm(512, 3072, k, target, caches);
+        EXPECT_LE(plan.block_depth * plan.tile_rows * 4, caches.l2_bytes / 2);
       }
     }
   }
 }
 
-TEST(GemmPlan, OneRowIsNeverCutAlongK) {
-  EXPECT_EQ(PlanGemm(1, 1024, 3072, Target::kAvx512, kLarge).block_depth, 3072);
+TEST(GemmPlan, OneStripIsNeverCutAlongK) {
+  EXPECT_EQ(PlanGemm(1, 1024, 30000, Target::kAvx512, kLarge).block_depth, 30000);
+  EXPECT_EQ(PlanGemm(14, 1024, 30000, Target::kAvx512, kLarge).block_depth, 30000);
+  EXPECT_LT(PlanGemm(15, 1024, 30000, Target::kAvx512, kLarge).block_depth, 30000);
 }
 
 TEST(GemmPlan, NoTileOfALargeProductCostsMoreThanAQuantum) {

@@ -1,4 +1,5 @@
-// Turns a range of a product's tiles into rectangles of C.
+// Turns a range of a product's tiles into rectangles of C. Who numbers tiles down the columns keeps
+// a block of B in L2, who numbers them along the rows a block of A.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +21,26 @@ void ForRegions(const GemmPlan& plan, int64_t m, int64_t n, Tiles tiles, Run run
     const int64_t left = tiles.end - tile;
     const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
     const int64_t rows = std::min(left, plan.row_tiles - row);
+    GemmRegion region;
+    region.row_begin = row * plan.tile_rows;
+    region.row_end = std::min(m, (row + rows) * plan.tile_rows);
+    region.column_begin = column * plan.tile_columns;
+    region.column_end = std::min(n, (column + columns) * plan.tile_columns);
+    run(region);
+    tile += columns * rows;
+  }
+}
+
+// Tiles count along a row of tiles first. A range is one rectangle for each row of tiles that it
+// touches, and whole rows below each other are one.
+template <class Run>
+void ForRegionsByRow(const GemmPlan& plan, int64_t m, int64_t n, Tiles tiles, Run run) {
+  for (int64_t tile = tiles.begin; tile < tiles.end;) {
+    const int64_t row = tile / plan.column_tiles;
+    const int64_t column = tile % plan.column_tiles;
+    const int64_t left = tiles.end - tile;
+    const int64_t rows = column == 0 ? std::max<int64_t>(1, left / plan.column_tiles) : 1;
+    const int64_t columns = std::min(left, plan.column_tiles - column);
     GemmRegion region;
     region.row_begin = row * plan.tile_rows;
     region.row_end = std::min(m, (row + rows) * plan.tile_rows);

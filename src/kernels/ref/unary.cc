@@ -123,8 +123,8 @@ double UnaryFloat(UnaryOp op, double x, double alpha, double beta) {
       return x / (1 + std::fabs(x));
     case kMish:
       return x * std::tanh(Softplus(x));
-    case kGelu:
-      return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
+    case kGelu:  // the limit at -inf, where the product would be NaN
+      return std::isinf(x) && x < 0 ? 0 : 0.5 * x * std::erfc(-x * std::sqrt(0.5));
     case kGeluTanh:
       return x * Sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
     case kSwish:
