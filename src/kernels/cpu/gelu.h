@@ -19,7 +19,7 @@ namespace {  // one copy for each target: no linker may merge them
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3  // and its successors
 
 // Coefficient k of interval i, which is centred on i / 4 and an eighth to both sides.
 alignas(64) constexpr float kGeluTail[5][32] = {
