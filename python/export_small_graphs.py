@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import torch
 
-from small_graphs import operators, recommendation, text
+from small_graphs import embedding, operators, recommendation, text
 from small_graphs.spec import Graph
 
 SEED = 20261121
@@ -97,7 +97,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    graphs = recommendation.graphs() + text.graphs() + operators.graphs()
+    graphs = recommendation.graphs() + text.graphs() + operators.graphs() + embedding.graphs()
     for at, graph in enumerate(graphs):
         torch.manual_seed(SEED + at)
         module = graph.module().eval()

@@ -76,6 +76,7 @@ class Prover {
   Outcome AlongAxis(const Node& node);
   Outcome FromAxis(const Node& node);
   Outcome Gather(const Node& node);
+  Outcome GatherNd(const Node& node);
   Outcome GatherElements(const Node& node);
   Outcome Concat(const Node& node);
   Outcome KeepsExtent(const Node& node);
@@ -306,6 +307,18 @@ Outcome Prover::Gather(const Node& node) {
   return Same(node, {State::kRows, data.axis - 1 + Rank(node.input(1))});
 }
 
+// Picks by the leading axes, the same ones whatever is in the batch behind them.
+Outcome Prover::GatherNd(const Node& node) {
+  const State data = StateAt(node, 0), indices = StateAt(node, 1);
+  if (data.kind != State::kRows || indices.kind != State::kFree)
+    return Mix("what it picks depends on the batch");
+  const Dim depth = At(node.input(1), Rank(node.input(1)) - 1);
+  if (node.Int("batch_dims", 0) != 0 || !depth.is_constant() || data.axis < depth.constant())
+    return Mix("it selects along the batch axis");
+  const int behind = data.axis - static_cast<int>(depth.constant());
+  return Same(node, {State::kRows, Rank(node.input(1)) - 1 + behind});
+}
+
 Outcome Prover::GatherElements(const Node& node) {
   State at;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
@@ -519,6 +532,7 @@ const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
       {"LayerNormalization", &Prover::FromAxis},
       {"RMSNormalization", &Prover::FromAxis},
       {"Gather", &Prover::Gather},
+      {"GatherND", &Prover::GatherNd},
       {"GatherElements", &Prover::GatherElements},
       {"ScatterElements", &Prover::GatherElements},
       {"Concat", &Prover::Concat},

@@ -151,6 +151,23 @@ TEST(ModelTest, EveryExportedGraphComputesTheSameCompiledAsInterpreted) {
   }
 }
 
+TEST(ModelTest, EveryExportedEmbeddingBagIsOneLookUpStep) {
+  int checked = 0;
+  for (const std::string& name : AllGraphs()) {
+    if (name.find("_bags_") == std::string::npos) continue;
+    const Example example(name);
+    EXPECT_FALSE(example.model->interpreted()) << name << example.model->interpreted_reason();
+    EXPECT_EQ(CountOps(*example.model, "Loop"), 0) << name;
+    EXPECT_EQ(CountOps(*example.model, "sluice.FusedLookups"), 1) << name;
+    // Bags cut by offsets of the whole batch cannot be told apart by rows.
+    const bool cut =
+        name.find("ragged") != std::string::npos || name.find("weighted") != std::string::npos;
+    EXPECT_EQ(example.model->batchability().joinable, !cut) << name;
+    ++checked;
+  }
+  EXPECT_EQ(checked, 6);
+}
+
 // Rows [first, first + count) of a tensor.
 Tensor RowsOf(const Tensor& tensor, int64_t first, int64_t count) {
   Tensor rows{tensor.dtype, tensor.shape, {}};

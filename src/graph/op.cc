@@ -18,7 +18,7 @@ const Tables& AllTables() {
     for (const std::span<const OpDef> table :
          {ElementwiseOps(), SelectionOps(), ReductionOps(), ShapeOps(), MovementOps(), GatherOps(),
           MatmulOps(), NormOps(), ConvOps(), ResizeOps(), QuantizeOps(), AttentionOps(),
-          RecurrentOps(), ControlFlowOps(), FusedOps()}) {
+          RecurrentOps(), ControlFlowOps(), EmbeddingOps(), FusedOps()}) {
       for (const OpDef& row : table) (*built)[{row.domain, row.name}].push_back(&row);
     }
     return built;

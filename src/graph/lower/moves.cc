@@ -193,7 +193,7 @@ base::Result<bool> LowerConcat(Lowering& lowering, const Node& node) {
     const Shape flat({rows, columns});
     Place from = lowering.ReshapedPlace(value, flat);
     if (from.ref.buffer == to.buffer && from.ref.offset == to.offset &&
-        from.strides[0] == out.strides[0])
+        (rows == 1 || from.strides[0] == out.strides[0]))
       continue;
     if (columns != 1 && from.strides[1] != 1) {
       from.ref = lowering.Packed(value);

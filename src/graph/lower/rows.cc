@@ -114,7 +114,8 @@ base::Result<bool> LowerSoftmaxWith(Lowering& lowering, const Node& node, bool l
   if (axis < 0) axis += shape.rank();
   if (node.input(0)->dtype != DType::kF32 || shape.rank() == 0 || axis < 0 || axis >= shape.rank())
     return false;
-  if (!flattening && axis != shape.rank() - 1) return false;
+  // Behind the axis there may be others of one element each.
+  if (!flattening && shape.elements(static_cast<int>(axis) + 1, shape.rank()) != 1) return false;
   RowSoftmaxArgs args;
   args.log = log;
   args.columns = shape.elements(static_cast<int>(axis), shape.rank());

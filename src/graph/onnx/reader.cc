@@ -8,6 +8,7 @@
 
 #include "graph/onnx/attributes.h"
 #include "graph/onnx/contrib.h"
+#include "graph/onnx/sequences.h"
 #include "graph/onnx/tensor.h"
 #include "graph/op.h"
 #include "graph/ops/rules.h"
@@ -557,6 +558,7 @@ Result<OnnxModel> Reader::Read(onnx::ModelProto& model) {
   Scope scope;
   scope.graph = result.graph.get();
   scope.opsets = &opsets;
+  RewriteSequences(*model.mutable_graph(), result.opset);
   TRY(ReadInitializers(*model.mutable_graph(), scope));
   TRY(ReadInputs(model.graph(), scope));
   TRY(ReadNodes(model.graph().node(), scope));

@@ -53,6 +53,19 @@ Status InferReduce(InferContext& context) {
   return Ok();
 }
 
+// Exporters multiply the extents of a shape.
+Status InferReduceProd(InferContext& context) {
+  TRY(InferReduce<kReduceTypes>(context));
+  const std::optional<std::vector<Dim>> elements = context.elements(0);
+  const std::optional<std::vector<int64_t>> axes = KnownInts(context, 1, "axes");
+  const SymShape* shape = context.shape(0);
+  if (!elements.has_value() || !axes.has_value() || shape == nullptr || shape->size() != 1)
+    return Ok();
+  if (axes->empty() && context.node().Int("noop_with_empty_axes", 0) != 0) return Ok();
+  context.SetElements(0, {context.symbols().Product(*elements)});
+  return Ok();
+}
+
 template <ReduceOp op>
 Status RunReduce(RunContext& context) {
   const tensor::ConstView& x = context.input(0);
@@ -191,7 +204,7 @@ constexpr auto kOps = std::to_array<OpDef>({
     Reduction("ReduceMean", InferReduce<kReduceTypes>, RunReduce<ReduceOp::kMean>),
     Reduction("ReduceMax", InferReduce<kReduceTypes | kBoolType>, RunReduce<ReduceOp::kMax>),
     Reduction("ReduceMin", InferReduce<kReduceTypes | kBoolType>, RunReduce<ReduceOp::kMin>),
-    Reduction("ReduceProd", InferReduce<kReduceTypes>, RunReduce<ReduceOp::kProd>),
+    Reduction("ReduceProd", InferReduceProd, RunReduce<ReduceOp::kProd>),
     Reduction("ReduceL1", InferReduce<kReduceTypes>, RunReduce<ReduceOp::kL1>),
     Reduction("ReduceL2", InferReduce<kReduceTypes>, RunReduce<ReduceOp::kL2>),
     Reduction("ReduceLogSum", InferReduce<kReduceTypes>, RunReduce<ReduceOp::kLogSum>),

@@ -21,6 +21,7 @@ std::span<const OpDef> QuantizeOps();
 std::span<const OpDef> AttentionOps();
 std::span<const OpDef> RecurrentOps();
 std::span<const OpDef> ControlFlowOps();
-std::span<const OpDef> FusedOps();  // domain kOurDomain
+std::span<const OpDef> EmbeddingOps();  // domain kOurDomain, as the next
+std::span<const OpDef> FusedOps();      // domain kOurDomain
 
 }  // namespace sluice::graph

@@ -25,6 +25,8 @@ struct LookUp {
   Value* weights = nullptr;
   Mode mode = kRows;
   bool keeps_axis = false;
+  Value* offsets = nullptr;
+  bool closed = false;
 };
 
 // A gather of whole rows from a constant table.
@@ -60,6 +62,16 @@ bool IsPerId(const Value* weights, const Value* ids) {
 }
 
 std::optional<LookUp> AsBag(const Graph& graph, Node& node) {
+  if (node.Is("EmbeddingBag")) {
+    return LookUp{&node,
+                  node.input(0),
+                  node.input(1),
+                  node.input(3),
+                  node.Int("mean", 0) != 0 ? kMean : kSum,
+                  false,
+                  node.input(2),
+                  node.Int("closed", 0) != 0};
+  }
   const bool mean = node.Is("ReduceMean");
   if (!mean && !node.Is("ReduceSum")) return std::nullopt;
   Value* rows = node.input(0);
@@ -209,9 +221,9 @@ base::Status LookupFuser::Emit(const std::vector<std::vector<LookUp>>& outputs, 
   std::vector<int64_t> modes, closed, targets;
   for (size_t i = 0; i < outputs.size(); ++i) {
     for (const LookUp& lookup : outputs[i]) {
-      inputs.insert(inputs.end(), {lookup.table, lookup.ids, nullptr, lookup.weights});
+      inputs.insert(inputs.end(), {lookup.table, lookup.ids, lookup.offsets, lookup.weights});
       modes.push_back(lookup.mode);
-      closed.push_back(0);
+      closed.push_back(lookup.closed ? 1 : 0);
       targets.push_back(static_cast<int64_t>(i));
     }
   }
@@ -257,7 +269,11 @@ base::Result<int64_t> LookupFuser::Run() {
   const size_t bags = found.size();
   for (Node* node : graph_.Nodes()) {
     if (RowGather(node->output()) != node || in_bags.count(node->output()) > 0) continue;
-    found.push_back({node, node->input(0), node->input(1), nullptr, kRows, false});
+    LookUp rows;
+    rows.root = node;
+    rows.table = node->input(0);
+    rows.ids = node->input(1);
+    found.push_back(rows);
   }
   if (bags == 0 && found.size() < kRowTablesMin) return int64_t{0};
   std::sort(found.begin(), found.end(), [this](const LookUp& a, const LookUp& b) {
@@ -267,7 +283,7 @@ base::Result<int64_t> LookupFuser::Run() {
   std::vector<LookUp> late;
   std::set<Node*> ancestors;
   for (const LookUp& lookup : found) {
-    if (Ancestors({lookup.ids, lookup.weights}, ancestors)) {
+    if (Ancestors({lookup.ids, lookup.weights, lookup.offsets}, ancestors)) {
       early.push_back({lookup});
     } else if (lookup.mode != kRows) {
       late.push_back(lookup);

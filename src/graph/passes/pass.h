@@ -56,6 +56,7 @@ base::Result<int64_t> MergeDuplicates(PassContext& context);
 base::Result<int64_t> RemoveDeadNodes(PassContext& context);
 base::Result<int64_t> MergeViews(PassContext& context);
 base::Result<int64_t> Canonicalize(PassContext& context);
+base::Result<int64_t> RecognizeBagLoop(PassContext& context);
 base::Result<int64_t> RecognizeLayerNorm(PassContext& context);
 base::Result<int64_t> RecognizeGelu(PassContext& context);
 base::Result<int64_t> RecognizeAttention(PassContext& context);

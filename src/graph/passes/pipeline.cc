@@ -10,9 +10,13 @@ namespace {
 
 // Run again and again until nothing changes: what one removes uncovers work for the others.
 constexpr std::array kCleaning = {
-    Pass{"fold_constants", FoldConstants},     Pass{"remove_identities", RemoveIdentities},
-    Pass{"merge_views", MergeViews},           Pass{"canonicalize", Canonicalize},
-    Pass{"merge_duplicates", MergeDuplicates}, Pass{"remove_dead_nodes", RemoveDeadNodes},
+    Pass{"fold_constants", FoldConstants},
+    Pass{"remove_identities", RemoveIdentities},
+    Pass{"merge_views", MergeViews},
+    Pass{"canonicalize", Canonicalize},
+    Pass{"merge_duplicates", MergeDuplicates},
+    Pass{"remove_dead_nodes", RemoveDeadNodes},
+    Pass{"recognize_bag_loop", RecognizeBagLoop},
 };
 // Run once, in this order: recognisers of whole formulas first, since later passes eat their parts.
 constexpr std::array kFusing = {

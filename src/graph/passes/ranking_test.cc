@@ -1,6 +1,7 @@
 // What click models are made of, written in several ways: recognised in each, and computing what
 // the interpreter computes from the graph as it was.
 #include <cstring>
+#include <tuple>
 
 #include "graph/passes/compare_compiled.h"
 
@@ -97,6 +98,29 @@ TEST(FuseLookupsTest, ABadIdNamesItsTableAndPosition) {
   EXPECT_NE(outputs.error().message.find("id 30 at position 5 is outside [0, 30)"),
             std::string::npos)
       << outputs.error().message;
+}
+
+TEST(FuseLookupsTest, OffsetsThatDoNotAscendFailTheRequest) {
+  TestGraph g;
+  Value* ids = g.Input("ids", {g.Symbol("K")}, DType::kI64);
+  Value* offsets = g.Input("offsets", {g.Symbol("B")}, DType::kI64);
+  Node* bag = g.graph().AddNode(RequireOp("EmbeddingBag"), 1, {g.Weights({9, 4}), ids, offsets}, 1);
+  ASSERT_TRUE(InferNode(g.graph(), *bag).ok());
+  g.Output("y", bag->output());
+  Tensor cuts = RandomIds({3}, 1, 1);
+  for (const auto& [second, third, fine] :
+       {std::tuple{2, 5, true}, {0, 7, true}, {3, 2, false}, {-1, 5, false}, {2, 8, false}}) {
+    cuts.mutable_view().as<int64_t>()[1] = second;
+    cuts.mutable_view().as<int64_t>()[2] = third;
+    const std::vector<Tensor> inputs = {RandomIds({7}, 9, 2), cuts};
+    if (fine) {
+      CompileAndCompare(g, inputs);
+      continue;
+    }
+    const auto outputs = RunCompiled(*g.Compile(), inputs);
+    ASSERT_FALSE(outputs.ok());
+    EXPECT_NE(outputs.error().message.find("offset"), std::string::npos);
+  }
 }
 
 TEST(FuseLookupsTest, LookUpsThatAreAddedUpBecomeOneSum) {
