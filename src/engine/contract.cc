@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -17,6 +18,9 @@ base::Error RefusalError(const char* why) {
   if (std::strcmp(why, reason::kDeadlineQueue) == 0) {
     return base::DeadlineExceeded("the request could not meet its deadline any more while queued");
   }
+  if (std::strcmp(why, reason::kDeadlineStep) == 0) {
+    return base::DeadlineExceeded("the deadline of the request passed while it was computed");
+  }
   if (std::strcmp(why, reason::kCancelled) == 0) {
     return base::Cancelled("the request was cancelled before it was computed");
   }
@@ -25,6 +29,12 @@ base::Error RefusalError(const char* why) {
 }
 
 }  // namespace
+
+bool AnyWanted(std::span<const std::unique_ptr<Request>> members, bool probe, base::Time now) {
+  return std::any_of(members.begin(), members.end(), [&](const auto& request) {
+    return !request->call->cancelled() && (probe || !request->call->expired(now));
+  });
+}
 
 Reply RefusalReply(const char* why) {
   Reply reply;
@@ -41,6 +51,11 @@ void Replies::Finish(std::unique_ptr<Request> request, Reply reply) {
 
 void Replies::Refuse(std::unique_ptr<Request> request, const char* why) {
   Finish(std::move(request), RefusalReply(why));
+}
+
+void Replies::Abandon(std::unique_ptr<Request> request) {
+  const bool cancelled = request->call->cancelled();
+  Refuse(std::move(request), cancelled ? reason::kCancelled : reason::kDeadlineStep);
 }
 
 void Replies::Chunk(Request& request, Reply reply) {

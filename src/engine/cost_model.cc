@@ -84,6 +84,11 @@ void CostModel::Record(uint64_t shape, int64_t rows, base::Duration measured, ba
   }
 }
 
+void CostModel::RecordAtLeast(uint64_t shape, int64_t rows, base::Duration at_least,
+                              base::Time now) {
+  if (at_least > Predict(shape, rows).predicted) Record(shape, rows, at_least, now);
+}
+
 bool CostModel::TakeProbe(base::Time now) {
   if (now < next_probe_) return false;
   next_probe_ = now + kProbeEvery;

@@ -31,6 +31,8 @@ class CostModel {
   // A step that took `measured` has finished at `now`. The first one of a bucket, which also paid
   // for cold caches, does not count as a measurement yet.
   void Record(uint64_t shape, int64_t rows, base::Duration measured, base::Time now);
+  // A step that was abandoned after `at_least`: it would have taken longer.
+  void RecordAtLeast(uint64_t shape, int64_t rows, base::Duration at_least, base::Time now);
   // One request a second runs although the model says that it will be late: else a model that
   // refuses everything would never learn better. True: this is the one.
   bool TakeProbe(base::Time now);

@@ -79,7 +79,7 @@ void DeviceLoop::TakeRequest(std::unique_ptr<Request> request, base::Time now) {
   }
 }
 
-Outlook DeviceLoop::OutlookFor(base::Time now) const {
+Outlook DeviceLoop::OutlookFor(base::Time now) {
   base::Duration ahead;
   for (int64_t i = committed_; i < launched_; ++i) {
     ahead = ahead + RemainingOf(*slots_[static_cast<size_t>(i % options_.depth)], now);
@@ -87,7 +87,8 @@ Outlook DeviceLoop::OutlookFor(base::Time now) const {
   const bool may_nest = options_.nesting && running_ != nullptr && !running_->nested;
   const base::Duration nest_below =
       may_nest ? std::min(options_.quantum * kNestShare, ahead) : base::Duration{};
-  return {now, now + ahead, nest_below};
+  const base::Duration brief = options_.nesting ? options_.quantum * kNestShare : base::Duration{};
+  return {now, now + ahead, nest_below, brief, &backlog_};
 }
 
 base::Duration DeviceLoop::RemainingOf(const Slot& slot, base::Time now) const {
@@ -159,6 +160,7 @@ bool DeviceLoop::Form(const Choice& choice, Slot& slot, base::Time now) {
   step.finished = base::Time::Never();
   step.nested = {};
   step.status = {};
+  step.probe = false;
   step.rows = choice.offer.cost.rows;
   step.predicted = choice.offer.cost.predicted;
   if (!slot.seat->engine->Form(slot.offer, step, replies_)) return false;
@@ -212,6 +214,7 @@ void DeviceLoop::Commit(Slot& slot) {
                          step.computed(), now - step.finished, step.rows};
   }
   if (status == StepStatus::kDone) seat.statistics->RecordStep(step, now);
+  if (status == StepStatus::kAbandoned) seat.statistics->RecordAbandoned();
   const base::Duration took = now - step.launched - step.nested;
   seat.served = seat.served + took;
   seat.short_steps.store(step.computed() < options_.inline_below, std::memory_order_relaxed);
@@ -258,7 +261,7 @@ bool DeviceLoop::ReachSafepoint(Slot& slot) {
   }
   const base::Time now = Now();
   slot.looked = now;
-  if (!slot.step->wanted()) {
+  if (!slot.step->wanted(now)) {
     slot.abandoned = true;
     return false;
   }

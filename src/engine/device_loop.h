@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/backlog.h"
 #include "engine/device.h"
 #include "engine/doorbell.h"
 #include "engine/engine.h"
@@ -157,7 +158,7 @@ class DeviceLoop {
   void PostReplies();
   bool ReachSafepoint(Slot& slot);
   bool MayNest(const Slot& around, const Offer& offer, base::Time now) const;
-  Outlook OutlookFor(base::Time now) const;
+  Outlook OutlookFor(base::Time now);
   base::Duration RemainingOf(const Slot& slot, base::Time now) const;
   Slot& OldestSlot() { return *slots_[static_cast<size_t>(committed_ % options_.depth)]; }
   int64_t in_flight() const { return launched_ - committed_; }
@@ -193,6 +194,7 @@ class DeviceLoop {
   Replies replies_;
   std::vector<Waker*> wakers_;
   FairShare fair_share_;
+  Backlog backlog_;           // of all engines, by latest start
   base::Time last_finished_;  // of the steps that were not nested
   base::Time swept_;
   base::Time next_wake_ = base::Time::Never();

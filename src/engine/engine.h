@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,6 +20,8 @@ class ThreadPool;
 }
 
 namespace sluice::engine {
+
+class Backlog;
 
 // What became of a request that was shown to an engine. The last two leave it with the loop, which
 // answers it.
@@ -34,6 +37,8 @@ struct Outlook {
   base::Time now;
   base::Time device_free;     // when the steps in flight will be done; >= now
   base::Duration nest_below;  // a step predicted to take at most this need not wait for device_free
+  base::Duration brief = {};  // steps of at most this run at the safepoints of longer ones; 0: none
+  Backlog* backlog = nullptr;  // work of all engines of the loop by latest start; null: not kept
 
   // When a step that takes `predicted` can start at the earliest.
   base::Time start_of(base::Duration predicted) const {
@@ -81,13 +86,14 @@ enum class StepStatus {
 // Launch may set status.
 struct Step {
   virtual ~Step() = default;
-  // Whether anybody still waits for it. The loop asks at safepoints; false abandons the step.
-  virtual bool wanted() const { return true; }
+  // Whether the answer is of use to anybody. The loop asks at safepoints; false abandons the step.
+  virtual bool wanted(base::Time /*now*/) const { return true; }
 
   int slot = 0;  // which slot's memory it uses
   base::Duration predicted;
   int64_t rows = 0;
-  base::Time formed;  // before Form: what Form takes for now
+  bool probe = false;  // Form: runs to its end also when it is late, since its time is not known
+  base::Time formed;   // before Form: what Form takes for now
   base::Time launched;
   base::Time finished;
   base::Duration nested;  // spent in steps of other engines between launched and finished
@@ -103,6 +109,9 @@ class Replies {
   void Finish(std::unique_ptr<Request> request, Reply reply);
   // The terminal reply of a request that was refused or dropped; `reason` is one of engine::reason.
   void Refuse(std::unique_ptr<Request> request, const char* reason);
+  // The terminal reply of a member of an abandoned step: it was cancelled, or its deadline has
+  // gone.
+  void Abandon(std::unique_ptr<Request> request);
   // A further chunk of a stream; the request stays with its engine.
   void Chunk(Request& request, Reply reply);
 
@@ -118,6 +127,10 @@ class Replies {
  private:
   std::vector<Row> rows_;
 };
+
+// Whether one of the members of a step is neither cancelled nor, unless the step is a probe, past
+// its deadline.
+bool AnyWanted(std::span<const std::unique_ptr<Request>> members, bool probe, base::Time now);
 
 // Where a step computes: the pool of its device and the slot's memory.
 struct Exec {

@@ -19,7 +19,9 @@ class FairShare {
     if (untimed_waited) earned_ = earned_ + base::Duration{took.ns / (kParts - 1)};
   }
   void UntimedRan(base::Duration took, bool timed_waited) {
-    if (timed_waited) earned_ = earned_ - took;
+    // Steps that went ahead unpaid, at safepoints, cost those that come later one of them at most.
+    const base::Duration unpaid = base::Duration{} - took;
+    if (timed_waited) earned_ = std::max(earned_ + unpaid, std::min(earned_, unpaid));
   }
   // Nothing is earned for a time in which nobody waited; a debt is forgiven with it.
   void NobodyWaits() { earned_ = {}; }

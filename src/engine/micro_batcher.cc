@@ -11,7 +11,6 @@ MicroBatcher::MicroBatcher(Options options, CostModel& costs)
   CHECK(options_.priority_levels >= 1 && options_.priority_levels <= kLevelsMax);
   CHECK(options_.priority_default >= 1 && options_.priority_default <= options_.priority_levels);
   const auto levels = static_cast<size_t>(options_.priority_levels);
-  ahead_.resize(levels * (kBeyond + 1));
   level_counts_.resize(levels);
 }
 
@@ -62,11 +61,12 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
   node.group = at_group;
   node.level = level;
   node.probe = probe;
-  node.slice = SliceOf(node.deadline, outlook.now);
-  ahead_[at_level * (kBeyond + 1) + static_cast<size_t>(node.slice)] += units;
+  node.request = std::move(request);
+  Count(node, at_group, outlook);
 
   Group& group = groups_[static_cast<size_t>(at_group)];
-  group.oldest = group.count == 0 ? request->enqueued : std::min(group.oldest, request->enqueued);
+  const base::Time enqueued = node.request->enqueued;
+  group.oldest = group.count == 0 ? enqueued : std::min(group.oldest, enqueued);
   group.units += units;
   ++group.count;
   ++group.counts[Index(node.work())];
@@ -76,8 +76,7 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
   }
   ++waiting_;
   ++level_counts_[at_level];
-  bytes_ += request->bytes;
-  node.request = std::move(request);
+  bytes_ += node.request->bytes;
   int32_t& root = Root(at_group, node.work(), level);
   root = Heap::Push(*this, root, index);
   Consider(at_group, WorkClass::kTimed, outlook.now);
@@ -91,44 +90,105 @@ bool MicroBatcher::CanMeet(const Request& request, uint64_t shape, int64_t units
                            const Outlook& outlook) const {
   const base::Time deadline = request.call->deadline();
   if (deadline.never()) return true;
-  const int64_t rows_max = std::max<int64_t>(options_.rows_max, 1);
-  const int64_t before = UnitsAhead(deadline, level, outlook.now);
-  const bool joins = options_.rows_max > 0;
-  const int64_t full_steps = joins ? (before + units - 1) / rows_max : before;
-  const int64_t own_units = joins ? before + units - full_steps * rows_max : request.rows;
+  if (options_.rows_max == 0) {
+    const Cost own = costs_.Predict(shape, request.rows);
+    if (!own.measured) return true;
+    const base::Time latest_start = deadline - own.predicted;
+    const base::Duration ahead = WorkAhead(own.predicted, latest_start, level, outlook);
+    return outlook.start_of(own.predicted) + ahead <= latest_start;
+  }
+  // What is due before it here fills steps that it joins or that go before its own.
+  int64_t before = 0;
+  for (int above = 0; above <= level; ++above) {
+    before += by_deadline_.Before(above, deadline, outlook.now).units;
+  }
+  const int64_t full_steps = (before + units - 1) / options_.rows_max;
+  const int64_t own_units = before + units - full_steps * options_.rows_max;
   const Cost own = costs_.Predict(shape, std::max(own_units, int64_t{1}));
   if (!own.measured) return true;
   base::Duration work = own.predicted;
   if (full_steps > 0) {
-    const Cost full = costs_.Predict(shape, joins ? rows_max : request.rows);
+    const Cost full = costs_.Predict(shape, options_.rows_max);
     if (!full.measured) return true;
     work = work + full.predicted * full_steps;
   }
+  // Of other engines, what goes before the step that it may join.
+  base::Time latest_start = deadline;
+  if (const auto found = group_of_.find(shape); found != group_of_.end()) {
+    latest_start = std::min(latest_start, Tightest(found->second));
+    if (const int32_t lead = Lead(found->second, WorkClass::kTimed); lead >= 0) {
+      level = std::min(level, nodes_[static_cast<size_t>(lead)].level);
+    }
+  }
+  work = work + WorkAhead(own.predicted, latest_start - work, level, outlook);
   return outlook.start_of(own.predicted) + work <= deadline;
 }
 
-int MicroBatcher::SliceOf(base::Time deadline, base::Time now) {
-  for (int ring = 0; ring < kRings; ++ring) {
-    const int64_t slice = deadline.ns >> SliceShift(ring);
-    if (slice - (now.ns >> SliceShift(ring)) < kSlices) {
-      return ring * kSlices + static_cast<int>(slice % kSlices);
-    }
+// Time of what goes before a step of this latest start: of the whole loop where rows are not
+// joined, else of other engines.
+base::Duration MicroBatcher::WorkAhead(base::Duration own, base::Time latest_start, int level,
+                                       const Outlook& outlook) const {
+  const bool joins = options_.rows_max > 0;
+  const bool here_only = outlook.backlog == nullptr;
+  if (here_only && joins) return {};
+  const Backlog& all = here_only ? by_start_ : *outlook.backlog;
+  const Backlog* const less = joins && loop_backlog_ != nullptr ? &by_start_ : nullptr;
+  Backlog::Sum sum = all.Before(level, latest_start, outlook.now, less);
+  for (int above = 0; above < level; ++above) {
+    sum += all.All(above);
+    if (less != nullptr) sum = sum - less->All(above);
   }
-  return kBeyond;
+  // Longer work gives way to a brief step at its safepoints.
+  return own <= outlook.brief ? sum.brief : sum.brief + sum.lengthy;
 }
 
-// Units of the same or a higher priority whose deadlines lie in an earlier slice of time.
-int64_t MicroBatcher::UnitsAhead(base::Time deadline, int level, base::Time now) const {
-  int64_t units = 0;
-  for (int above = 0; above <= level; ++above) {
-    const int64_t* counts = &ahead_[static_cast<size_t>(above) * (kBeyond + 1)];
-    for (int ring = 0; ring < kRings; ++ring, counts += kSlices) {
-      const int64_t first = now.ns >> SliceShift(ring);
-      const int64_t slices = std::min<int64_t>((deadline.ns >> SliceShift(ring)) - first, kSlices);
-      for (int64_t i = 0; i < slices; ++i) units += counts[(first + i) % kSlices];
+// Counts the request as work that waits: what it adds to the steps of its group, so that the
+// members of a group come to what their steps will take.
+void MicroBatcher::Count(Node& node, int32_t at_group, const Outlook& outlook) {
+  const Group& group = groups_[static_cast<size_t>(at_group)];
+  Backlog::Work& work = node.work_counted;
+  work = {node.units, {}, false};
+  base::Duration step;
+  if (options_.rows_max == 0) {
+    const Cost own = costs_.Predict(group.shape, node.request->rows);
+    step = own.predicted;
+    if (own.measured) work.time = own.predicted;
+  } else {
+    const auto total = [&](int64_t units) {
+      const int64_t full = units / options_.rows_max;
+      const int64_t rest = units % options_.rows_max;
+      Cost cost;
+      cost.measured = true;
+      if (full > 0) {
+        cost = costs_.Predict(group.shape, options_.rows_max);
+        cost.predicted = cost.predicted * full;
+      }
+      if (rest > 0) {
+        const Cost last = costs_.Predict(group.shape, rest);
+        cost.predicted = cost.predicted + last.predicted;
+        cost.measured = cost.measured && last.measured;
+      }
+      return cost;
+    };
+    const Cost before = total(group.units);
+    const Cost after = total(group.units + node.units);
+    step = after.predicted;
+    if (before.measured && after.measured) {
+      work.time = std::max(after.predicted - before.predicted, base::Duration{});
     }
   }
-  return units;
+  work.brief = step <= outlook.brief;
+  if (node.work() == WorkClass::kUntimed) return;
+  node.deadline_slice = by_deadline_.Add(node.level, node.deadline, outlook.now, work);
+  const base::Time start =
+      node.deadline - costs_.Predict(group.shape, node.request->rows).predicted;
+  node.start_slice = by_start_.Add(node.level, start, outlook.now, work);
+  // What may wait for company does not certainly go first.
+  if (options_.rows_max > 0 && options_.queue_delay_max.ns > 0) return;
+  if (outlook.backlog == nullptr) return;
+  loop_backlog_ = outlook.backlog;
+  const int slice = loop_backlog_->Add(node.level, start, outlook.now, work);
+  CHECK_EQ(slice, node.start_slice);
 }
 
 // The group of a shape, made when there is none; -1 when kShapesMax different ones wait.
@@ -245,7 +305,13 @@ std::unique_ptr<Request> MicroBatcher::Unlink(int32_t index) {
   int32_t& root = Root(node.group, node.work(), node.level);
   root = Heap::Remove(*this, root, index);
   const auto level = static_cast<size_t>(node.level);
-  ahead_[level * (kBeyond + 1) + static_cast<size_t>(node.slice)] -= node.units;
+  if (node.work() == WorkClass::kTimed) {
+    by_deadline_.Remove(node.level, node.deadline_slice, node.work_counted);
+    by_start_.Remove(node.level, node.start_slice, node.work_counted);
+    if (loop_backlog_ != nullptr) {
+      loop_backlog_->Remove(node.level, node.start_slice, node.work_counted);
+    }
+  }
   Group& group = groups_[static_cast<size_t>(node.group)];
   group.units -= node.units;
   --group.count;
@@ -314,6 +380,7 @@ bool MicroBatcher::Take(const Offer& offer, Step& step,
           units += node.units;
           rows += node.request->rows;
           if (!node.probe) tightest = std::min(tightest, node.deadline);
+          step.probe |= node.probe;
           members.push_back(Unlink(lead));
           break;
       }
@@ -323,8 +390,10 @@ bool MicroBatcher::Take(const Offer& offer, Step& step,
   }
   taken_shape_ = shape;
   if (members.empty()) return false;
+  const Cost cost = costs_.Predict(shape, rows);
   step.rows = rows;
-  step.predicted = costs_.Predict(shape, rows).predicted;
+  step.predicted = cost.predicted;
+  step.probe |= !cost.measured;
   return true;
 }
 
@@ -355,20 +424,19 @@ void MicroBatcher::CheckIntegrity() const {
   int64_t count = 0;
   int64_t units = 0;
   int64_t bytes = 0;
-  int64_t ahead = 0;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const Node& node = nodes_[i];
     if (node.request == nullptr) continue;
     ++count;
-    units += node.units;
+    if (node.work() == WorkClass::kTimed) units += node.units;
     bytes += node.request->bytes;
     const int32_t lead = Root(node.group, node.work(), node.level);
     CHECK(lead >= 0 && !Before(static_cast<int32_t>(i), lead)) << "the heap's top is not first";
   }
-  for (const int64_t slice : ahead_) ahead += slice;
   CHECK_EQ(count, waiting_);
   CHECK_EQ(bytes, bytes_);
-  CHECK_EQ(units, ahead);
+  CHECK_EQ(units, by_deadline_.All().units);
+  CHECK_EQ(units, by_start_.All().units);
   CHECK_EQ(count + static_cast<int64_t>(free_nodes_.size()), static_cast<int64_t>(nodes_.size()));
   CHECK_LE(waiting_, options_.requests_max);
   CHECK_LE(bytes_, options_.bytes_max);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/backlog.h"
 #include "engine/cost_model.h"
 #include "engine/engine.h"
 #include "engine/pairing_heap.h"
@@ -73,8 +74,11 @@ class MicroBatcher {
     int64_t units = 0;  // rows, or 1 when requests are never joined
     int32_t group = -1;
     int32_t level = 0;   // 0 is priority 1
-    int32_t slice = 0;   // where it is counted in ahead_
     bool probe = false;  // runs although it will be late
+    // Where and as what it is counted while it waits.
+    Backlog::Work work_counted;
+    int32_t deadline_slice = 0;
+    int32_t start_slice = 0;
     WorkClass work() const { return deadline.never() ? WorkClass::kUntimed : WorkClass::kTimed; }
   };
   // The requests of one shape.
@@ -88,14 +92,6 @@ class MicroBatcher {
   };
   using Heap = PairingHeap<MicroBatcher>;
   friend Heap;
-  // Work is counted by slices of its deadline: rings of kSlices slices, each ring's four times as
-  // long as the last one's, so that a slice is at most a sixteenth of the time to go. Beyond the
-  // rings (34 s) nothing is counted.
-  static constexpr int kSlices = 64;
-  static constexpr int kRings = 5;
-  static constexpr int kBeyond = kRings * kSlices;
-  static constexpr int SliceShift(int ring) { return 21 + 2 * ring; }  // from 2^21 ns = 2.1 ms
-  static int SliceOf(base::Time deadline, base::Time now);
   static size_t Index(WorkClass work) { return work == WorkClass::kTimed ? 0 : 1; }
 
   HeapLinks& links(int32_t node) { return nodes_[static_cast<size_t>(node)].links; }
@@ -112,7 +108,9 @@ class MicroBatcher {
   int32_t GroupOf(uint64_t shape);
   bool CanMeet(const Request& request, uint64_t shape, int64_t units, int level,
                const Outlook& outlook) const;
-  int64_t UnitsAhead(base::Time deadline, int level, base::Time now) const;
+  base::Duration WorkAhead(base::Duration own, base::Time latest_start, int level,
+                           const Outlook& outlook) const;
+  void Count(Node& node, int32_t group, const Outlook& outlook);
   void Consider(int32_t group, WorkClass work, base::Time now);
   void Rescan(WorkClass work, base::Time now);
   bool Ranks(const Offer& a, int32_t a_lead, const Offer& b, int32_t b_lead) const;
@@ -130,7 +128,9 @@ class MicroBatcher {
   std::vector<int32_t> roots_;  // [groups, 2 classes, levels]
   std::vector<int32_t> live_;   // groups that are not empty
   std::unordered_map<uint64_t, int32_t> group_of_;
-  std::vector<int64_t> ahead_;         // [levels, kBeyond + 1] units by slice of their deadline
+  Backlog by_deadline_;                // of what waits here
+  Backlog by_start_;                   // the same by latest start, as in the loop's
+  Backlog* loop_backlog_ = nullptr;    // work of all engines by latest start; null: not counted
   std::vector<int64_t> level_counts_;  // [levels]
   int64_t waiting_ = 0;
   int64_t bytes_ = 0;

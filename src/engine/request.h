@@ -31,6 +31,8 @@ inline constexpr const char* kQueueFull = "queue_full";  // a queue has reached 
 inline constexpr const char* kDeadlineAdmission = "deadline_admission";
 // Its deadline could not be met any more: dropped from the queue.
 inline constexpr const char* kDeadlineQueue = "deadline_queue";
+// Its deadline passed while its step ran, and nobody else's answer was in that step: abandoned.
+inline constexpr const char* kDeadlineStep = "deadline_step";
 inline constexpr const char* kCancelled = "cancelled";
 inline constexpr const char* kDraining = "draining";
 }  // namespace reason

@@ -32,6 +32,7 @@ void Statistics::RecordRefusal(const char* why) {
   if (std::strcmp(why, reason::kQueueFull) == 0) Add(queue_full_, 1);
   if (std::strcmp(why, reason::kDeadlineAdmission) == 0) Add(deadline_admission_, 1);
   if (std::strcmp(why, reason::kDeadlineQueue) == 0) Add(deadline_queue_, 1);
+  if (std::strcmp(why, reason::kDeadlineStep) == 0) Add(deadline_step_, 1);
   if (std::strcmp(why, reason::kDraining) == 0) Add(draining_, 1);
 }
 
@@ -83,6 +84,7 @@ Statistics::Snapshot Statistics::snapshot() const {
   taken.last_inference_ms = get(last_inference_ms_);
   taken.pending = get(pending_);
   taken.late = get(late_);
+  taken.abandoned = get(abandoned_);
   taken.success = success_.get();
   taken.fail = fail_.get();
   taken.queue = queue_.get();
@@ -90,8 +92,8 @@ Statistics::Snapshot Statistics::snapshot() const {
   taken.infer = infer_.get();
   taken.output = output_.get();
   taken.cancelled = cancelled_.get();
-  taken.refusals = {get(queue_full_), get(deadline_admission_), get(deadline_queue_),
-                    taken.cancelled.count, get(draining_)};
+  taken.refusals = {get(queue_full_),    get(deadline_admission_), get(deadline_queue_),
+                    get(deadline_step_), taken.cancelled.count,    get(draining_)};
   for (int64_t rows = 0; rows <= rows_max_; ++rows) {
     const Sized& sized = batches_[static_cast<size_t>(rows)];
     if (sized.infer.get().count == 0) continue;

@@ -36,6 +36,7 @@ struct Refusals {
   int64_t queue_full = 0;
   int64_t deadline_admission = 0;
   int64_t deadline_queue = 0;
+  int64_t deadline_step = 0;
   int64_t cancelled = 0;
   int64_t draining = 0;
 };
@@ -53,6 +54,7 @@ class Statistics {
   // The request's terminal reply. `request` tells rows, enqueued and deadline.
   void RecordReply(const Request& request, const Reply& reply, base::Time now);
   void RecordStep(const Step& step, base::Time committed);
+  void RecordAbandoned() { Add(abandoned_, 1); }
 
   struct Batch {
     int64_t rows = 0;
@@ -64,6 +66,7 @@ class Statistics {
     int64_t last_inference_ms = 0;  // UNIX time of the last request that was answered; 0: none
     int64_t pending = 0;            // requests not answered yet
     int64_t late = 0;               // answered with success after their deadline
+    int64_t abandoned = 0;          // steps that were not run to their end
     CountTime success, fail, queue, input, infer, output, cancelled;
     Refusals refusals;
     std::vector<Batch> batches;  // of the sizes that occurred, ascending
@@ -92,8 +95,9 @@ class Statistics {
 
   const int64_t rows_max_;
   std::atomic<int64_t> inference_count_{0}, execution_count_{0}, last_inference_ms_{0};
-  std::atomic<int64_t> pending_{0}, late_{0};
-  std::atomic<int64_t> queue_full_{0}, deadline_admission_{0}, deadline_queue_{0}, draining_{0};
+  std::atomic<int64_t> pending_{0}, late_{0}, abandoned_{0};
+  std::atomic<int64_t> queue_full_{0}, deadline_admission_{0}, deadline_queue_{0};
+  std::atomic<int64_t> deadline_step_{0}, draining_{0};
   Tally success_, fail_, queue_, input_, infer_, output_, cancelled_;
   std::unique_ptr<Sized[]> batches_;  // [rows_max + 1]
   Histograms histograms_;

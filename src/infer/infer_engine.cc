@@ -231,7 +231,7 @@ void InferEngine::Commit(engine::Step& base_step, engine::StepStatus status,
     PreparedRequest& prepared = MutablePreparedOf(*member);
     first += prepared.rows;
     if (status == engine::StepStatus::kAbandoned) {
-      replies.Refuse(std::move(member), engine::reason::kCancelled);
+      replies.Abandon(std::move(member));
       continue;
     }
     engine::Reply reply;
@@ -253,6 +253,9 @@ void InferEngine::Commit(engine::Step& base_step, engine::StepStatus status,
   step.status = base::Ok();
   if (status == engine::StepStatus::kDone) {
     costs_.Record(step.shape, step.rows, step.computed(), step.finished);
+    batcher_.CostsChanged();
+  } else if (status == engine::StepStatus::kAbandoned) {
+    costs_.RecordAtLeast(step.shape, step.rows, step.computed(), step.finished);
     batcher_.CostsChanged();
   }
 }

@@ -126,11 +126,6 @@ void RunApart(const ServedModel& served, ServeStep& step, engine::Exec& exec,
 
 }  // namespace
 
-bool ServeStep::wanted() const {
-  return std::any_of(members.begin(), members.end(),
-                     [](const auto& request) { return !request->call->cancelled(); });
-}
-
 base::Status FormStep(const ServedModel& served, tensor::BufferPool& answers, ServeStep& step) {
   step.member_status.assign(step.members.size(), base::Ok());
   step.parts.clear();

@@ -16,7 +16,7 @@
 namespace sluice::infer {
 
 struct ServeStep : engine::Step {
-  bool wanted() const override;
+  bool wanted(base::Time now) const override { return engine::AnyWanted(members, probe, now); }
 
   std::vector<std::unique_ptr<engine::Request>> members;
   std::vector<base::Status> member_status;  // of each, where they fail apart

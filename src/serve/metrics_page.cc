@@ -66,7 +66,8 @@ void WriteTritonNames(const std::vector<Row>& rows, Page& page) {
   page.Family("nv_inference_request_failure", "counter", "Requests that failed, by reason");
   for (const Row& r : rows) {
     const engine::Refusals& no = r.counts.refusals;
-    int64_t rejected = no.queue_full + no.deadline_admission + no.deadline_queue + no.draining;
+    int64_t rejected =
+        no.queue_full + no.deadline_admission + no.deadline_queue + no.deadline_step + no.draining;
     int64_t cancelled = r.counts.cancelled.count;
     page.Value(r.labels + ",reason=\"REJECTED\"", rejected);
     page.Value(r.labels + ",reason=\"CANCELED\"", cancelled);
@@ -120,12 +121,16 @@ void WriteOurNames(const std::vector<Row>& rows, Page& page) {
     page.Value(r.labels + ",reason=\"queue_full\"", no.queue_full);
     page.Value(r.labels + ",reason=\"deadline_admission\"", no.deadline_admission);
     page.Value(r.labels + ",reason=\"deadline_queue\"", no.deadline_queue);
+    page.Value(r.labels + ",reason=\"deadline_step\"", no.deadline_step);
     page.Value(r.labels + ",reason=\"cancelled\"", r.counts.cancelled.count);
     page.Value(r.labels + ",reason=\"draining\"", no.draining);
     page.Value(r.labels + ",reason=\"malformed\"", r.pin->malformed.value());
   }
   page.Family("sluice_late_total", "counter", "Requests answered after their deadline");
   for (const Row& r : rows) page.Value(r.labels, r.counts.late);
+  page.Family("sluice_steps_abandoned_total", "counter",
+              "Steps not run to their end: nobody could use the answers any more");
+  for (const Row& r : rows) page.Value(r.labels, r.counts.abandoned);
   page.Family("sluice_model_memory_bytes", "gauge",
               "Resident and reserved bytes of a model, by purpose");
   for (const Row& r : rows) {
@@ -145,6 +150,9 @@ void WriteProcess(const Service& service, const ListenerCounts& listeners, Page&
     page.Family("sluice_http_connections_refused_total", "counter",
                 "Connections closed at the limit");
     page.Value("", listeners.http->connections_refused.load(std::memory_order_relaxed));
+    page.Family("sluice_http_accept_failures_total", "counter",
+                "Times when connections could not be taken: out of descriptors or memory");
+    page.Value("", listeners.http->accept_failures.load(std::memory_order_relaxed));
     page.Family("sluice_http_in_flight", "gauge", "HTTP requests not answered yet");
     page.Value("", listeners.http->requests_in_flight.load(std::memory_order_relaxed));
     page.Family("sluice_http_faults_total", "counter",

@@ -39,7 +39,8 @@ void RunSeeds(int depth, uint64_t first, uint64_t count) {
   EXPECT_GT(all.late, 0);
   EXPECT_GT(all.failed, 0);
   EXPECT_GT(all.joined, 0);
-  EXPECT_EQ(all.refused.size(), 5u);
+  // Steps are abandoned at safepoints, which a stream has none of.
+  EXPECT_EQ(all.refused.size(), depth == 1 ? 6u : 5u);
   if (depth == 1) {
     EXPECT_GT(all.nested, 0);
   }

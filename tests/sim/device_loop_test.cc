@@ -253,6 +253,60 @@ TEST_F(DeviceLoopTest, AbandonsAStepThatNobodyWants) {
   EXPECT_LT(clock_.Now() - start, Duration::Millis(2));
 }
 
+TEST_F(DeviceLoopTest, AbandonsAStepWhoseDeadlinesHaveAllPassed) {
+  MakeLoop();
+  double slower = 1;
+  FakeEngine::Options options = Slow();
+  options.noise = [&] { return slower; };
+  options.batching.rows_max = 2;
+  VersionPin slow = Load(options);
+  for (int i = 0; i < 3; ++i) {
+    Send(slow, {});
+    Run();
+  }
+  slower = 5;
+  const Time start = clock_.Now();
+  const Sent first = Send(slow, {.deadline = In(130'000)});
+  Run();
+  EXPECT_EQ(first.sink->reason(), engine::reason::kDeadlineStep);
+  EXPECT_EQ(first.sink->reply().status.error().code, base::Code::kDeadlineExceeded);
+  EXPECT_LT(clock_.Now() - start, Duration::Millis(132));
+  const engine::Statistics::Snapshot seen = slow->statistics().snapshot();
+  EXPECT_EQ(seen.abandoned, 1);
+  EXPECT_EQ(seen.refusals.deadline_step, 1);
+  EXPECT_EQ(seen.execution_count, 3);
+  // What was seen of it counts: the same again cannot be met, and is told so at once.
+  const Sent probe = Send(slow, {.deadline = In(110'000)});
+  const Sent second = Send(slow, {.deadline = In(110'000)});
+  loop_->RunOnce();
+  EXPECT_EQ(second.sink->reason(), engine::reason::kDeadlineAdmission);
+  // The probe of the second runs to its end, so that its time is known.
+  Run();
+  EXPECT_TRUE(probe.sink->reply().status.ok());
+  EXPECT_EQ(slow->statistics().snapshot().late, 1);
+}
+
+TEST_F(DeviceLoopTest, AStepRunsOnWhileOneMemberMayStillUseIt) {
+  MakeLoop();
+  double slower = 1;
+  FakeEngine::Options options = Slow();
+  options.noise = [&] { return slower; };
+  options.batching.rows_max = 2;
+  VersionPin slow = Load(options);
+  for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 2; ++k) Send(slow, {});
+    Run();
+  }
+  slower = 2;
+  const Sent tight = Send(slow, {.deadline = In(150'000)});
+  const Sent loose = Send(slow, {});
+  Run();
+  EXPECT_TRUE(tight.sink->reply().status.ok()) << "late, but done";
+  EXPECT_TRUE(loose.sink->reply().status.ok());
+  EXPECT_EQ(slow->statistics().snapshot().late, 1);
+  EXPECT_EQ(slow->statistics().snapshot().abandoned, 0);
+}
+
 TEST_F(DeviceLoopTest, WaitsForCompanyUntilTheDelayOrTheLatestStart) {
   MakeLoop();
   FakeEngine::Options options = Fast();

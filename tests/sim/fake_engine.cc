@@ -14,11 +14,6 @@ const FakeWork& WorkOf(const engine::Request& request) {
 
 }  // namespace
 
-bool FakeStep::wanted() const {
-  return std::any_of(members.begin(), members.end(),
-                     [](const auto& request) { return !request->call->cancelled(); });
-}
-
 FakeEngine::FakeEngine(Options options)
     : options_(std::move(options)),
       costs_([prior = options_.prior](uint64_t, int64_t) { return prior; }),
@@ -137,7 +132,7 @@ void FakeEngine::Commit(engine::Step& base_step, engine::StepStatus status,
   in_steps_ -= static_cast<int64_t>(step.members.size());
   for (auto& member : step.members) {
     if (status == engine::StepStatus::kAbandoned) {
-      replies.Refuse(std::move(member), engine::reason::kCancelled);
+      replies.Abandon(std::move(member));
       continue;
     }
     engine::Reply reply;
@@ -147,6 +142,9 @@ void FakeEngine::Commit(engine::Step& base_step, engine::StepStatus status,
   step.members.clear();
   if (status == engine::StepStatus::kDone) {
     costs_.Record(step.shape, step.rows, step.computed(), step.finished);
+    batcher_.CostsChanged();
+  } else if (status == engine::StepStatus::kAbandoned) {
+    costs_.RecordAtLeast(step.shape, step.rows, step.computed(), step.finished);
     batcher_.CostsChanged();
   }
 }

@@ -26,7 +26,7 @@ struct FakeWork : engine::Prepared {
 
 // A step of a fake engine; `duration` is what Launch takes.
 struct FakeStep : engine::Step {
-  bool wanted() const override;
+  bool wanted(base::Time now) const override { return engine::AnyWanted(members, probe, now); }
 
   std::vector<std::unique_ptr<engine::Request>> members;
   base::Duration duration;

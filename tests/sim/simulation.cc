@@ -420,8 +420,13 @@ void Simulation::OnReply(Client& client, const Reply& reply) {
     ++tally_.refused[why];
     const bool cancelled = why == reason::kCancelled;
     if (cancelled && !client.call->cancelled()) Fail("cancelled by nobody");
-    if (!cancelled && client.formed) Fail("refused although it was in a step: " + why);
-    if (why == reason::kDeadlineQueue || why == reason::kDeadlineAdmission) {
+    const bool abandoned = why == reason::kDeadlineStep;
+    if (abandoned && !client.formed) Fail("abandoned without a step");
+    if (abandoned && now < client.call->deadline()) Fail("abandoned before its deadline");
+    if (!cancelled && !abandoned && client.formed) {
+      Fail("refused although it was in a step: " + why);
+    }
+    if (abandoned || why == reason::kDeadlineQueue || why == reason::kDeadlineAdmission) {
       if (client.untimed()) Fail("untimed work cannot be late: " + why);
     }
   }
@@ -482,6 +487,7 @@ void Simulation::CheckStatistics(const Loaded& loaded) {
   if (seen.refusals.queue_full != refused(reason::kQueueFull) ||
       seen.refusals.deadline_admission != refused(reason::kDeadlineAdmission) ||
       seen.refusals.deadline_queue != refused(reason::kDeadlineQueue) ||
+      seen.refusals.deadline_step != refused(reason::kDeadlineStep) ||
       seen.refusals.cancelled != refused(reason::kCancelled) ||
       seen.refusals.draining != refused(reason::kDraining)) {
     Fail("refusals miscounted");
