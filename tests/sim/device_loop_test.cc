@@ -258,7 +258,6 @@ TEST_F(DeviceLoopTest, AbandonsAStepWhoseDeadlinesHaveAllPassed) {
   double slower = 1;
   FakeEngine::Options options = Slow();
   options.noise = [&] { return slower; };
-  options.batching.rows_max = 2;
   VersionPin slow = Load(options);
   for (int i = 0; i < 3; ++i) {
     Send(slow, {});
