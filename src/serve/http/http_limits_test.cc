@@ -1,6 +1,13 @@
 // Every limit of the HTTP listener is reached, over real sockets.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
 
 #include "serve/client/http_client.h"
 #include "serve/http/server.h"
@@ -192,6 +199,37 @@ TEST_F(HttpLimitsTest, AnswersHeadWithoutABody) {
   ASSERT_TRUE(client.Write("HEAD /x HTTP/1.1\r\n\r\nGET /y HTTP/1.0\r\n\r\n").ok());
   client.FinishWriting();
   EXPECT_TRUE(client.AwaitClosed());
+}
+
+TEST_F(HttpLimitsTest, ConnectionsThatFindNoDescriptorAreTakenOnceThereIsOne) {
+  limits_.connections_max = 100;
+  HttpClient first = Connect();
+  ASSERT_TRUE(first.Send("GET", "/a", {}, "").ok());
+  const int waiting = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_GE(waiting, 0);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  // The first free descriptor, and with it all others, is beyond the limit.
+  const int free_one = dup(waiting);
+  close(free_one);
+  rlimit lowered = before;
+  lowered.rlim_cur = static_cast<rlim_t>(free_one);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lowered), 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(server_->port()));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int connected = connect(waiting, reinterpret_cast<sockaddr*>(&to), sizeof to);
+  while (connected == 0 && server_->counters().accept_failures.load() < 2)
+    std::this_thread::yield();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_EQ(connected, 0);
+  const std::string ask = "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  ASSERT_EQ(write(waiting, ask.data(), ask.size()), static_cast<ssize_t>(ask.size()));
+  char answer[12] = {};
+  ASSERT_EQ(recv(waiting, answer, sizeof answer, MSG_WAITALL), static_cast<ssize_t>(sizeof answer));
+  EXPECT_EQ(std::string(answer, sizeof answer), "HTTP/1.1 200");
+  close(waiting);
 }
 
 }  // namespace

@@ -7,17 +7,30 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <future>
 
+#include "base/log.h"
+
 namespace sluice::serve {
+
+namespace {
+constexpr base::Duration kAcceptPauseMin = base::Duration::Millis(10);
+constexpr base::Duration kAcceptPauseMax = base::Duration::Seconds(1);
+}  // namespace
 
 using boost::asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
 // An io thread with its sessions; the first lane also accepts.
 struct HttpServer::Lane {
-  Lane() : io(std::make_shared<IoThread>()), tick(io->context()), acceptor(io->context()) {}
+  Lane()
+      : io(std::make_shared<IoThread>()),
+        tick(io->context()),
+        accept_again(io->context()),
+        acceptor(io->context()) {}
 
   void Tick(base::Duration interval) {
     tick.expires_after(std::chrono::nanoseconds(interval.ns));
@@ -41,12 +54,14 @@ struct HttpServer::Lane {
   void CloseAll() {
     closed = true;
     tick.cancel();
+    accept_again.cancel();
     for (std::shared_ptr<HttpSession>& session : sessions) session->Close();
     sessions.clear();
   }
 
   std::shared_ptr<IoThread> io;
   boost::asio::steady_timer tick;
+  boost::asio::steady_timer accept_again;
   tcp::acceptor acceptor;
   std::vector<std::shared_ptr<HttpSession>> sessions;  // its io thread only
   bool closed = false;                                 // its io thread only
@@ -100,27 +115,58 @@ void HttpServer::Accept() {
   tcp::acceptor& acceptor = lanes_[0]->acceptor;
   acceptor.async_wait(tcp::acceptor::wait_read, [this](const ErrorCode& ec) {
     if (ec || draining_.load(std::memory_order_relaxed)) return;
-    for (;;) {
-      int socket = accept4(lanes_[0]->acceptor.native_handle(), nullptr, nullptr,
-                           SOCK_CLOEXEC | SOCK_NONBLOCK);
-      // Out of descriptors: the backlog waits until the next connection knocks.
-      if (socket < 0) break;
-      if (counters_.connections.load(std::memory_order_relaxed) >=
-          options_.limits.connections_max) {
-        counters_.connections_refused.fetch_add(1, std::memory_order_relaxed);
-        close(socket);
-        continue;
+    TakeConnections();
+  });
+}
+
+// Takes what waits in the backlog, then waits for more; out of descriptors or memory, after a
+// while.
+void HttpServer::TakeConnections() {
+  for (;;) {
+    int socket = accept4(lanes_[0]->acceptor.native_handle(), nullptr, nullptr,
+                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (socket < 0) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        return AcceptLater(errno);
       }
-      Lane* lane = lanes_[next_lane_++ % lanes_.size()].get();
-      HttpSession::Environment environment{&options_.limits, handler_, &counters_, &draining_};
-      auto session = std::make_shared<HttpSession>(lane->io, socket, environment);
-      boost::asio::post(lane->io->context(), [lane, session] {
-        if (lane->closed) return session->Close();
-        lane->sessions.push_back(session);
-        session->Start();
-      });
+      if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO) continue;
+      break;
     }
-    Accept();
+    if (accept_pause_.ns > 0) {
+      base::Log(base::LogLevel::kInfo, "accepting_again").With("port", port_);
+      accept_pause_ = {};
+    }
+    if (counters_.connections.load(std::memory_order_relaxed) >= options_.limits.connections_max) {
+      counters_.connections_refused.fetch_add(1, std::memory_order_relaxed);
+      close(socket);
+      continue;
+    }
+    Lane* lane = lanes_[next_lane_++ % lanes_.size()].get();
+    HttpSession::Environment environment{&options_.limits, handler_, &counters_, &draining_};
+    auto session = std::make_shared<HttpSession>(lane->io, socket, environment);
+    boost::asio::post(lane->io->context(), [lane, session] {
+      if (lane->closed) return session->Close();
+      lane->sessions.push_back(session);
+      session->Start();
+    });
+  }
+  Accept();
+}
+
+// The descriptor of the listening socket stays readable without telling so again: it must be asked.
+void HttpServer::AcceptLater(int error) {
+  counters_.accept_failures.fetch_add(1, std::memory_order_relaxed);
+  if (accept_pause_.ns == 0) {
+    base::Log(base::LogLevel::kWarning, "cannot_accept_connections")
+        .With("port", port_)
+        .With("reason", std::strerror(error));
+  }
+  accept_pause_ = std::clamp(accept_pause_ * 2, kAcceptPauseMin, kAcceptPauseMax);
+  Lane& lane = *lanes_[0];
+  lane.accept_again.expires_after(std::chrono::nanoseconds(accept_pause_.ns));
+  lane.accept_again.async_wait([this, &lane](const ErrorCode& ec) {
+    if (ec || lane.closed || draining_.load(std::memory_order_relaxed)) return;
+    TakeConnections();
   });
 }
 

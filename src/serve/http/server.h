@@ -37,6 +37,8 @@ class HttpServer {
  private:
   struct Lane;
   void Accept();
+  void TakeConnections();
+  void AcceptLater(int error);
 
   const Options options_;
   HttpHandler* const handler_;
@@ -44,7 +46,8 @@ class HttpServer {
   std::atomic<bool> draining_{false};
   int64_t port_ = -1;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  size_t next_lane_ = 0;
+  size_t next_lane_ = 0;         // lane 0's io thread only
+  base::Duration accept_pause_;  // the same; 0: accepting goes well
   bool running_ = false;
 };
 

@@ -50,6 +50,7 @@ class HttpHandler {
 struct HttpCounters {
   std::atomic<int64_t> connections{0};
   std::atomic<int64_t> connections_refused{0};
+  std::atomic<int64_t> accept_failures{0};  // out of descriptors or memory; tried again
   std::atomic<int64_t> requests_in_flight{0};
   std::atomic<int64_t> faults{0};  // requests refused before a route saw them
 };
