@@ -63,9 +63,9 @@ struct ServerConfig {
 
   HttpLimits http;
   RequestLimits request;
-  int64_t grpc_message_bytes_max = 64 << 20;
-  bool grpc_accept_compression = false;  // the library inflates without a bound
-  int64_t grpc_streams_max = 1024;       // concurrent calls of one connection
+  int64_t grpc_message_bytes_max = 64 << 20;  // as received and after decompression
+  bool grpc_accept_compression = true;        // gzip and deflate
+  int64_t grpc_streams_max = 1024;            // concurrent calls of one connection
 };
 
 }  // namespace sluice::serve

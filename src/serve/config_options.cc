@@ -180,8 +180,7 @@ std::vector<ConfigOption> MakeOptions() {
                      grpc_message_bytes_max, 1024, INT32_MAX),
       SLUICE_INTEGER("grpc-streams-max", "N", "calls at once on one gRPC connection",
                      grpc_streams_max, 1, 1 << 20),
-      SLUICE_SWITCH("grpc-accept-compression",
-                    "take compressed gRPC messages, which are inflated without a bound",
+      SLUICE_SWITCH("grpc-accept-compression", "take gRPC messages compressed with gzip or deflate",
                     grpc_accept_compression),
   };
   return options;

@@ -88,6 +88,25 @@ def test_compressed_bodies_both_ways(http, algorithm):
     np.testing.assert_array_equal(plain.as_numpy(name), packed.as_numpy(name))
 
 
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compressed_messages_over_grpc(grpc, algorithm):
+    plain = grpc.infer("tower", [tower_input(grpc_client, 64)])
+    packed = grpc.infer("tower", [tower_input(grpc_client, 64)], compression_algorithm=algorithm)
+    name = plain.get_response().outputs[0].name
+    np.testing.assert_array_equal(plain.as_numpy(name), packed.as_numpy(name))
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_a_grpc_message_that_inflates_beyond_the_limit_is_refused(grpc, algorithm):
+    rows = (80 << 20) // (13 * 4)  # 80 MiB of zeros, some 80 KiB as sent; the limit is 64 MiB
+    tensor = grpc_client.InferInput("dense", [rows, 13], "FP32")
+    tensor.set_data_from_numpy(np.zeros([rows, 13], np.float32))
+    with pytest.raises(InferenceServerException) as refused:
+        grpc.infer("tower", [tensor], compression_algorithm=algorithm)
+    assert "RESOURCE_EXHAUSTED" in str(refused.value.status()) and "longer than" in str(refused.value)
+    assert grpc.is_server_live()
+
+
 def test_a_row_has_the_same_bits_alone_and_among_concurrent_requests(server, http):
     name = output_name(http)
     alone = [http.infer("tower", [tower_input(http_client, 1, seed)]).as_numpy(name) for seed in range(32)]

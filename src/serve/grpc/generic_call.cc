@@ -5,6 +5,8 @@
 
 #include "serve/grpc/health.h"
 #include "serve/grpc/infer_stream.h"
+#include "serve/grpc/inflate.h"
+#include "serve/grpc/status.h"
 #include "serve/grpc/unary_methods.h"
 
 namespace sluice::serve {
@@ -78,6 +80,13 @@ void GenericCall::FinishWith(const grpc::ByteBuffer& message) {
 }
 
 void GenericCall::ReadDone(bool ok) {
+  if (ok && !finishing_) {
+    const base::Status inflated = Inflate(message_, service().config->grpc_message_bytes_max);
+    if (!inflated.ok()) {
+      behaviour_->Cancelled();
+      Finish(ToGrpcStatus(inflated.error()));
+    }
+  }
   if (!finishing_) behaviour_->MessageCame(ok ? &message_ : nullptr);
   Release();
 }

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "serve/grpc/generic_call.h"
+#include "serve/grpc/inflate.h"
 #include "serve/grpc/status.h"
 #include "serve/oip/infer_proto.h"
 #include "serve/oip/submit.h"
@@ -42,7 +44,7 @@ void InferCall::Await(const Environment& environment) {
   auto call = std::make_shared<InferCall>(environment);
   call->self_ = call;
   call->context_.AsyncNotifyWhenDone(&call->ended_);
-  environment.method->Request(&call->context_, &call->request_, &call->writer_,
+  environment.method->Request(&call->context_, &call->message_, &call->writer_,
                               &environment.lane->queue(), &call->came_);
 }
 
@@ -65,6 +67,11 @@ void InferCall::Came(bool ok) {
 base::Status InferCall::Submit() {
   Service& service = *environment_.service;
   base::Time arrival = base::SystemClock::Get().Now();
+  TRY(Inflate(message_, service.config->grpc_message_bytes_max));
+  if (!ParseMessage(message_, request_)) {
+    return base::InvalidArgument("the bytes are no ModelInferRequest");
+  }
+  message_.Clear();
   Router::Pin pin = TRY(service.router->Find(request_.model_name(), request_.model_version()));
   auto parse = [&]() -> base::Result<InferRequest> {
     InferRequest infer = TRY(ParseInferMessage(request_, service.config->request, service.shm));

@@ -24,10 +24,11 @@ namespace sluice::serve {
 class InferMethod : public grpc::Service {
  public:
   InferMethod();
-  void Request(grpc::ServerContext* context, inference::ModelInferRequest* request,
+  // The message as it came: see inflate.h.
+  void Request(grpc::ServerContext* context, grpc::ByteBuffer* message,
                grpc::ServerAsyncResponseWriter<inference::ModelInferResponse>* writer,
                grpc::ServerCompletionQueue* queue, GrpcTag* tag) {
-    RequestAsyncUnary(0, context, request, writer, queue, queue, tag);
+    RequestAsyncUnary(0, context, message, writer, queue, queue, tag);
   }
 };
 
@@ -59,6 +60,7 @@ class InferCall : public engine::ReplySink,
 
   const Environment environment_;
   grpc::ServerContext context_;
+  grpc::ByteBuffer message_;
   inference::ModelInferRequest request_;
   inference::ModelInferResponse response_;
   grpc::ServerAsyncResponseWriter<inference::ModelInferResponse> writer_;
