@@ -142,7 +142,8 @@ int main(int argc, char** argv) {
       std::cout << "error " << form.error().message << std::endl;
       return 1;
     }
-    options.passes.weights.form = *form;
+    options.weights.emplace();
+    options.weights->form = *form;
   }
   auto model = sluice::graph::Model::Load(argv[1], options);
   if (!model.ok()) {

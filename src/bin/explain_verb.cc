@@ -24,7 +24,7 @@ int RunExplain(const Arguments& arguments) {
   int exit_code = kExitOk;
   const auto positional = ParseCommand(kUsage, flags, arguments, 1, 1, exit_code);
   if (!positional) return exit_code;
-  const auto opened = report::OpenForLooking(positional->front(), look.sizes);
+  const auto opened = report::OpenForLooking(positional->front(), look.sizes, look.compile);
   if (!opened.ok()) return Fail(kUsage, opened.error());
   if (graph) {
     std::fputs(opened->model->DumpGraph().c_str(), stdout);

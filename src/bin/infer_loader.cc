@@ -9,7 +9,11 @@
 namespace sluice::bin {
 namespace {
 
-infer::Options OptionsFor(const serve::ModelSource& source) {
+// The key of config.pbtxt's parameters that says what linear layers keep their weights as.
+constexpr const char* kWeightsParameter = "weights";
+
+base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
+                                        const std::string& weights) {
   const serve::ModelSettings& settings = source.settings;
   infer::Options options;
   options.model = source.name;
@@ -22,6 +26,17 @@ infer::Options OptionsFor(const serve::ModelSource& source) {
     options.priority_levels = settings.priority_levels;
     options.priority_default = settings.default_priority > 0 ? settings.default_priority : 1;
   }
+  const auto given = settings.parameters.find(kWeightsParameter);
+  const std::string& form = given == settings.parameters.end() ? weights : given->second;
+  if (!form.empty()) {
+    base::Result<kernels::WeightForm> parsed = graph::ParseWeightForm(form);
+    if (!parsed.ok()) {
+      return base::InvalidArgument("parameter 'weights' of model '" + source.name +
+                                   "': " + parsed.error().message);
+    }
+    options.compile.weights.emplace();
+    options.compile.weights->form = *parsed;
+  }
   return options;
 }
 
@@ -29,7 +44,7 @@ infer::Options OptionsFor(const serve::ModelSource& source) {
 
 base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
     const serve::ModelSource& source, engine::EngineVersion::Retire retire) {
-  infer::Options options = OptionsFor(source);
+  infer::Options options = TRY(OptionsFor(source, weights_));
   options.planner = &planner_;
   options.ledger = &ledger_;
   std::unique_ptr<engine::Engine> engine = TRY(infer::Load(source.version_folder, options));

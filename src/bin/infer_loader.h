@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "engine/device_loop.h"
 #include "infer/planner.h"
@@ -15,8 +17,11 @@ namespace sluice::bin {
 // version.
 class InferLoader : public serve::ModelLoader {
  public:
-  InferLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Planner& planner)
-      : loop_(loop), ledger_(ledger), planner_(planner) {}
+  // `weights`: the form of models that name none (WeightFormName); empty: as `sluice quantize`
+  // chose, else f32.
+  InferLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Planner& planner,
+              std::string weights)
+      : loop_(loop), ledger_(ledger), planner_(planner), weights_(std::move(weights)) {}
 
   base::Result<std::shared_ptr<const engine::EngineVersion>> Load(
       const serve::ModelSource& source, engine::EngineVersion::Retire retire) override;
@@ -25,6 +30,7 @@ class InferLoader : public serve::ModelLoader {
   engine::DeviceLoop& loop_;
   tensor::Ledger& ledger_;
   infer::Planner& planner_;
+  const std::string weights_;
 };
 
 }  // namespace sluice::bin

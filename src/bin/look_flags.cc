@@ -19,6 +19,15 @@ void AddLookFlags(LookFlags& look, std::vector<Flag>& flags) {
       {"dim", &look.sizes.dims, "NAME=N", "size of the open dimension NAME; may repeat"});
   flags.push_back({"mean-length", &look.mean_length, "N",
                    "mean length of your sequences: what padding them to --length costs; 0: none"});
+  flags.push_back({"weights",
+                   FlagSetter{[&look](std::string_view text) -> base::Status {
+                                graph::WeightChoice choice;
+                                choice.form = TRY(graph::ParseWeightForm(text));
+                                look.compile.weights = std::move(choice);
+                                return base::Ok();
+                              },
+                              "as `sluice quantize` chose, else f32", false},
+                   "FORM", "keep linear layers' weights as f32, bf16, int8, …-storage"});
   AddSwitch("steps", &look.all_steps, "every step, not only the most expensive", flags);
   flags.push_back({"html", &look.html, "FILE", "write the report as one HTML page, too"});
   AddSwitch("json", &look.json, "one JSON object (docs/report.md)", flags);

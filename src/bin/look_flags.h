@@ -14,6 +14,7 @@ namespace sluice::bin {
 
 struct LookFlags {
   report::OpenSizes sizes;
+  graph::CompileOptions compile;
   double mean_length = 0;
   bool json = false;
   bool all_steps = false;

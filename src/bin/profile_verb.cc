@@ -39,7 +39,8 @@ base::Result<double> AloneUs(const report::Opened& opened, const report::Timing&
 }
 
 base::Status Run(const std::string& path, const ProfileFlags& flags) {
-  const report::Opened opened = TRY(report::OpenForLooking(path, flags.look.sizes));
+  const report::Opened opened =
+      TRY(report::OpenForLooking(path, flags.look.sizes, flags.look.compile));
   const report::Roofs before = report::MeasureRoofs();
   const report::Timing timing = TRY(report::Measure(opened, flags.runs));
   // The machine may be faster after than before: the roof is the best that it showed.

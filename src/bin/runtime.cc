@@ -35,7 +35,7 @@ Runtime::Runtime(const RuntimeOptions& options)
   loop.quantum = base::Duration::Micros(options.quantum_us);
   loop.inline_below = base::Duration::Micros(options.inline_below_us);
   loop_ = std::make_unique<engine::DeviceLoop>(loop);
-  loader_ = std::make_unique<InferLoader>(*loop_, ledger_, planner_);
+  loader_ = std::make_unique<InferLoader>(*loop_, ledger_, planner_, options.weights);
 }
 
 std::string Runtime::MemoryMetrics() const {

@@ -19,6 +19,7 @@ struct RuntimeOptions {
   int64_t memory_bytes_max =
       0;                     // of weights and activations; 0: nine tenths of what the machine has
   int64_t quantum_us = 500;  // longest predicted work between two safepoints
+  std::string weights;       // what linear layers keep their weights as, where nobody says
   int64_t inline_below_us = 100;  // steps predicted shorter run on the io thread; 0: never
 };
 

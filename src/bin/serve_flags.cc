@@ -1,6 +1,7 @@
 #include "bin/serve_flags.h"
 
 #include "base/log.h"
+#include "graph/weight_choice.h"
 #include "serve/config_options.h"
 
 namespace sluice::bin {
@@ -29,6 +30,14 @@ std::vector<Flag> ServeFlags(ServeSettings& settings) {
        "a long step gives way to an urgent one at least this often"},
       {"inline-below-us", &settings.runtime.inline_below_us, "N",
        "shorter steps run on the thread that read the request; 0: never"},
+      {"weights",
+       FlagSetter{[&settings](std::string_view text) -> base::Status {
+                    (void)TRY(graph::ParseWeightForm(text));
+                    settings.runtime.weights = std::string(text);
+                    return base::Ok();
+                  },
+                  "as `sluice quantize` chose, else f32", false},
+       "FORM", "of linear layers in models that name none: f32, bf16, int8, …-storage"},
       {"log-format", &settings.log_format, "text|json", "of the lines on standard error"},
       {"log-level", &settings.log_level, "LEVEL", "debug, info, warning or error"},
   };

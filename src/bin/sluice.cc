@@ -21,6 +21,8 @@ constexpr Verb kVerbs[] = {
     {"explain", "say what a model was compiled to, what was fused, what was not and why",
      RunExplain},
     {"profile", "measure a model step by step against the machine's roof", RunProfile},
+    {"quantize", "keep a model's weights in 8 or 16 bits if its answers stay the same",
+     RunQuantize},
     {"infer", "send one request to a running server", RunInfer},
     {"bench", "load a running server and tell latencies and goodput", RunBench},
     {"version", "tell the version and the machine", RunVersion},

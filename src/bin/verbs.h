@@ -12,6 +12,7 @@ int RunServe(const Arguments& arguments);
 int RunCheck(const Arguments& arguments);
 int RunExplain(const Arguments& arguments);
 int RunProfile(const Arguments& arguments);
+int RunQuantize(const Arguments& arguments);
 int RunInfer(const Arguments& arguments);
 int RunBench(const Arguments& arguments);
 int RunVersion(const Arguments& arguments);

@@ -86,7 +86,9 @@ Model::~Model() = default;
 
 base::Result<std::shared_ptr<const Model>> Model::Load(const std::string& path,
                                                        const CompileOptions& options) {
-  return Compile(TRY(ReadOnnxFile(path, options.read)), options);
+  CompileOptions resolved = options;
+  if (!options.weights.has_value()) resolved.weights = TRY(ReadWeightChoice(path));
+  return Compile(TRY(ReadOnnxFile(path, options.read)), resolved);
 }
 
 base::Result<std::shared_ptr<const Model>> Model::LoadBytes(std::string_view bytes,
@@ -127,7 +129,9 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
       model->weights_bytes_ += value->constant->view().bytes();
     model->compiled_->graph = std::move(graph);
   } else {
-    PassResult fused = TRY(RunPasses(*graph, options.passes));
+    PassOptions fusing = options.passes;
+    fusing.weights = options.weights.value_or(WeightChoice());
+    PassResult fused = TRY(RunPasses(*graph, fusing));
     for (PassReport& report : fused.reports) model->passes_.reports.push_back(report);
     for (NearMiss& miss : fused.near_misses) model->passes_.near_misses.push_back(std::move(miss));
     model->compiled_ = TRY(PackGraph(std::move(graph)));

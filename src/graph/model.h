@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "graph/onnx/reader.h"
 #include "graph/passes/pass.h"
 #include "graph/program.h"
+#include "graph/weight_choice.h"
 #include "tensor/tensor.h"
 
 namespace sluice::graph {
@@ -33,6 +35,9 @@ struct CompileOptions {
   Batch batch = Batch::kProve;
   OnnxReadOptions read;
   PassOptions passes;
+  // What linear layers keep their weights as; nothing: what the file beside the model says
+  // (weight_choice.h), else f32.
+  std::optional<WeightChoice> weights;
   MachineRates rates;
   int64_t plans_max = 256;  // kept at one time, by input shapes; the least recently used goes
   int64_t interpreted_bytes_max = int64_t{4} << 30;  // tensors of a run whose shapes depend on data

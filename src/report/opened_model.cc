@@ -116,9 +116,10 @@ bool IsFolder(const std::string& path) {
 
 }  // namespace
 
-base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes) {
-  return OpenForLooking(TRY(graph::Model::Load(IsFolder(path) ? path + "/model.onnx" : path, {})),
-                        sizes);
+base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes,
+                                    const graph::CompileOptions& compile) {
+  return OpenForLooking(
+      TRY(graph::Model::Load(IsFolder(path) ? path + "/model.onnx" : path, compile)), sizes);
 }
 
 base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,

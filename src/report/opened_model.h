@@ -27,7 +27,8 @@ struct Opened {
 };
 
 // `path`: a file, or a version folder with model.onnx in it.
-base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes);
+base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes,
+                                    const graph::CompileOptions& compile = {});
 // A model that is loaded already.
 base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
                                     const OpenSizes& sizes);

@@ -27,7 +27,8 @@ base::Result<int64_t> ChooseWeights(PassContext& context) {
   int64_t count = 0;
   for (Node* node : context.graph.Nodes()) {
     if (!node->Is("FusedLinear")) continue;
-    const kernels::WeightForm form = choice.For(node->name);
+    const kernels::WeightForm form =
+        choice.For(node->name.empty() ? node->output()->name : node->name);
     if (form == kernels::WeightForm::kF32) continue;
     const tensor::Tensor& weight = *node->input(1)->constant;
     const bool transposed = node->Int("trans_b", 0) != 0;

@@ -31,7 +31,7 @@ struct PassOptions {
   int64_t folded_bytes_max = int64_t{64} << 20;  // larger results of constant folding stay nodes
   int rounds_max = 8;                            // of the cleaning passes, until nothing changes
   bool fuse = true;                              // false: cleaning only
-  WeightChoice weights;                          // what linear layers keep their weights as
+  WeightChoice weights;                          // CompileOptions::weights, resolved
 };
 
 // Shared by the passes of one graph.
