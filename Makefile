@@ -8,7 +8,8 @@
 #   make sanitize  ASan+UBSan and TSan runs of the unit and server tests
 #   make fuzz      every fuzz target, SECONDS=600 each
 #   make soak      random kills under load, KILLS=2000
-#   make format    clang-format over src, tests and bench
+#   make wheel     the Python package as a wheel in build/dist, tested in a fresh environment
+#   make format    clang-format over src, tests, bench and python
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,7 +19,7 @@ PYTHON := build/venv/bin/python
 SECONDS ?= 600
 KILLS ?= 2000
 
-.PHONY: help setup build test demo bench compare sanitize fuzz soak format
+.PHONY: help setup build test demo bench compare sanitize fuzz soak wheel format
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,5 +51,8 @@ fuzz: setup
 soak: build
 	@$(PYTHON) tests/e2e/soak.py --binary $(BUILD)/sluice --kills $(KILLS)
 
+wheel: setup
+	@tools/wheel.sh
+
 format:
-	@tools/setup.sh format && find src tests bench -name '*.h' -o -name '*.cc' | xargs clang-format-14 -i
+	@tools/setup.sh format && find src tests bench python -name '*.h' -o -name '*.cc' | xargs clang-format-14 -i

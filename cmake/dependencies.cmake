@@ -4,13 +4,13 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(SIMDJSON REQUIRED IMPORTED_TARGET simdjson)
 pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc icu-i18n)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
-pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
 find_package(Protobuf REQUIRED)
-find_package(ZLIB REQUIRED)
 if(SLUICE_TESTS)
   find_package(GTest REQUIRED)
 endif()
 if(SLUICE_SERVER)
+  pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
+  find_package(ZLIB REQUIRED)
   pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc++)
   find_program(SLUICE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
   find_package(OpenSSL REQUIRED)
@@ -20,9 +20,21 @@ if(SLUICE_BENCH)
   find_package(benchmark REQUIRED)
 endif()
 
-# The ONNX message classes come from the .proto inside the pinned Python package (tools/setup.sh installs it).
-file(GLOB _onnx_protos ${CMAKE_SOURCE_DIR}/build/venv/lib/python3*/site-packages/onnx/onnx-ml.proto
-     $ENV{SLUICE_VENV}/lib/python3*/site-packages/onnx/onnx-ml.proto)
+# The ONNX message classes come from the .proto inside the pinned Python package: tools/setup.sh installs it, and a build
+# of the wheel asks for it.
+if(SKBUILD)
+  find_package(Python 3.9 REQUIRED COMPONENTS Interpreter Development.Module)
+  execute_process(COMMAND ${Python_EXECUTABLE} -c
+    "import importlib.util; print(importlib.util.find_spec('onnx').submodule_search_locations[0])"
+    OUTPUT_VARIABLE _onnx_package OUTPUT_STRIP_TRAILING_WHITESPACE)
+  file(GLOB _onnx_protos ${_onnx_package}/onnx-ml.proto)
+else()
+  set(SLUICE_VENV ${CMAKE_SOURCE_DIR}/build/venv)
+  if(DEFINED ENV{SLUICE_VENV})
+    set(SLUICE_VENV $ENV{SLUICE_VENV})
+  endif()
+  file(GLOB _onnx_protos ${SLUICE_VENV}/lib/python3*/site-packages/onnx/onnx-ml.proto)
+endif()
 if(NOT _onnx_protos)
   message(FATAL_ERROR "onnx-ml.proto not found: run tools/setup.sh (it installs the pinned PyPI package 'onnx' "
                       "into build/venv) or set SLUICE_VENV to an environment that has it")

@@ -9,3 +9,5 @@ printf '\n== test: ONNX node tests\n'
 grep -hE '^onnx node tests:' build/release/Testing/Temporary/LastTest.log || true
 printf '\n== test: real clients against the binary\n'
 build/venv/bin/python -m pytest -q -rs tests/e2e
+printf '\n== test: the Python package\n'
+python/tests/run.sh

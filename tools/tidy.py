@@ -179,7 +179,7 @@ def main():
         offences.append(f"{shown}:{line}: {what}")
 
     count = 0
-    for path in files("src", "tests", "bench"):
+    for path in files("src", "tests", "bench", "python"):
         lines = path.read_text(encoding="utf-8").splitlines()
         count += 1
         check_text(path, lines, report)
