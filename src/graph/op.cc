@@ -18,7 +18,7 @@ const Tables& AllTables() {
     for (const std::span<const OpDef> table :
          {ElementwiseOps(), SelectionOps(), ReductionOps(), ShapeOps(), MovementOps(), GatherOps(),
           MatmulOps(), NormOps(), ConvOps(), ResizeOps(), QuantizeOps(), AttentionOps(),
-          RecurrentOps(), ControlFlowOps(), EmbeddingOps(), FusedOps()}) {
+          RecurrentOps(), ControlFlowOps(), EmbeddingOps(), TreeOps(), FusedOps()}) {
       for (const OpDef& row : table) (*built)[{row.domain, row.name}].push_back(&row);
     }
     return built;

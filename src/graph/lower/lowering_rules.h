@@ -15,6 +15,7 @@ std::span<const LoweringRule> IntegerRules();      // integer arithmetic
 std::span<const LoweringRule> RowRules();          // norms, softmax, reductions
 std::span<const LoweringRule> MoveRules();         // gathers, concatenations
 std::span<const LoweringRule> LookupRules();       // embedding tables
+std::span<const LoweringRule> TreeRules();         // sums over decision trees
 std::span<const LoweringRule> InteractionRules();  // how features meet
 std::span<const LoweringRule> ImageRules();        // convolutions, pools
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "graph/onnx/tensor.h"
+#include "graph/op.h"
 #include "graph/ops/rules.h"
 
 namespace sluice::graph {
@@ -10,14 +12,6 @@ namespace {
 
 using base::Result;
 using tensor::DType;
-
-int64_t CodeOf(DType dtype) {
-  for (int64_t code = 1; code <= onnx::TensorProto::DataType_MAX; ++code) {
-    if (DTypeFromOnnx(code) == dtype) return code;
-  }
-  CHECK(false) << tensor::DTypeName(dtype);
-  return 0;
-}
 
 void SetAttribute(const ContribBody::Attribute& from, onnx::AttributeProto* to) {
   to->set_name(std::string(from.name));
@@ -37,6 +31,14 @@ void SetAttribute(const ContribBody::Attribute& from, onnx::AttributeProto* to) 
 }
 
 }  // namespace
+
+int64_t ContribCode(DType dtype) {
+  for (int64_t code = 1; code <= onnx::TensorProto::DataType_MAX; ++code) {
+    if (DTypeFromOnnx(code) == dtype) return code;
+  }
+  CHECK(false) << tensor::DTypeName(dtype);
+  return 0;
+}
 
 ContribBody::ContribBody(const onnx::NodeProto& node, std::span<Value* const> inputs)
     : node_(node), inputs_(inputs), outputs_(static_cast<size_t>(node.output_size())) {
@@ -100,6 +102,17 @@ std::vector<float> ContribBody::Floats(std::string_view name) {
   if (found == nullptr) return {};
   return {found->floats().begin(), found->floats().end()};
 }
+std::vector<std::string> ContribBody::Strings(std::string_view name) {
+  const onnx::AttributeProto* found = Find(name);
+  if (found == nullptr) return {};
+  return {found->strings().begin(), found->strings().end()};
+}
+Result<std::optional<tensor::Tensor>> ContribBody::Tensor(std::string_view name) {
+  const onnx::AttributeProto* found = Find(name);
+  if (found == nullptr) return std::optional<tensor::Tensor>();
+  TensorSource source(nullptr, GraphLimits());
+  return std::optional<tensor::Tensor>(TRY(TensorFromProto(found->t(), source)));
+}
 bool ContribBody::HasAttribute(std::string_view name) const {
   return std::any_of(node_.attribute().begin(), node_.attribute().end(),
                      [name](const onnx::AttributeProto& a) { return a.name() == name; });
@@ -123,6 +136,7 @@ std::string ContribBody::NewName() {
 onnx::NodeProto* ContribBody::NewNode(std::string_view op, const std::vector<std::string>& inputs) {
   onnx::NodeProto* node = function_.add_node();
   node->set_op_type(std::string(op));
+  if (FindOp("", op, kContribBodyOpset) == nullptr) node->set_domain(std::string(kOurDomain));
   node->set_name(node_.name() + "/" + std::string(op));
   for (const std::string& input : inputs) node->add_input(input);
   return node;
@@ -170,6 +184,29 @@ std::string ContribBody::IntList(const std::vector<int64_t>& values) {
   return TensorConstant(std::move(tensor));
 }
 
+std::string ContribBody::FloatList(const std::vector<float>& values) {
+  onnx::TensorProto tensor;
+  tensor.set_data_type(onnx::TensorProto::FLOAT);
+  tensor.add_dims(static_cast<int64_t>(values.size()));
+  for (const float value : values) tensor.add_float_data(value);
+  return TensorConstant(std::move(tensor));
+}
+
+std::string ContribBody::StringList(const std::vector<std::string>& values) {
+  onnx::TensorProto tensor;
+  tensor.set_data_type(onnx::TensorProto::STRING);
+  tensor.add_dims(static_cast<int64_t>(values.size()));
+  for (const std::string& value : values) tensor.add_string_data(value);
+  return TensorConstant(std::move(tensor));
+}
+
+std::string ContribBody::Number32(float value) {
+  onnx::TensorProto tensor;
+  tensor.set_data_type(onnx::TensorProto::FLOAT);
+  tensor.add_float_data(value);
+  return TensorConstant(std::move(tensor));
+}
+
 std::string ContribBody::IntScalar(int64_t value) {
   onnx::TensorProto tensor;
   tensor.set_data_type(onnx::TensorProto::INT64);
@@ -178,16 +215,13 @@ std::string ContribBody::IntScalar(int64_t value) {
 }
 
 std::string ContribBody::Number(float value, size_t like) {
-  onnx::TensorProto tensor;
-  tensor.set_data_type(onnx::TensorProto::FLOAT);
-  tensor.add_float_data(value);
-  const std::string number = TensorConstant(std::move(tensor));
+  const std::string number = Number32(value);
   if (Type(like) == DType::kF32) return number;
   return CastTo(number, Type(like));
 }
 
 std::string ContribBody::CastTo(const std::string& value, DType type) {
-  return Make("Cast", {value}, {{"to", CodeOf(type)}});
+  return Make("Cast", {value}, {{"to", ContribCode(type)}});
 }
 
 std::string ContribBody::AddMaybe(const std::string& a, const std::string& b) {
@@ -238,15 +272,18 @@ Result<std::string> ContribActivation(ContribBody& body, const std::string& valu
 }
 
 const ContribOp* FindContrib(std::string_view domain, std::string_view op) {
-  // ONNX Runtime keeps two of its own in ONNX's domain.
-  const bool standard = op == "SimplifiedLayerNormalization";
-  if (domain != kContribDomain && !(domain.empty() && standard)) return nullptr;
-  for (const std::span<const ContribOp> table :
-       {ContribAttentionOps(), ContribDenseOps(), ContribQuantizedOps()}) {
-    for (const ContribOp& row : table) {
-      if (row.name == op) return &row;
+  // ONNX Runtime keeps one of its own in ONNX's domain.
+  const auto find = [op](std::initializer_list<std::span<const ContribOp>> tables) {
+    for (const std::span<const ContribOp> table : tables) {
+      for (const ContribOp& row : table) {
+        if (row.name == op) return &row;
+      }
     }
-  }
+    return static_cast<const ContribOp*>(nullptr);
+  };
+  if (domain == kClassicDomain) return find({ClassicModelOps(), TreeModelOps()});
+  if (domain == kContribDomain || (domain.empty() && op == "SimplifiedLayerNormalization"))
+    return find({ContribAttentionOps(), ContribDenseOps(), ContribQuantizedOps()});
   return nullptr;
 }
 

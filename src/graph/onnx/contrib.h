@@ -1,5 +1,6 @@
-// The fused operators that ONNX Runtime's optimiser writes (domain com.microsoft, and a few in
-// ONNX's own), each spelled out in ONNX's operators. Passes fuse them again, our way.
+// Operators beside ONNX's own, each spelled out in ONNX's when it is read: the fused ones that ONNX
+// Runtime's optimisers write (domain com.microsoft, and one in ONNX's own), which passes fuse again
+// our way, and the classic models of ai.onnx.ml.
 #pragma once
 
 #include <initializer_list>
@@ -18,6 +19,7 @@
 namespace sluice::graph {
 
 inline constexpr std::string_view kContribDomain = "com.microsoft";
+inline constexpr std::string_view kClassicDomain = "ai.onnx.ml";
 inline constexpr int kContribBodyOpset = 23;  // of the operators that bodies are spelled in
 
 // The body of one fused operator while it is spelled out: reads the node's attributes and inputs,
@@ -50,6 +52,8 @@ class ContribBody {
   std::string String(std::string_view name, std::string_view fallback);
   std::vector<int64_t> Ints(std::string_view name);
   std::vector<float> Floats(std::string_view name);
+  std::vector<std::string> Strings(std::string_view name);
+  base::Result<std::optional<tensor::Tensor>> Tensor(std::string_view name);
   bool HasAttribute(std::string_view name) const;
   // Attributes that are hints of speed or memory and mean nothing here.
   void Ignore(std::initializer_list<std::string_view> names);
@@ -60,6 +64,7 @@ class ContribBody {
 
   // ---- Its body ----
 
+  // An op that ONNX lacks is one of ours, made here alone (kOurDomain).
   std::string Make(std::string_view op, std::initializer_list<std::string> inputs,
                    std::initializer_list<Attribute> attributes = {});
   std::string MakeFrom(std::string_view op, const std::vector<std::string>& inputs,
@@ -70,6 +75,9 @@ class ContribBody {
                                     std::initializer_list<Attribute> attributes = {});
   std::string IntList(const std::vector<int64_t>& values);
   std::string IntScalar(int64_t value);
+  std::string FloatList(const std::vector<float>& values);
+  std::string StringList(const std::vector<std::string>& values);
+  std::string Number32(float value);
   // A number of the element type of input `like`.
   std::string Number(float value, size_t like);
   std::string TensorConstant(onnx::TensorProto tensor);
@@ -103,12 +111,28 @@ struct ContribOp {
 std::span<const ContribOp> ContribAttentionOps();
 std::span<const ContribOp> ContribDenseOps();
 std::span<const ContribOp> ContribQuantizedOps();
+std::span<const ContribOp> ClassicModelOps();
+std::span<const ContribOp> TreeModelOps();
 
 // Null where the operator is none that is spelled out.
 const ContribOp* FindContrib(std::string_view domain, std::string_view op);
 // A function whose inputs and outputs are the node's.
 base::Result<onnx::FunctionProto> ExpandContrib(const ContribOp& op, const onnx::NodeProto& node,
                                                 std::span<Value* const> inputs);
+
+// ONNX's code of an element type.
+int64_t ContribCode(tensor::DType dtype);
+// The elements of a constant of floats, doubles or bytes.
+base::Result<std::vector<double>> ContribNumbers(const tensor::Tensor& tensor);
+// What ai.onnx.ml calls post_transform.
+base::Result<std::string> ContribPostTransform(ContribBody& body, const std::string& scores,
+                                               std::string_view name);
+// The attributes classlabels_*: a constant of them and how many there are.
+struct ContribLabels {
+  std::string values;
+  int64_t count = 0;
+};
+base::Result<ContribLabels> ContribClassLabels(ContribBody& body);
 
 // An 8-bit operand of a product: names of its values, zero points optional.
 struct IntegerFactor {

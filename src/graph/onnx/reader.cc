@@ -38,6 +38,7 @@ struct Scope {
   std::vector<std::pair<Value*, Value*>>* captures =
       nullptr;  // outer, inner; in order of first use
   int64_t depth = 0;
+  bool ours = false;  // the body of a spelled-out operator: may hold ops of kOurDomain
   // Whether nodes are typed as they are read. Those of a subgraph wait for the node that carries
   // it.
   bool typed = true;
@@ -49,6 +50,13 @@ std::string Describe(const onnx::NodeProto& node) {
 
 base::Error Prefix(const std::string& prefix, const base::Error& error) {
   return {error.code, prefix + error.message};
+}
+
+// Of the bodies of spelled-out operators.
+const Opsets& ContribOpsets() {
+  static const auto* const opsets =
+      new Opsets{{"", kContribBodyOpset}, {std::string(kOurDomain), 1}};
+  return *opsets;
 }
 
 class Reader {
@@ -358,7 +366,9 @@ Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
         "the model was optimised for one machine's layout (domain com.microsoft.nchwc): save it "
         "with ORT_ENABLE_EXTENDED at most");
   }
-  const OpDef* op = domain == kOurDomain ? nullptr : FindOp(domain, proto.op_type(), opset->second);
+  const OpDef* op = domain == kOurDomain && !scope.ours
+                        ? nullptr
+                        : FindOp(domain, proto.op_type(), opset->second);
   if (op == nullptr) {
     return base::Unimplemented("op " + proto.op_type() + " of " +
                                (domain.empty() ? "ONNX" : "domain '" + domain + "'") + " opset " +
@@ -416,11 +426,10 @@ Status Reader::InlineFunction(const onnx::NodeProto& proto, const onnx::Function
 
 // A fused operator of ONNX Runtime's, spelled out.
 Status Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope) {
-  static const Opsets kOpsets = {{"", kContribBodyOpset}};
   const std::vector<Value*> inputs = TRY(ReadNodeInputs(proto, scope));
   const onnx::NodeProto resolved = TRY(ResolveAttributes(proto, scope.attributes));
   const onnx::FunctionProto body = TRY(ExpandContrib(op, resolved, inputs));
-  return InlineBody(proto, body, kOpsets, {}, inputs, scope);
+  return InlineBody(proto, body, ContribOpsets(), {}, inputs, scope);
 }
 
 // The body's nodes in a scope of their own, between the inputs and outputs of `proto`.
@@ -431,6 +440,7 @@ Status Reader::InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProt
   inner.graph = scope.graph;
   inner.opsets = &opsets;
   inner.attributes = &environment;
+  inner.ours = &opsets == &ContribOpsets();
   inner.depth = scope.depth + 1;
   inner.typed = scope.typed;
   for (int i = 0; i < function.input_size(); ++i) {

@@ -22,6 +22,7 @@ std::span<const OpDef> AttentionOps();
 std::span<const OpDef> RecurrentOps();
 std::span<const OpDef> ControlFlowOps();
 std::span<const OpDef> EmbeddingOps();  // domain kOurDomain, as the next
-std::span<const OpDef> FusedOps();      // domain kOurDomain
+std::span<const OpDef> TreeOps();       // made by the reader
+std::span<const OpDef> FusedOps();      // made by passes
 
 }  // namespace sluice::graph

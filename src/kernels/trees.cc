@@ -1,0 +1,126 @@
+#include "kernels/trees.h"
+
+#include <algorithm>
+
+namespace sluice::kernels {
+namespace {
+
+// Rows of a tile: their sums stay on the stack while all trees pass by once.
+constexpr int64_t kTileRows = 32;
+constexpr int64_t kSums = 512;  // of a tile; fewer rows at a time where there are many targets
+// Walks side by side, so that the loads of one hide behind those of the others.
+constexpr int kWalks = 8;
+// Levels between two looks whether all have arrived.
+constexpr int kLevels = 4;
+
+template <bool special>
+inline int32_t Next(const TreeNode* nodes, int32_t at, const float* row) {
+  const TreeNode& node = nodes[at];
+  const float value = row[node.feature & kTreeFeature];
+  bool yes = value <= node.split;
+  if constexpr (special) {
+    yes = (node.feature & kTreeEquals) != 0 ? value == node.split : yes;
+    yes = yes || (value != value && (node.feature & kTreeNanYes) != 0);
+  }
+  return yes ? node.yes : node.no;
+}
+
+// Moves each walk from `at` to its leaf.
+template <bool special>
+void Walk(const TreeNode* nodes, const float* const rows[kWalks], int32_t depth,
+          int32_t at[kWalks]) {
+  for (int32_t level = 0; level < depth; level += kLevels) {
+    uint32_t arrived = kTreeLeaf;
+    for (int i = 0; i < kLevels; ++i) {
+      for (int walk = 0; walk < kWalks; ++walk)
+        at[walk] = Next<special>(nodes, at[walk], rows[walk]);
+    }
+    for (int walk = 0; walk < kWalks; ++walk) arrived &= nodes[at[walk]].feature;
+    if (arrived != 0) return;
+  }
+}
+
+inline void AddLeaf(const TreesArgs& args, int32_t leaf, double* sums) {
+  if (args.leaf_begin == nullptr) {
+    sums[0] += static_cast<double>(args.nodes[leaf].split);
+    return;
+  }
+  for (int32_t i = args.leaf_begin[leaf]; i < args.leaf_begin[leaf + 1]; ++i)
+    sums[args.leaf_targets[i]] += static_cast<double>(args.leaf_weights[i]);
+}
+
+// Few rows: eight trees at a time.
+template <bool special>
+void ByTree(const TreesArgs& args, const float* row, double* sums) {
+  const float* rows[kWalks];
+  std::fill_n(rows, kWalks, row);
+  for (int64_t tree = 0; tree < args.trees; tree += kWalks) {
+    int32_t at[kWalks];
+    int32_t depth = 0;
+    for (int64_t walk = 0; walk < kWalks; ++walk) {
+      const int32_t* root = args.roots + 2 * std::min(tree + walk, args.trees - 1);
+      at[walk] = root[0];
+      depth = std::max(depth, root[1]);
+    }
+    Walk<special>(args.nodes, rows, depth, at);
+    const int64_t count = std::min<int64_t>(kWalks, args.trees - tree);
+    for (int64_t walk = 0; walk < count; ++walk) AddLeaf(args, at[walk], sums);
+  }
+}
+
+// Eight rows at a time through one tree after the other.
+template <bool special>
+void ByRow(const TreesArgs& args, const float* x, int64_t count, double* sums) {
+  for (int64_t tree = 0; tree < args.trees; ++tree) {
+    const int32_t* root = args.roots + 2 * tree;
+    for (int64_t first = 0; first < count; first += kWalks) {
+      const float* rows[kWalks];
+      int32_t at[kWalks];
+      for (int64_t walk = 0; walk < kWalks; ++walk) {
+        rows[walk] = x + std::min(first + walk, count - 1) * args.features;
+        at[walk] = root[0];
+      }
+      Walk<special>(args.nodes, rows, root[1], at);
+      const int64_t last = std::min<int64_t>(kWalks, count - first);
+      for (int64_t walk = 0; walk < last; ++walk)
+        AddLeaf(args, at[walk], sums + (first + walk) * args.targets);
+    }
+  }
+}
+
+// Rows and trees are added up in the same order either way: the same bits.
+template <bool special>
+void Block(const TreesArgs& args, int64_t begin, int64_t count) {
+  double sums[kSums] = {};
+  const float* x = args.x + begin * args.features;
+  if (count >= kWalks / 2) {
+    ByRow<special>(args, x, count, sums);
+  } else {
+    for (int64_t i = 0; i < count; ++i)
+      ByTree<special>(args, x + i * args.features, sums + i * args.targets);
+  }
+  float* y = args.y + begin * args.targets;
+  for (int64_t i = 0; i < count * args.targets; ++i) y[i] = static_cast<float>(sums[i]);
+}
+
+}  // namespace
+
+int64_t TreesTiles(const TreesArgs& args) {
+  return (args.rows + kTileRows - 1) / kTileRows;
+}
+
+void Trees(const TreesArgs& args, Tiles tiles) {
+  const int64_t step = std::clamp<int64_t>(kSums / args.targets, 1, kTileRows);
+  const int64_t end = std::min(args.rows, tiles.end * kTileRows);
+  for (int64_t row = tiles.begin * kTileRows; row < end; row += step) {
+    const int64_t count = std::min(step, end - row);
+    args.special ? Block<true>(args, row, count) : Block<false>(args, row, count);
+  }
+}
+
+Work TreesWork(const TreesArgs& args) {
+  return {args.rows * args.questions, args.rows * (args.features + args.targets) * 4 +
+                                          args.questions * static_cast<int64_t>(sizeof(TreeNode))};
+}
+
+}  // namespace sluice::kernels
