@@ -204,6 +204,77 @@ void CheckSecondOrder(Report& report) {
   }
 }
 
+// A matrix, plain and packed.
+struct Weight {
+  std::vector<float> plain;
+  std::vector<float> memory;
+  PackedMatrix packed;
+
+  Weight(int64_t k, int64_t n, uint32_t seed) : plain(RandomFloats(k * n, seed, -0.5F, 0.5F)) {
+    memory.resize(static_cast<size_t>(PackedMatrixBytes(k, n, ActiveTarget()) / 4 + 16));
+    auto at = reinterpret_cast<uintptr_t>(memory.data());
+    at = (at + 63) / 64 * 64;
+    packed = PackMatrix({plain.data(), DType::kF32, k, n, n, 1}, ActiveTarget(),
+                        reinterpret_cast<float*>(at));
+  }
+};
+
+void CheckRowMlp(Report& report) {
+  for (int64_t rows : {1, 5, 14, 50}) {
+    for (const auto& widths : std::vector<std::vector<int64_t>>{
+             {36, 80, 40, 1}, {7, 33, 5}, {16, 512, 16, 3, 2}, {64, 1}}) {
+      for (int variant = 0; variant < 3; ++variant) {  // rows alone, with a gate, crossed with it
+        constexpr int64_t kGroups = 3;
+        RowMlpArgs args;
+        args.groups = kGroups;
+        args.rows = rows;
+        args.columns = widths[0];
+        args.crosses = variant == 2;
+        args.layer_count = static_cast<int32_t>(widths.size()) - 1;
+        std::vector<Weight> layers;
+        std::vector<std::vector<float>> biases;
+        layers.reserve(widths.size());
+        for (size_t i = 0; i + 1 < widths.size(); ++i) {
+          const int64_t k = i == 0 && args.crosses ? 2 * widths[0] : widths[i];
+          layers.emplace_back(k, widths[i + 1], 80 + static_cast<uint32_t>(i));
+          biases.push_back(RandomFloats(widths[i + 1], 90 + static_cast<uint32_t>(i)));
+          args.layers[i].b = layers.back().packed;
+          args.layers[i].activation = std::array{Activation::kSigmoid, Activation::kRelu,
+                                                 Activation::kNone, Activation::kTanh}[i];
+        }
+        for (size_t i = 0; i < biases.size(); ++i)
+          args.layers[i].bias = i == 1 ? nullptr : biases[i].data();
+        const Weight gate_weight(widths[0], widths[1], 99);
+        args.x_row = widths[0] + 1;
+        args.x_group = rows * args.x_row + 2;
+        const auto x = RandomFloats(kGroups * args.x_group, 100);
+        const auto gate = RandomFloats(kGroups * widths[0], 101);
+        args.x = x.data();
+        if (variant > 0) {
+          args.gate = gate.data();
+          args.gate_group = widths[0];
+          args.gate_weight = gate_weight.packed;
+        }
+        const int64_t count = kGroups * rows * widths.back();
+        Guarded got(count), want(count);
+        args.y = got.data();
+        RunWhole(RowMlpTiles, RowMlp, args);
+        args.y = want.data();
+        std::vector<const float*> plain;
+        for (const Weight& weight : layers) plain.push_back(weight.plain.data());
+        ref::RowMlp(args, plain, gate_weight.plain.data());
+        const std::string name = std::to_string(rows) + " rows of " + std::to_string(widths[0]) +
+                                 " in " + std::to_string(args.layer_count) + " layers, variant " +
+                                 std::to_string(variant);
+        report.Compare(name, got.values(), want.values(), 16);
+        report.Expect(name + " stays inside", got.intact());
+        RunBackwards(RowMlpTiles, RowMlp, args);
+        report.SameBits(name + " tile by tile", want.values(), got.values());
+      }
+    }
+  }
+}
+
 void MeasureLookups(Perf& perf) {
   constexpr int64_t kTableRows = 1000000, kColumns = 64, kTables = 4, kBags = 128, kSize = 20;
   const std::vector<float> table = RandomFloats(kTableRows * kColumns, 76);
@@ -232,6 +303,23 @@ void MeasureLookups(Perf& perf) {
                [&] { (void)RunWhole(LookupsTiles, Lookups, args); });
 }
 
+void MeasureRowMlp(Perf& perf) {
+  const Weight w1(72, 80, 80), w2(80, 40, 81), w3(40, 1, 82), gate_weight(36, 80, 83);
+  const auto x = RandomFloats(16 * 50 * 36, 84), gate = RandomFloats(16 * 36, 85);
+  std::vector<float> y(16 * 50);
+  RowMlpArgs args;
+  args.groups = 16, args.rows = 50, args.columns = 36;
+  args.x = x.data(), args.x_group = 50 * 36, args.x_row = 36;
+  args.gate = gate.data(), args.gate_group = 36, args.gate_weight = gate_weight.packed;
+  args.crosses = true, args.layer_count = 3;
+  args.layers[0] = {w1.packed, nullptr, Activation::kSigmoid};
+  args.layers[1] = {w2.packed, nullptr, Activation::kSigmoid};
+  args.layers[2] = {w3.packed, nullptr, Activation::kNone};
+  args.y = y.data();
+  perf.Measure("16 of 50x36, layers 80, 40, 1", RowMlpWork(args), {},
+               [&] { RunWhole(RowMlpTiles, RowMlp, args); });
+}
+
 void MeasurePairDots(Perf& perf) {
   const auto runs = Triangle(27);
   const auto x = RandomFloats(128 * 27 * 64, 78);
@@ -249,6 +337,7 @@ std::span<const Kernel> RankingKernels() {
       Kernel{"lookups", CheckAllLookups, MeasureLookups},
       Kernel{"pair_dots", CheckPairDots, MeasurePairDots},
       Kernel{"second_order", CheckSecondOrder, nullptr},
+      Kernel{"row_mlp", CheckRowMlp, MeasureRowMlp},
   };
   return kKernels;
 }

@@ -11,7 +11,8 @@ const LoweringRule* FindLoweringRule(const Node& node) {
     auto* built = new std::map<std::string_view, const LoweringRule*>();
     for (const std::span<const LoweringRule> table :
          {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), IntegerRules(), RowRules(),
-          MoveRules(), LookupRules(), InteractionRules(), ImageRules(), TreeRules()}) {
+          MoveRules(), LookupRules(), InteractionRules(), RowMlpRules(), ImageRules(),
+          TreeRules()}) {
       for (const LoweringRule& rule : table) built->emplace(rule.op, &rule);
     }
     return built;

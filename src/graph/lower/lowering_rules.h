@@ -4,6 +4,7 @@
 #include <span>
 
 #include "graph/lower/lowering.h"
+#include "kernels/activation.h"
 
 namespace sluice::graph {
 
@@ -16,8 +17,12 @@ std::span<const LoweringRule> RowRules();          // norms, softmax, reductions
 std::span<const LoweringRule> MoveRules();         // gathers, concatenations
 std::span<const LoweringRule> LookupRules();       // embedding tables
 std::span<const LoweringRule> TreeRules();         // sums over decision trees
+std::span<const LoweringRule> RowMlpRules();       // small networks over rows
 std::span<const LoweringRule> InteractionRules();  // how features meet
 std::span<const LoweringRule> ImageRules();        // convolutions, pools
+
+// The kernel's activation by the name that passes give it.
+kernels::Activation ActivationNamed(std::string_view name);
 
 // A gather by one known index is a slice without its axis.
 base::Result<bool> LowerGatherAsView(Lowering& lowering, const Node& node);

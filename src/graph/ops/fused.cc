@@ -115,6 +115,20 @@ base::Status InferFusedPairDots(InferContext& context) {
   return base::Ok();
 }
 
+// FusedRowMlp(x [B, T, D], gate [B, 1, D], gate_weight [D, N], (weight [K, N], bias [N]?)…) -> [B,
+// T, N of the last]: layers of "activations" over [x, x * gate] (with "crosses", else x), the
+// gate's product added to the first. kernels/row_mlp.h.
+base::Status InferFusedRowMlp(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  const size_t layers = context.node().Strings("activations").size();
+  const SymShape* last = layers == 0 ? nullptr : context.shape(1 + 2 * layers);
+  if (x == nullptr || x->size() != 3 || last == nullptr) return context.Fail("needs known ranks");
+  SymShape shape = *x;
+  shape.back() = last->back();
+  context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
 // FusedSecondOrder(x [B, F, D]) -> [B, D], or [B, 1] with "reduces": scale * ((sum over F)^2 - sum
 // over F of squares). kernels/interaction.h.
 base::Status InferFusedSecondOrder(InferContext& context) {
@@ -132,6 +146,7 @@ constexpr OpDef kFusedOps[] = {
     {"FusedLookups", 1, 2, -1, 1, -1, kNoTraits, InferFusedLookups, nullptr, kOurDomain},
     {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},
     {"FusedSecondOrder", 1, 1, 1, 1, 1, kNoTraits, InferFusedSecondOrder, nullptr, kOurDomain},
+    {"FusedRowMlp", 1, 4, -1, 1, 1, kNoTraits, InferFusedRowMlp, nullptr, kOurDomain},
     {"FusedNorm", 1, 3, 4, 1, 1, kNoTraits, InferFusedNorm, nullptr, kOurDomain},
 };
 

@@ -67,6 +67,7 @@ base::Result<int64_t> FormConv(PassContext& context);
 base::Result<int64_t> FormLinear(PassContext& context);
 base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);
+base::Result<int64_t> FuseRowMlp(PassContext& context);
 base::Result<int64_t> FuseNorm(PassContext& context);
 base::Result<int64_t> FuseElementwise(PassContext& context);
 base::Result<int64_t> ChooseWeights(PassContext& context);

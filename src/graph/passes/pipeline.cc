@@ -30,6 +30,7 @@ constexpr std::array kFusing = {
     Pass{"form_linear", FormLinear},
     Pass{"fuse_epilogues", FuseEpilogues},
     Pass{"merge_linear", MergeLinear},
+    Pass{"fuse_row_mlp", FuseRowMlp},
     Pass{"fuse_norm", FuseNorm},
     Pass{"fuse_elementwise", FuseElementwise},
     Pass{"choose_weights", ChooseWeights},

@@ -217,6 +217,50 @@ TEST(RecognizeInteractionTest, TheSecondOrderTermIsFoundInAnyForm) {
   }
 }
 
+// A history of T rows of 6 scored against an item, softmax over those that count, pooled.
+TestGraph TargetAttention(int form) {
+  TestGraph g;
+  const Dim batch = g.Symbol("B"), time = g.Symbol("T");
+  Value* ids = g.Input("history", {batch, time}, DType::kI64);
+  Value* item = g.Input("item", {batch, Dim(6)});
+  Value* past = g.Add("Gather", {g.Weights({30, 6}), ids}, {{"axis", int64_t{0}}});
+  Value* query = g.Add("Unsqueeze", {item, g.Ints({1})});
+  query = g.Add("Expand", {query, g.Add("Shape", {past})});
+  Value* difference = form == 1 ? g.Add("Sub", {past, query}) : g.Add("Sub", {query, past});
+  Value* product = form == 1 ? g.Add("Mul", {past, query}) : g.Add("Mul", {query, past});
+  std::vector<Value*> parts = {query, past, difference, product};
+  if (form == 1) parts = {product, difference, past, query};
+  if (form == 2) parts = {past, query};
+  const auto width = static_cast<int64_t>(parts.size()) * 6;
+  Value* x = g.Add("Concat", parts, {{"axis", int64_t{form == 1 ? 2 : -1}}});
+  x = g.Add("Sigmoid",
+            {g.Add("Add", {g.Weights({8}), g.Add("MatMul", {x, g.Weights({width, 8})})})});
+  x = g.Add("Relu", {g.Add("Add", {g.Add("MatMul", {x, g.Weights({8, 5})}), g.Weights({5})})});
+  x = g.Add("MatMul", {x, g.Weights({5, 1})});
+  Value* counts = g.Add("Greater", {ids, g.Add("Cast", {g.Ints({4})}, {{"to", int64_t{7}}})});
+  counts = g.Add("Unsqueeze", {counts, g.Ints({-1})});
+  x = g.Add("Where", {counts, x, g.Scalar(-1e9F)});
+  x = g.Add("Softmax", {x}, {{"axis", int64_t{1}}});
+  x = form == 1 ? g.Add("Mul", {past, x}) : g.Add("Mul", {x, past});
+  g.Output("y", g.Add("ReduceSum", {x, g.Ints({1})}, {{"keepdims", int64_t{form == 2 ? 1 : 0}}}));
+  return g;
+}
+
+TEST(FuseRowMlpTest, TargetAttentionScoresInOneStepWithoutTheConcatenation) {
+  for (int form = 0; form < 3; ++form) {
+    TestGraph g = TargetAttention(form);
+    for (const int64_t time : {1, 17}) {
+      const auto model =
+          CompileAndCompare(g, {RandomIds({3, time}, 30, 11), RandomFloats({3, 6}, 12)});
+      const auto plan = model->PlanFor(std::vector<Shape>{{3, time}, {3, 6}}).value();
+      EXPECT_EQ(CountSteps(*plan, "row network"), 1) << "form " << form;
+      EXPECT_EQ(CountSteps(*plan, "concat") + CountSteps(*plan, "linear"), 0) << "form " << form;
+      EXPECT_EQ(CountSteps(*plan, "softmax"), 1) << "form " << form;
+      EXPECT_EQ(CountSteps(*plan, "reduce"), 0) << "the weighted sum is a product of matrices";
+    }
+  }
+}
+
 TEST(RecognizeInteractionTest, ARowGivesTheSameBitsAloneAndInCompany) {
   TestGraph g;
   const Dim batch = g.Symbol("B");

@@ -245,12 +245,64 @@ base::Result<bool> RecognizeSecondOrder(PassContext& context, Node& node) {
   return true;
 }
 
+// ---- Weighted sums ----
+
+// Whether `value` [.., T, 1] comes from a softmax through views.
+bool FromSoftmax(const Value* value) {
+  for (int steps = 0; steps < 4; ++steps) {
+    const Node* node = value->producer;
+    if (node == nullptr) return false;
+    if (node->Is("Softmax")) return true;
+    if (!(node->Is("Unsqueeze") || node->Is("Reshape") || node->Is("Squeeze"))) return false;
+    value = node->input(0);
+  }
+  return false;
+}
+
+// The sum over T of softmax weights [B, T, 1] times rows [B, T, D] is a product of matrices.
+base::Result<bool> RecognizeWeightedSum(PassContext& context, Node& sum) {
+  Graph& graph = context.graph;
+  const Node* product = ProducerIf(sum.input(0), "Mul");
+  if (product == nullptr || RankOf(sum.input(0)) != 3 || OnlyReader(graph, sum.input(0)) != &sum ||
+      sum.output()->dtype != tensor::DType::kF32)
+    return false;
+  bool keeps = false;
+  if (SummedFeatures(sum.output(), "ReduceSum", keeps) == nullptr) return false;
+  for (size_t i = 0; i < 2; ++i) {
+    Value* const weights = product->input(i);
+    Value* const rows = product->input(1 - i);
+    if (RankOf(weights) != 3 || !SameShape(rows, sum.input(0)) || !weights->shape->back().Is(1) ||
+        !std::equal(rows->shape->begin(), rows->shape->end() - 1, weights->shape->begin()) ||
+        !FromSoftmax(weights))
+      continue;
+    Node* turned = graph.AddNode(RequireOp("Transpose"), kOpsetMax, {weights}, 1, &sum);
+    turned->Set("perm", std::vector<int64_t>{0, 2, 1});
+    TRY(InferNode(graph, *turned));
+    Node* pooled = graph.AddNode(RequireOp("MatMul"), kOpsetMax, {turned->output(), rows}, 1, &sum);
+    pooled->name = sum.name;
+    TRY(InferNode(graph, *pooled));
+    Value* result = pooled->output();
+    if (!keeps) {
+      tensor::Tensor axis{tensor::DType::kI64, tensor::Shape({1}), tensor::Buffer::Allocate(8)};
+      *axis.mutable_view().as<int64_t>() = 1;
+      Node* view = graph.AddNode(RequireOp("Squeeze"), kOpsetMax,
+                                 {result, graph.AddConstant("axis", std::move(axis))}, 1, &sum);
+      TRY(InferNode(graph, *view));
+      result = view->output();
+    }
+    graph.ReplaceUses(sum.output(), result);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 base::Result<int64_t> RecognizeInteraction(PassContext& context) {
   int64_t count = 0;
   for (Node* node : context.graph.Nodes()) {
     if (node->Is("MatMul") && TRY(RecognizePairDots(context, *node))) ++count;
+    if (node->Is("ReduceSum") && TRY(RecognizeWeightedSum(context, *node))) ++count;
     if (node->Is("Sub") && TRY(RecognizeSecondOrder(context, *node))) ++count;
   }
   context.graph.RemoveDead();

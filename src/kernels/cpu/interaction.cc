@@ -30,7 +30,6 @@ HWY_INLINE VF SecondOrderOf(const SecondOrderArgs& args, Load load) {
 }  // namespace
 
 void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end) {
-  alignas(64) float strip[kStripRows * kStripStride];
   alignas(64) float block[kInteractionFeatures * kBlockColumns];
   alignas(64) float products[kInteractionFeatures * kInteractionFeatures];
   const int64_t features = args.features;
@@ -40,9 +39,9 @@ void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end) {
       const int64_t depth = Min(kBlockColumns, args.columns - k0);
       PackBlock(x + k0, 1, args.x_row, depth, features, block);
       ForStrips(0, features, [&](int64_t row, int64_t rows) {
-        PackStrip(x + row * args.x_row + k0, args.x_row, 1, rows, depth, 1.0F, strip);
         MicroArgs micro = {};
-        micro.a = strip;
+        micro.a = x + row * args.x_row + k0;
+        micro.a_row = args.x_row;
         micro.b = block;
         micro.b_row = kPanel;
         micro.b_panel = depth * kPanel;

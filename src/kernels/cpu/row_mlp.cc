@@ -1,0 +1,86 @@
+// Compiled once per target: all layers of a small network for a strip of rows at a time, from one
+// strip in L1 to the other.
+#include "kernels/cpu/row_mlp.h"
+
+#include "kernels/cpu/finish.h"
+#include "kernels/cpu/micro.h"
+
+namespace sluice::kernels::SLUICE_ISA {
+namespace {
+
+// Floats between a strip's rows: an odd number of cache lines.
+constexpr int64_t kRowStride = kRowMlpWidth + 16;
+
+// c [rows, n] = act(a [rows, k] b + bias).
+HWY_INLINE void RunLayer(const float* a, int64_t a_row, int64_t rows, const PackedMatrix& b,
+                         const float* bias, Activation activation, float* c, int64_t c_row) {
+  MicroArgs micro = {};
+  micro.a = a;
+  micro.a_row = a_row;
+  micro.b = b.data;
+  micro.b_row = kPanel;
+  micro.b_panel = b.k * kPanel;
+  micro.c = c;
+  micro.c_row = c_row;
+  micro.depth = b.k;
+  micro.bias = bias;
+  RunPanels(micro, static_cast<int>(rows), b.n, [](int64_t, int64_t) {});
+  if (activation != Activation::kNone) Finish(c, c_row, nullptr, 0, rows, b.n, activation);
+}
+
+// to [rows, 2 * columns] = x and x times gate.
+HWY_INLINE void Cross(const float* x, int64_t x_row, int64_t rows, int64_t columns,
+                      const float* gate, float* to) {
+  const F32 d;
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* const from = x + i * x_row;
+    float* const row = to + i * kRowStride;
+    int64_t c = 0;
+    for (; c + kLanes <= columns; c += kLanes) {
+      const VF v = hn::LoadU(d, from + c);
+      hn::StoreU(v, d, row + c);
+      hn::StoreU(hn::Mul(v, hn::LoadU(d, gate + c)), d, row + columns + c);
+    }
+    for (; c < columns; ++c) {
+      row[c] = from[c];
+      row[columns + c] = from[c] * gate[c];
+    }
+  }
+}
+
+}  // namespace
+
+void RunRowMlp(const RowMlpArgs& args, int64_t begin, int64_t end) {
+  alignas(64) float strips[2][kStripRows * kRowStride];
+  alignas(64) float first_bias[kRowMlpWidth];
+  const RowMlpLayer& last = args.layers[args.layer_count - 1];
+  for (int64_t g = begin; g < end; ++g) {
+    const float* const gate = args.gate == nullptr ? nullptr : args.gate + g * args.gate_group;
+    const float* bias = args.layers[0].bias;
+    if (gate != nullptr) {
+      RunLayer(gate, 0, 1, args.gate_weight, bias, Activation::kNone, first_bias, kRowMlpWidth);
+      bias = first_bias;
+    }
+    ForStrips(0, args.rows, [&](int64_t row, int64_t rows) {
+      const float* from = args.x + g * args.x_group + row * args.x_row;
+      int64_t from_row = args.x_row;
+      if (args.crosses) {
+        Cross(from, from_row, rows, args.columns, gate, strips[1]);
+        from = strips[1];
+        from_row = kRowStride;
+      }
+      for (int32_t i = 0; i < args.layer_count; ++i) {
+        const RowMlpLayer& layer = args.layers[i];
+        const bool ends = i + 1 == args.layer_count;
+        float* const to = ends ? args.y + (g * args.rows + row) * last.b.n : strips[i % 2];
+        const int64_t to_row = ends ? last.b.n : kRowStride;
+        RunLayer(from, from_row, rows, layer.b, i == 0 ? bias : layer.bias, layer.activation, to,
+                 to_row);
+        from = to;
+        from_row = to_row;
+      }
+    });
+  }
+}
+
+}  // namespace sluice::kernels::SLUICE_ISA
