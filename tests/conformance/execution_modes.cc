@@ -2,10 +2,14 @@
 
 #include <string>
 
+#include <algorithm>
+#include <cmath>
 #include "conformance/heap_allocations.h"
+
 #include "graph/executor.h"
 #include "graph/interpreter.h"
 #include "graph/model.h"
+#include "graph/test_values.h"
 
 namespace sluice::conformance {
 namespace {
@@ -68,9 +72,54 @@ base::Result<std::vector<tensor::Tensor>> CompileInTiles(graph::Graph& graph,
   return CompileFor({.reference_tile_ns = 1}, graph, inputs);
 }
 
+// The largest magnitude of a float tensor's finite elements.
+double LargestOf(const tensor::ConstView& view) {
+  double largest = 0;
+  for (int64_t i = 0; i < view.shape.elements(); ++i) {
+    const double size = std::fabs(graph::ValueAt(view, i));
+    if (std::isfinite(size)) largest = std::max(largest, size);
+  }
+  return largest;
+}
+
+// Optimised against unoptimised. Sums in another order differ by units in the last place of the
+// largest number that took part: of the output's largest, kUlps.
+base::Status CompareUlps(const tensor::Tensor& plain, const tensor::Tensor& optimised) {
+  constexpr double kUlps = 64;
+  if (plain.dtype != optimised.dtype || !(plain.shape == optimised.shape))
+    return base::Internal("the optimised plan makes another type or shape");
+  const tensor::ConstView e = plain.view();
+  const tensor::ConstView a = optimised.view();
+  if (!tensor::IsFloat(e.dtype)) return base::Ok();  // compared with what is expected, bit by bit
+  const double ulp = e.dtype == tensor::DType::kBF16  ? 0x1p-8
+                     : e.dtype == tensor::DType::kF16 ? 0x1p-11
+                                                      : 0x1p-24;
+  const bool narrow = e.dtype == tensor::DType::kBF16 || e.dtype == tensor::DType::kF16;
+  const double tolerance = (narrow ? 2 : kUlps) * ulp * LargestOf(e);
+  for (int64_t i = 0; i < e.shape.elements(); ++i) {
+    const double x = graph::ValueAt(e, i);
+    const double y = graph::ValueAt(a, i);
+    const bool same = (std::isnan(x) && std::isnan(y)) || x == y || std::fabs(x - y) <= tolerance;
+    if (!same) {
+      return base::Internal("element " + std::to_string(i) + " is " + std::to_string(x) +
+                            " unoptimised, " + std::to_string(y) + " optimised");
+    }
+  }
+  return base::Ok();
+}
+
+base::Result<std::vector<tensor::Tensor>> CompareExecutions(
+    graph::Graph& graph, std::span<const tensor::Tensor> inputs) {
+  std::vector<tensor::Tensor> optimised = TRY(Compile(graph, inputs));
+  const std::vector<tensor::Tensor> plain = TRY(Interpret(graph, inputs));
+  for (size_t i = 0; i < plain.size(); ++i) TRY(CompareUlps(plain[i], optimised[i]));
+  return optimised;
+}
+
 constexpr ExecutionMode kModes[] = {
     {"interpreter", Interpret},
     {"compiled", Compile},
+    {"differential", CompareExecutions},
     {"tiles", CompileInTiles},
 };
 

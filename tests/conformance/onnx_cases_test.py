@@ -15,7 +15,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests/conformance/cases", "tests/e2e", "bench/compare")]
 
-KINDS = ("optimised", "trees")
+KINDS = ("optimised", "trees", "opsets", "light", "random_graphs")
 MODES = ("interpreter", "compiled")
 
 
@@ -45,7 +45,7 @@ def main():
             if not skips.exists():
                 skips = pathlib.Path(scratch) / "no_skips.txt"
                 skips.write_text("")
-            for mode in MODES:
+            for mode in getattr(module, "MODES", MODES):
                 print(f"{kind}, {mode}:", flush=True)
                 run = subprocess.run([arguments.binary, str(folder), str(skips), f"--mode={mode}",
                                       "--absolute=1e-5"])

@@ -271,20 +271,28 @@ Result<std::string> ContribActivation(ContribBody& body, const std::string& valu
   return body.Refuse("activation '" + name + "' is not supported");
 }
 
-const ContribOp* FindContrib(std::string_view domain, std::string_view op) {
-  // ONNX Runtime keeps one of its own in ONNX's domain.
-  const auto find = [op](std::initializer_list<std::span<const ContribOp>> tables) {
+const ContribOp* FindContrib(std::string_view domain, std::string_view op, int opset) {
+  const auto find = [op, opset](std::initializer_list<std::span<const ContribOp>> tables) {
     for (const std::span<const ContribOp> table : tables) {
       for (const ContribOp& row : table) {
-        if (row.name == op) return &row;
+        if (row.name == op && opset <= row.opset_max) return &row;
       }
     }
     return static_cast<const ContribOp*>(nullptr);
   };
   if (domain == kClassicDomain) return find({ClassicModelOps(), TreeModelOps()});
+  // ONNX Runtime keeps one of its own in ONNX's domain.
   if (domain == kContribDomain || (domain.empty() && op == "SimplifiedLayerNormalization"))
     return find({ContribAttentionOps(), ContribDenseOps(), ContribQuantizedOps()});
+  if (domain.empty()) return find({FunctionOps(), StandardAttentionOps()});
   return nullptr;
+}
+
+bool ContribApplies(const ContribOp& op, const onnx::NodeProto& node,
+                    std::span<Value* const> inputs) {
+  if (op.applies == nullptr) return true;
+  ContribBody body(node, inputs);
+  return op.applies(body);
 }
 
 Result<onnx::FunctionProto> ExpandContrib(const ContribOp& op, const onnx::NodeProto& node,

@@ -1,8 +1,9 @@
 // Operators beside ONNX's own, each spelled out in ONNX's when it is read: the fused ones that ONNX
 // Runtime's optimisers write (domain com.microsoft, and one in ONNX's own), which passes fuse again
-// our way, and the classic models of ai.onnx.ml.
+// our way; the classic models of ai.onnx.ml; and those of ONNX itself that are sums of others.
 #pragma once
 
+#include <climits>
 #include <initializer_list>
 #include <optional>
 #include <set>
@@ -107,15 +108,22 @@ class ContribBody {
 struct ContribOp {
   std::string_view name;
   base::Status (*expand)(ContribBody&);
+  int opset_max = INT_MAX;  // of its domain; from there on the name means something else
+  // Whether this node is spelled out, where others of the name are not. Null: all are.
+  bool (*applies)(ContribBody&) = nullptr;
 };
 std::span<const ContribOp> ContribAttentionOps();
 std::span<const ContribOp> ContribDenseOps();
 std::span<const ContribOp> ContribQuantizedOps();
 std::span<const ContribOp> ClassicModelOps();
+std::span<const ContribOp> FunctionOps();
+std::span<const ContribOp> StandardAttentionOps();
 std::span<const ContribOp> TreeModelOps();
 
 // Null where the operator is none that is spelled out.
-const ContribOp* FindContrib(std::string_view domain, std::string_view op);
+const ContribOp* FindContrib(std::string_view domain, std::string_view op, int opset);
+bool ContribApplies(const ContribOp& op, const onnx::NodeProto& node,
+                    std::span<Value* const> inputs);
 // A function whose inputs and outputs are the node's.
 base::Result<onnx::FunctionProto> ExpandContrib(const ContribOp& op, const onnx::NodeProto& node,
                                                 std::span<Value* const> inputs);

@@ -1,6 +1,7 @@
 // Fused attention of com.microsoft, spelled out as product, mask, softmax, product.
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "graph/onnx/contrib.h"
 
@@ -27,6 +28,7 @@ std::string FromHeads(ContribBody& body, const std::string& x) {
 struct Options {
   int64_t heads = 0;
   bool causal = false;
+  bool from_first = false;
   float masked = -10000;
   float scale = 0;  // 0: one over the root of the width
 };
@@ -74,11 +76,11 @@ Result<std::string> PaddingMask(ContribBody& body, size_t input, const std::stri
   return body.Refuse("a mask of rank " + std::to_string(*rank) + " is not supported");
 }
 
-// Query i of the last `queries` sees the keys up to its own.
+// Query i of the last `queries` sees the keys up to its own; with `from_first` key i is its own.
 std::string CausalMask(ContribBody& body, const std::string& queries, const std::string& keys,
                        const Options& options) {
-  const std::string before = body.Make("Sub", {keys, queries});
-  const std::string last = body.Make("Add", {Iota(body, queries), before});
+  std::string last = Iota(body, queries);
+  if (!options.from_first) last = body.Make("Add", {last, body.Make("Sub", {keys, queries})});
   const std::string rows = body.Make("Unsqueeze", {last, body.IntList({1})});
   return Additive(body, body.Make("LessOrEqual", {Iota(body, keys), rows}), options);
 }
@@ -288,6 +290,69 @@ Status ExpandRotary(ContribBody& body) {
   return Ok();
 }
 
+// ---- ONNX's own Attention, where it is plain ----
+
+enum : size_t { kQ, kK, kV, kScoreMask, kFirstUncommon };
+
+bool IsPlainAttention(ContribBody& body) {
+  for (size_t i = kFirstUncommon; i < 8; ++i) {
+    if (body.has(i)) return false;
+  }
+  for (int i = 1; i < 4; ++i) {
+    if (body.wants(i)) return false;
+  }
+  for (const size_t i : {kQ, kK, kV}) {
+    if (body.Type(i) != DType::kF32) return false;
+  }
+  const std::optional<int> rank = body.Rank(kQ);
+  const std::optional<int> mask = body.Rank(kScoreMask);
+  const DType mask_type = body.Type(kScoreMask);
+  if (body.has(kScoreMask) && (!mask.has_value() || *mask < 2 || *mask > 4 ||
+                               (mask_type != DType::kF32 && mask_type != DType::kBool)))
+    return false;
+  const bool usual = body.Float("softcap", 0) == 0 && body.Int("qk_matmul_output_mode", 0) == 0 &&
+                     body.Int("softmax_precision", 1) == 1;
+  const int64_t heads = body.Int("q_num_heads", 0);
+  const bool by_heads =
+      rank == 4 && body.Extent(kQ, 1).has_value() && body.Extent(kQ, 1) == body.Extent(kK, 1);
+  const bool side_by_side = rank == 3 && heads > 0 && heads == body.Int("kv_num_heads", 0);
+  return usual && (by_heads || side_by_side);
+}
+
+Status ExpandStandardAttention(ContribBody& body) {
+  Options options;
+  options.masked = -std::numeric_limits<float>::infinity();
+  options.causal = body.Int("is_causal", 0) != 0;
+  options.from_first = true;
+  options.scale = body.Float("scale", 0);
+  body.Ignore({"softcap", "qk_matmul_output_mode", "softmax_precision", "kv_num_heads"});
+  const int64_t count = body.Int("q_num_heads", 0);
+  const bool by_heads = body.Rank(kQ) == 4;
+  Heads heads{body.In(kQ), body.In(kK), body.In(kV), body.Extent(kQ, -1)};
+  if (!by_heads) {
+    heads.q = ToHeads(body, heads.q, count);
+    heads.k = ToHeads(body, heads.k, count);
+    heads.v = ToHeads(body, heads.v, count);
+    if (heads.width.has_value()) heads.width = *heads.width / count;
+  }
+  std::string mask = body.In(kScoreMask);
+  if (body.has(kScoreMask) && body.Type(kScoreMask) == DType::kBool)
+    mask = Additive(body, mask, options);
+  if (body.Rank(kScoreMask) == 3) mask = body.Make("Unsqueeze", {mask, body.IntList({0})});
+  if (options.causal) {
+    mask =
+        AddMasks(body, mask,
+                 CausalMask(body, body.Dimension(heads.q, 2), body.Dimension(heads.k, 2), options));
+  }
+  const std::string y = Attend(body, heads, mask, options);
+  body.Output(0, by_heads ? y : FromHeads(body, y));
+  return Ok();
+}
+
+constexpr auto kStandardOps = std::to_array<ContribOp>({
+    {"Attention", ExpandStandardAttention, INT_MAX, IsPlainAttention},
+});
+
 constexpr auto kOps = std::to_array<ContribOp>({
     {"Attention", ExpandAttention},
     {"QAttention", ExpandQAttention},
@@ -296,6 +361,10 @@ constexpr auto kOps = std::to_array<ContribOp>({
 });
 
 }  // namespace
+
+std::span<const ContribOp> StandardAttentionOps() {
+  return kStandardOps;
+}
 
 std::span<const ContribOp> ContribAttentionOps() {
   return kOps;

@@ -81,7 +81,7 @@ class Reader {
   Status ReadConstant(const onnx::NodeProto& proto, Scope& scope);
   Status InlineFunction(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
                         Scope& scope);
-  Status InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope);
+  Result<bool> InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope);
   Status InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
                     const Opsets& opsets, const AttributeEnvironment& environment,
                     const std::vector<Value*>& inputs, Scope& scope);
@@ -353,12 +353,12 @@ Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
     TRY(InlineFunction(proto, *function->second, scope));
     return static_cast<Node*>(nullptr);
   }
-  // Not every tool of ONNX Runtime's imports the domain whose operators it writes.
-  if (const ContribOp* fused = FindContrib(domain, proto.op_type())) {
-    TRY(InlineContrib(proto, *fused, scope));
-    return static_cast<Node*>(nullptr);
-  }
   const auto opset = scope.opsets->find(domain);
+  // Not every tool of ONNX Runtime's imports the domain whose operators it writes.
+  const int version = opset == scope.opsets->end() ? 1 : opset->second;
+  if (const ContribOp* spelled = FindContrib(domain, proto.op_type(), version)) {
+    if (TRY(InlineContrib(proto, *spelled, scope))) return static_cast<Node*>(nullptr);
+  }
   if (opset == scope.opsets->end())
     return base::InvalidArgument("domain '" + domain + "' is not imported");
   if (domain == "com.microsoft.nchwc") {
@@ -424,12 +424,15 @@ Status Reader::InlineFunction(const onnx::NodeProto& proto, const onnx::Function
   return InlineBody(proto, function, function_opsets_.at(&function), environment, inputs, scope);
 }
 
-// A fused operator of ONNX Runtime's, spelled out.
-Status Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope) {
+// An operator spelled out in others; false where this node is not.
+Result<bool> Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op,
+                                   Scope& scope) {
   const std::vector<Value*> inputs = TRY(ReadNodeInputs(proto, scope));
   const onnx::NodeProto resolved = TRY(ResolveAttributes(proto, scope.attributes));
+  if (!ContribApplies(op, resolved, inputs)) return false;
   const onnx::FunctionProto body = TRY(ExpandContrib(op, resolved, inputs));
-  return InlineBody(proto, body, ContribOpsets(), {}, inputs, scope);
+  TRY(InlineBody(proto, body, ContribOpsets(), {}, inputs, scope));
+  return true;
 }
 
 // The body's nodes in a scope of their own, between the inputs and outputs of `proto`.

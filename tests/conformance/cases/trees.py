@@ -1,7 +1,7 @@
 """Decision trees and the small operators of ai.onnx.ml, with random parameters."""
 
 import numpy as np
-from case import write_with_runtime
+from case import GRAPHS, session, write_with_runtime
 from onnx import TensorProto, helper
 
 ML = "ai.onnx.ml"
@@ -149,4 +149,9 @@ def make(folder, report):
         for name, model, feeds in cases(rng):
             write_with_runtime(folder, name, model, feeds)
             count += 1
+    for path in sorted((GRAPHS.parent / "tree_models").glob("*.onnx")):
+        (data,) = session(path.read_bytes()).get_inputs()
+        write_with_runtime(folder, f"exported_{path.stem}", path.read_bytes(),
+                           [{data.name: rng.standard_normal((n, 6)).astype(np.float32)} for n in (1, 40)])
+        count += 1
     report(f"{count} models of ai.onnx.ml")
