@@ -19,8 +19,8 @@ struct CompiledGraph {
   int64_t weights_bytes = 0;
 };
 
-// Packs the weights of every FusedLinear and FusedConv; constants that nothing else reads give
-// their bytes back.
+// Packs the weights of every FusedLinear, FusedConv and FusedRecurrent; constants that nothing else
+// reads give their bytes back.
 base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> graph);
 // A plan for these input shapes, checked against the interface by the caller. kInvalidArgument when
 // a node refuses them; kUnimplemented when shapes depend on data.

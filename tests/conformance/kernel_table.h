@@ -69,6 +69,7 @@ std::span<const Kernel> MoveKernels();
 std::span<const Kernel> AttentionKernels();
 std::span<const Kernel> RankingKernels();
 std::span<const Kernel> ConvKernels();
+std::span<const Kernel> RecurrentKernels();
 
 // Allowed error of each kernel; the only place where tolerances stand.
 struct Tolerance {

@@ -23,6 +23,8 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"depthwise", 6e-8, 1e-6},
       Tolerance{"max_pool", 0, 0},
       Tolerance{"mean_pool", 6e-8, 1e-6},
+      // Errors of a step go into the next; gates keep them from growing.
+      Tolerance{"recurrent", 2e-6, 1e-5},
       // Polynomials and exponentials in f32.
       Tolerance{"activation", 6e-7, 1e-6},
       // Sums of n terms of magnitude 1 scale the absolute part by sqrt(n) where a check says so.

@@ -87,6 +87,7 @@ class Lowering {
   Ref& PreparedRows(const Value* value, kernels::LowPath path) { return prepared_[{value, path}]; }
   const Graph& graph() const { return graph_; }
   ProgramBuilder& builder() { return builder_; }
+  const MachineRates& rates() const { return builder_.rates(); }
   StepInfo Info(const Node& node, std::string_view kind) const;
   // Nodes of the whole graph that read this value's elements, counting the graph's outputs.
   int64_t reader_count(const Value* value) const { return graph_.UseCount(value); }

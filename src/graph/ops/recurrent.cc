@@ -162,6 +162,28 @@ Status RunRecurrent(RunContext& context) {
   return status.ok() ? status : Status(context.Fail(status.error().message));
 }
 
+// FusedRecurrent(x, w [input, directions * gates * hidden], bias [directions * gates * hidden]?,
+// lengths?, initial_h?, initial_c?, candidate_bias [directions, hidden]?, weights of the state…):
+// as RNN, GRU and LSTM. The state's weights are [hidden, gates * hidden] for each direction, a
+// GRU's [hidden, 2 * hidden] and [hidden, hidden].
+Status InferFusedRecurrent(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  if (x == nullptr || x->size() != 3) return context.Fail("X must have three axes");
+  const bool batch_first = context.node().Int("layout", 0) != 0;
+  const Dim length = (*x)[batch_first ? 1 : 0], batch = (*x)[batch_first ? 0 : 1];
+  const Dim hidden(context.node().Int("hidden", 1));
+  const bool both = context.node().String("direction", "forward") == "bidirectional";
+  const Dim directions(both ? 2 : 1);
+  const SymShape state =
+      batch_first ? SymShape{batch, directions, hidden} : SymShape{directions, batch, hidden};
+  context.SetOutput(0, DType::kF32,
+                    batch_first ? SymShape{batch, length, directions, hidden}
+                                : SymShape{length, directions, batch, hidden});
+  context.SetOutput(1, DType::kF32, state);
+  context.SetOutput(2, DType::kF32, state);
+  return Ok();
+}
+
 template <CellKind kKind>
 int64_t RecurrentScratchBytes(const RunShapes& at) {
   RecurrentArgs args;
@@ -179,6 +201,7 @@ constexpr auto kOps = std::to_array<OpDef>({
      "", RecurrentScratchBytes<CellKind::kGru>},
     {"LSTM", 7, 3, 8, 0, 3, kNoTraits, InferRecurrent<CellKind::kLstm>,
      RunRecurrent<CellKind::kLstm>, "", RecurrentScratchBytes<CellKind::kLstm>},
+    {"FusedRecurrent", 1, 1, -1, 0, 3, kNoTraits, InferFusedRecurrent, nullptr, kOurDomain},
 });
 
 }  // namespace

@@ -64,6 +64,7 @@ base::Result<int64_t> RecognizeInteraction(PassContext& context);
 base::Result<int64_t> FuseLookups(PassContext& context);
 base::Result<int64_t> FoldBatchNorm(PassContext& context);
 base::Result<int64_t> FormConv(PassContext& context);
+base::Result<int64_t> FormRecurrent(PassContext& context);
 base::Result<int64_t> FormLinear(PassContext& context);
 base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);

@@ -27,6 +27,7 @@ constexpr std::array kFusing = {
     Pass{"fuse_lookups", FuseLookups},
     Pass{"fold_batch_norm", FoldBatchNorm},
     Pass{"form_conv", FormConv},
+    Pass{"form_recurrent", FormRecurrent},
     Pass{"form_linear", FormLinear},
     Pass{"fuse_epilogues", FuseEpilogues},
     Pass{"merge_linear", MergeLinear},
