@@ -67,10 +67,9 @@ base::Result<std::shared_ptr<const infer::ServedModel>> LoadModel(const LoadArgs
                                  "', expected 'prove', 'declare' or 'never'");
   }
   if (!args.weights.empty()) {
-    options.compile.passes.weights.form = TRY(graph::ParseWeightForm(args.weights));
-  } else {
-    options.compile.passes.weights =
-        TRY(graph::ReadWeightChoice(folder + "/" + options.model_file));
+    graph::WeightChoice choice;
+    choice.form = TRY(graph::ParseWeightForm(args.weights));
+    options.compile.weights = std::move(choice);
   }
   return infer::LoadServedModel(folder, options);
 }

@@ -1,10 +1,9 @@
 #include "infer/direct_runner.h"
 
-#include <algorithm>
+#include <utility>
 
-#include "infer/serve_step.h"
+#include "base/clock.h"
 #include "tensor/arena.h"
-#include "tensor/buffer_pool.h"
 
 namespace sluice::infer {
 namespace {
@@ -18,19 +17,21 @@ class NoSafepoint : public engine::Safepoint {
 
 }  // namespace
 
-// What one call runs in.
+// What one call runs in: what a loop holds of an engine.
 struct DirectRunner::Context {
-  std::unique_ptr<engine::Step> step;
+  explicit Context(std::shared_ptr<const ServedModel> served) : engine(std::move(served)) {}
+
+  InferEngine engine;
+  std::unique_ptr<engine::Step> step = engine.MakeStep(0);
   tensor::Arena arena;
-  std::shared_ptr<tensor::BufferPool> answers = tensor::BufferPool::Create({});
 };
 
 DirectRunner::DirectRunner(std::shared_ptr<const ServedModel> served, Options options)
-    : engine_(std::move(served)), pool_({.workers = options.workers, .name = "sluice-run"}) {}
+    : served_(std::move(served)), pool_({.workers = options.workers, .name = "sluice-run"}) {}
 
 DirectRunner::~DirectRunner() = default;
 
-std::unique_ptr<DirectRunner::Context> DirectRunner::TakeContext() {
+base::Result<std::unique_ptr<DirectRunner::Context>> DirectRunner::TakeContext() {
   {
     const std::lock_guard lock(mutex_);
     if (!idle_.empty()) {
@@ -39,31 +40,43 @@ std::unique_ptr<DirectRunner::Context> DirectRunner::TakeContext() {
       return context;
     }
   }
-  auto context = std::make_unique<Context>();
-  context->step = engine_.MakeStep(0);
+  auto context = std::make_unique<Context>(served_);
+  const int64_t bytes = context->engine.memory().activation_bytes;
+  if (bytes > 0) context->arena = TRY(tensor::Arena::Create(bytes));
   return context;
 }
 
-base::Result<std::vector<tensor::NamedTensor>> DirectRunner::RunIn(Context& context) {
-  auto& step = static_cast<ServeStep&>(*context.step);
-  const ServedModel& model = served();
-  step.status = base::Ok();
-  TRY(FormStep(model, *context.answers, step));
-  int64_t bytes = 0;
-  for (const Part& part : step.parts) bytes = std::max(bytes, RunBytes(model, *part.plan));
-  if (bytes > context.arena.capacity()) {
-    context.arena = tensor::Arena();  // its memory goes before the larger one comes
-    context.arena = TRY(tensor::Arena::Create(bytes));
+// One turn of the device loop, with one request.
+engine::Reply DirectRunner::RunIn(Context& context, std::unique_ptr<engine::Request> request) {
+  const auto now = [] { return base::SystemClock::Get().Now(); };
+  InferEngine& engine = context.engine;
+  engine::Step& step = *context.step;
+  engine::Replies replies;
+  request->enqueued = now();
+  engine::Reply reply;
+  if (engine.Admit(request, {request->enqueued, request->enqueued, {}}) !=
+      engine::Admission::kQueued) {
+    reply.status = base::Internal("the engine did not take the request");
+    return reply;
   }
+  const engine::Offer* const offer = engine.BestOffer(now(), engine::WorkClass::kUntimed);
+  CHECK(offer != nullptr);
+  step.status = base::Ok();
+  step.nested = {};
+  step.formed = now();
+  CHECK(engine.Form(*offer, step, replies));
   engine::Exec exec;
   exec.pool = pool_.workers() > 0 ? &pool_ : nullptr;
   exec.memory = context.arena.data();
   exec.memory_bytes = context.arena.capacity();
   NoSafepoint safepoint;
-  RunStep(model, step, exec, safepoint);
-  TRY(std::move(step.status));
-  TRY(std::move(step.member_status[0]));
-  return AnswerOf(model, step, MutablePreparedOf(*step.members[0]), {});
+  step.launched = now();
+  engine.Launch(step, exec, safepoint);
+  step.finished = now();
+  engine.Commit(step, step.status.ok() ? engine::StepStatus::kDone : engine::StepStatus::kFailed,
+                replies);
+  CHECK_EQ(replies.rows().size(), size_t{1});
+  return std::move(replies.rows()[0].reply);
 }
 
 base::Result<std::vector<tensor::NamedTensor>> DirectRunner::Run(
@@ -71,18 +84,15 @@ base::Result<std::vector<tensor::NamedTensor>> DirectRunner::Run(
   if (request->call == nullptr) {
     request->call = std::make_shared<engine::Call>(engine::Call::Options{});
   }
-  TRY(engine_.Prepare(*request));
-  std::unique_ptr<Context> context = TakeContext();
-  auto& step = static_cast<ServeStep&>(*context->step);
-  step.members.push_back(std::move(request));
-  base::Result<std::vector<tensor::NamedTensor>> answer = RunIn(*context);
-  step.members.clear();
-  step.interpreted.clear();
-  step.parts.clear();
-  step.answer.reset();
-  const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(context));
-  return answer;
+  TRY(PrepareRequest(*served_, *request));
+  std::unique_ptr<Context> context = TRY(TakeContext());
+  engine::Reply reply = RunIn(*context, std::move(request));
+  {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(context));
+  }
+  TRY(std::move(reply.status));
+  return std::move(reply.outputs);
 }
 
 }  // namespace sluice::infer

@@ -13,8 +13,8 @@
 
 namespace sluice::infer {
 
-// Thread-safe: each call takes memory of its own, kept for later calls. Calls at one time share the
-// workers, which serve one of them at a time.
+// Thread-safe: each call takes an engine and memory of its own, kept for later calls; the model is
+// shared. Calls at one time share the workers, which serve one of them at a time.
 class DirectRunner {
  public:
   struct Options {
@@ -28,14 +28,14 @@ class DirectRunner {
   // The outputs that the request asks for, in its order. Errors are those of Engine::Prepare and of
   // the run.
   base::Result<std::vector<tensor::NamedTensor>> Run(std::unique_ptr<engine::Request> request);
-  const ServedModel& served() const { return engine_.served(); }
+  const ServedModel& served() const { return *served_; }
 
  private:
   struct Context;
-  std::unique_ptr<Context> TakeContext();
-  base::Result<std::vector<tensor::NamedTensor>> RunIn(Context& context);
+  base::Result<std::unique_ptr<Context>> TakeContext();
+  engine::Reply RunIn(Context& context, std::unique_ptr<engine::Request> request);
 
-  InferEngine engine_;
+  const std::shared_ptr<const ServedModel> served_;
   base::ThreadPool pool_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Context>> idle_;  // guarded by mutex_
