@@ -83,6 +83,8 @@ class Prover {
   Outcome Expand(const Node& node);
   Outcome Fill(const Node& node);
   Outcome FirstAxis(const Node& node);
+  Outcome Quantize(const Node& node);
+  Outcome LookUp(const Node& node);
   Outcome OneHot(const Node& node);
   Outcome Einsum(const Node& node);
 
@@ -445,6 +447,30 @@ Outcome Prover::FirstAxis(const Node& node) {
   return Same(node, state);
 }
 
+// A scale for all, or one along an axis that is not the batch's.
+Outcome Prover::Quantize(const Node& node) {
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (StateAt(node, i).kind != State::kFree) return Mix("its scale carries the batch");
+  }
+  const State state = StateAt(node, 0);
+  const Value* scale = node.input(1);
+  const bool one = std::all_of(scale->shape->begin(), scale->shape->end(),
+                               [](const Dim& dim) { return dim.Is(1); });
+  int64_t axis = node.Int("axis", 1);
+  if (axis < 0) axis += Rank(node.input(0));
+  if (state.kind == State::kRows && !one && (Rank(scale) != 1 || axis == state.axis))
+    return Mix("its scale differs from row to row");
+  return Same(node, state);
+}
+
+// Each element is looked up by itself.
+Outcome Prover::LookUp(const Node& node) {
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (StateAt(node, i).kind != State::kFree) return Mix("its table carries the batch");
+  }
+  return Same(node, StateAt(node, 0));
+}
+
 Outcome Prover::OneHot(const Node& node) {
   const State state = StateAt(node, 0);
   if (StateAt(node, 1).kind != State::kFree || StateAt(node, 2).kind != State::kFree) {
@@ -551,6 +577,10 @@ const std::map<std::string_view, Prover::Rule>& Prover::Rules() {
       {"AveragePool", &Prover::FirstAxis},
       {"GlobalAveragePool", &Prover::FirstAxis},
       {"GlobalMaxPool", &Prover::FirstAxis},
+      {"QuantizeLinear", &Prover::Quantize},
+      {"DequantizeLinear", &Prover::Quantize},
+      {"TreeSums", &Prover::FirstAxis},
+      {"MapValues", &Prover::LookUp},
   };
   return *rules;
 }
@@ -582,13 +612,14 @@ Outcome Prover::Follow(const Node& node) {
   const bool row_wise = node.Is("Reshape") || node.Is("Flatten") || node.Is("Squeeze") ||
                         node.Is("Unsqueeze") || node.Is("Transpose") || node.Is("MatMul") ||
                         node.Is("Gemm") || node.Is("LayerNormalization") ||
-                        node.Is("RMSNormalization") || node.Is("Softmax") ||
+                        node.Is("RMSNormalization") || node.Is("Softmax") || node.Is("MapValues") ||
                         (node.op->traits & kElementwise) != 0;
   for (const Value* value : node.inputs) {
     if (value == nullptr || row_wise || StateOf(value).kind != State::kRows) continue;
     if (!StateOf(value).before.Is(1)) return Mix("the batch is merged behind another axis");
   }
-  const auto rule = Rules().find(node.op->domain.empty() ? node.op->name : std::string_view());
+  const bool named = node.op->domain.empty() || node.op->domain == kOurDomain;
+  const auto rule = Rules().find(named ? node.op->name : std::string_view());
   if (rule != Rules().end()) return (this->*rule->second)(node);
   if ((node.op->traits & kElementwise) != 0) return Elementwise(node);
   return Mix("this op is not known to keep rows apart");

@@ -93,8 +93,8 @@ std::vector<float> Features(uint64_t seed, int64_t rows, const ForestShape& shap
   return x;
 }
 
-std::vector<float> Run(const Forest& forest, const std::vector<float>& x, int64_t rows,
-                       const ForestShape& shape) {
+std::vector<float> SumsOf(const Forest& forest, const std::vector<float>& x, int64_t rows,
+                          const ForestShape& shape) {
   std::vector<float> y(static_cast<size_t>(rows * shape.targets));
   TreesArgs args;
   args.x = x.data();
@@ -145,7 +145,7 @@ TEST(Trees, AgreesWithOneRowAndOneTreeAtATime) {
     const Forest forest = Grower(3, shape).Grow();
     for (const int64_t rows : {1, 2, 3, 4, 7, 8, 9, 40, 100}) {
       const std::vector<float> x = Features(5, rows, shape);
-      EXPECT_EQ(Run(forest, x, rows, shape), Reference(forest, x, rows, shape))
+      EXPECT_EQ(SumsOf(forest, x, rows, shape), Reference(forest, x, rows, shape))
           << shape.trees << " trees, " << rows << " rows";
     }
   }
@@ -156,11 +156,11 @@ TEST(Trees, ARowHasTheSameBitsAloneAndInAnyBatch) {
   const Forest forest = Grower(7, shape).Grow();
   const int64_t rows = 256;
   const std::vector<float> x = Features(9, rows, shape);
-  const std::vector<float> all = Run(forest, x, rows, shape);
+  const std::vector<float> all = SumsOf(forest, x, rows, shape);
   for (int64_t row = 0; row < rows; ++row) {
     const std::vector<float> alone(x.begin() + row * shape.features,
                                    x.begin() + (row + 1) * shape.features);
-    const std::vector<float> y = Run(forest, alone, 1, shape);
+    const std::vector<float> y = SumsOf(forest, alone, 1, shape);
     EXPECT_EQ(std::memcmp(y.data(), &all[static_cast<size_t>(row)], sizeof(float)), 0) << row;
   }
 }

@@ -19,6 +19,7 @@ void RunTrees(const void* args, kernels::Tiles tiles) {
 base::Result<bool> LowerTreeSums(Lowering& lowering, const Node& node) {
   constexpr double kQuestionNs = 1.0;
   const tensor::Shape& x = lowering.shape(node.input(0));
+  if (x.rank() != 2 || !node.input(2)->is_constant()) return false;
   TreesArgs args;
   args.rows = x[0];
   args.features = x[1];

@@ -13,6 +13,8 @@ using base::Result;
 using base::Status;
 using tensor::DType;
 
+constexpr int64_t kExtentMax = int64_t{1} << 40;  // of what is computed with here
+
 // [batch, tokens, heads * width] as [batch, heads, tokens, width], and back.
 std::string ToHeads(ContribBody& body, const std::string& x, int64_t heads) {
   const std::string split = body.Make("Reshape", {x, body.IntList({0, 0, heads, -1})});
@@ -199,7 +201,7 @@ Result<Heads> SeparateHeads(ContribBody& body, const Options& options) {
   std::array<std::string, 3> biases;
   if (body.has(kBias)) {
     const std::optional<int64_t> total = body.Extent(kBias, 0);
-    if (!hidden.has_value() || !total.has_value() || *total < 2 * *hidden)
+    if (!hidden.has_value() || !total.has_value() || *hidden > kExtentMax || *total < 2 * *hidden)
       return body.Refuse("the sizes of queries and bias must be known");
     const std::vector<std::string> parts = body.MakeMany(
         "Split", {body.In(kBias), body.IntList({*hidden, *hidden, *total - 2 * *hidden})}, 3,
@@ -278,7 +280,8 @@ Status ExpandRotary(ContribBody& body) {
   if (heads == 0 && *rank == 3) {
     const std::optional<int64_t> half = body.Extent(kCos, 1);
     const std::optional<int64_t> hidden = body.Extent(kX, 2);
-    if (!half.has_value() || !hidden.has_value() || *half < 1 || *hidden % (2 * *half) != 0)
+    if (!half.has_value() || !hidden.has_value() || *half < 1 || *half > kExtentMax ||
+        *hidden % (2 * *half) != 0)
       return body.Refuse("num_heads is not given and does not follow from the tables");
     heads = *hidden / (2 * *half);
   }
