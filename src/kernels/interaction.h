@@ -12,7 +12,8 @@ namespace sluice::kernels {
 
 inline constexpr int64_t kInteractionFeatures = 128;
 
-// Pairs that lie side by side: y[b, at … at + count) = x[b, row, :] · x[b, first … first + count,
+// Pairs that lie side by side, one run behind the other in y: y[b, at … at + count) = x[b, row, :]
+// · x[b, first … first + count,
 // :]
 struct PairRun {
   int32_t row = 0;

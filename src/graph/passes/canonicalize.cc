@@ -81,7 +81,7 @@ base::Result<bool> SplitReduceL2(Graph& graph, Node& node) {
 }
 
 // Labels of an Einsum of two operands that is one batched product: at most one label of each kind
-// but the batch.
+// but the batch, and, of a product with one matrix, the right ones.
 struct Product {
   std::string batch, left, right, sum;
 };
@@ -109,9 +109,24 @@ std::optional<Product> AsProduct(const std::string& a, const std::string& b,
   for (const char c : b) {
     if (!has(out, c) && !has(a, c)) return std::nullopt;
   }
-  if (product.left.size() != 1 || product.right.size() != 1 || product.sum.size() != 1)
+  if (product.left.size() > 1 || product.sum.size() != 1) return std::nullopt;
+  if (product.right.size() > 1 && !(product.batch.empty() && product.left.size() == 1))
     return std::nullopt;
+  if (product.left.empty() && product.right.empty()) return std::nullopt;
   return product;
+}
+
+Value* Integers(Graph& graph, const std::vector<int64_t>& values) {
+  const auto count = static_cast<int64_t>(values.size());
+  tensor::Tensor tensor{tensor::DType::kI64, tensor::Shape({count}),
+                        tensor::Buffer::Allocate(count * 8)};
+  std::copy(values.begin(), values.end(), tensor.mutable_view().as<int64_t>());
+  return graph.AddConstant("ints", std::move(tensor));
+}
+
+// An axis of one element at `axis`.
+base::Result<Value*> AddAxis(Graph& graph, Value* x, size_t axis, Node& before) {
+  return AddOne(graph, "Unsqueeze", {x, Integers(graph, {static_cast<int64_t>(axis)})}, before);
 }
 
 std::vector<int64_t> Permutation(const std::string& from, const std::string& to) {
@@ -138,11 +153,32 @@ base::Result<bool> SplitEinsum(Graph& graph, Node& node) {
     return false;
   const std::optional<Product> product = AsProduct(a, b, out);
   if (!product.has_value()) return false;
-  Value* const left = TRY(AddTranspose(
+  // Several right labels, as those of the experts of a mixture, are one: their extents must be
+  // known.
+  std::vector<int64_t> extents = {0};
+  int64_t columns = 1;
+  if (product->right.size() > 1) {
+    if (!node.input(1)->is_constant()) return false;
+    for (const char c : product->right) {
+      extents.push_back(node.input(1)->constant->shape[static_cast<int>(b.find(c))]);
+      columns *= extents.back();
+    }
+  }
+  Value* left = TRY(AddTranspose(
       graph, node.inputs[0], Permutation(a, product->batch + product->left + product->sum), node));
-  Value* const right = TRY(AddTranspose(
+  Value* right = TRY(AddTranspose(
       graph, node.inputs[1], Permutation(b, product->batch + product->sum + product->right), node));
+  if (product->left.empty()) left = TRY(AddAxis(graph, left, product->batch.size(), node));
+  if (product->right.empty()) right = TRY(AddAxis(graph, right, product->batch.size() + 1, node));
+  if (product->right.size() > 1)
+    right = TRY(AddOne(graph, "Reshape", {right, Integers(graph, {-1, columns})}, node));
   Value* y = TRY(AddOne(graph, "MatMul", {left, right}, node));
+  if (product->right.size() > 1)
+    y = TRY(AddOne(graph, "Reshape", {y, Integers(graph, extents)}, node));
+  if (product->left.empty() || product->right.empty()) {
+    const auto axis = static_cast<int64_t>(product->batch.size() + product->left.size());
+    y = TRY(AddOne(graph, "Squeeze", {y, Integers(graph, {axis})}, node));
+  }
   y = TRY(AddTranspose(graph, y, Permutation(product->batch + product->left + product->right, out),
                        node));
   graph.ReplaceUses(node.output(), y);

@@ -1,8 +1,10 @@
-// Linear layers over the same input whose results attention reads become one over their weights
-// side by side: one pass over the input, and a split that costs nothing because attention takes
-// strided operands.
+// Linear layers over the same input whose results attention reads, and the first layers of parallel
+// towers, become one over their weights side by side: one pass over the input, and a split that
+// costs nothing because attention and linear layers take strided operands.
+#include <compare>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "graph/op.h"
 #include "graph/passes/match.h"
@@ -28,15 +30,37 @@ bool OnlyAttentionReads(const Graph& graph, const Value* value, int depth) {
   return true;
 }
 
+// Whether every reader of `value` [B, N] is a linear layer, which takes rows that lie apart.
+bool OnlyLinearReads(const Graph& graph, const Value* value) {
+  if (value->uses.empty() || graph.IsOutput(value) || RankOf(value) != 2) return false;
+  for (const Use& use : value->uses) {
+    if (!use.node->Is("FusedLinear") || use.index != 0) return false;
+  }
+  return true;
+}
+
 int64_t WidthOf(const Node& linear) {
   const tensor::Shape& shape = linear.input(1)->constant->shape;
   return linear.Int("trans_b", 0) != 0 ? shape[0] : shape[1];
 }
 
-bool Mergeable(const Graph& graph, const Node& node) {
-  if (!node.Is("FusedLinear") || node.Has("activation") || node.input(3) != nullptr) return false;
-  if (node.input(2) != nullptr && !node.input(2)->is_constant()) return false;
-  return OnlyAttentionReads(graph, node.output(), 6);
+// Layers that become one: over one input, with one activation, read by attention alone or by
+// linear layers alone.
+struct Kinship {
+  int32_t input = 0;
+  bool tower = false;
+  std::string_view activation;
+  auto operator<=>(const Kinship&) const = default;
+};
+
+std::optional<Kinship> KinshipOf(const Graph& graph, const Node& node) {
+  if (!node.Is("FusedLinear") || node.input(3) != nullptr) return std::nullopt;
+  if (node.input(2) != nullptr && !node.input(2)->is_constant()) return std::nullopt;
+  const Kinship kinship{node.input(0)->id, OnlyLinearReads(graph, node.output()),
+                        node.String("activation", "")};
+  if (kinship.tower) return kinship;
+  if (node.Has("activation") || !OnlyAttentionReads(graph, node.output(), 6)) return std::nullopt;
+  return kinship;
 }
 
 // The weights side by side as [K, sum of N].
@@ -90,6 +114,8 @@ base::Status MergeGroup(Graph& graph, const std::vector<Node*>& linears) {
       1, &first);
   joined->name = first.name;
   joined->Set("trans_b", int64_t{0});
+  if (first.Has("activation"))
+    joined->Set("activation", std::string(first.String("activation", "")));
   TRY(InferNode(graph, *joined));
   Node* split = graph.AddNode(RequireOp("Split"), 18,
                               {joined->output(), graph.AddConstant("widths", std::move(sizes))},
@@ -107,12 +133,13 @@ base::Status MergeGroup(Graph& graph, const std::vector<Node*>& linears) {
 
 base::Result<int64_t> MergeLinear(PassContext& context) {
   Graph& graph = context.graph;
-  std::map<int32_t, std::vector<Node*>> by_input;  // in topological order within a group
+  std::map<Kinship, std::vector<Node*>> kin;  // in topological order within a group
   for (Node* node : graph.Nodes()) {
-    if (Mergeable(graph, *node)) by_input[node->input(0)->id].push_back(node);
+    if (const std::optional<Kinship> kinship = KinshipOf(graph, *node))
+      kin[*kinship].push_back(node);
   }
   int64_t count = 0;
-  for (const auto& [input, linears] : by_input) {
+  for (const auto& [kinship, linears] : kin) {
     if (linears.size() < 2) continue;
     TRY(MergeGroup(graph, linears));
     count += static_cast<int64_t>(linears.size());

@@ -261,6 +261,42 @@ TEST(FuseRowMlpTest, TargetAttentionScoresInOneStepWithoutTheConcatenation) {
   }
 }
 
+TEST(CanonicalizeTest, TheEinsumsOfAMixtureOfExpertsAreProducts) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(6)});
+  Value* experts =
+      g.Add("Einsum", {x, g.Weights({4, 6, 5})}, {{"equation", std::string("bi,eio->beo")}});
+  experts = g.Add("Relu", {experts});
+  Value* gate =
+      g.Add("Softmax", {g.Add("MatMul", {x, g.Weights({6, 4})})}, {{"axis", int64_t{-1}}});
+  Value* mixed = g.Add("Einsum", {gate, experts}, {{"equation", std::string("be,beo->bo")}});
+  Value* turned = g.Add("Einsum", {experts, gate}, {{"equation", std::string("beo,be->bo")}});
+  g.Output("y", g.Add("Sub", {mixed, g.Add("Mul", {turned, g.Scalar(0.5F)})}));
+  const auto model = CompileAndCompare(g, {RandomFloats({7, 6}, 14)});
+  EXPECT_EQ(CountOps(*model, "Einsum"), 0);
+  EXPECT_EQ(CountOps(*model, "sluice.FusedLinear"), 2);
+  EXPECT_TRUE(model->batchability().joinable) << model->batchability().reason;
+}
+
+TEST(MergeLinearTest, TheFirstLayersOfParallelTowersAreOneProduct) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(12)});
+  std::vector<Value*> heads;
+  for (int64_t tower = 0; tower < 3; ++tower) {
+    Value* hidden = g.Add("MatMul", {x, g.Weights({12, 5 + 3 * tower})});
+    hidden = g.Add("Relu", {g.Add("Add", {hidden, g.Weights({5 + 3 * tower})})});
+    heads.push_back(g.Add("MatMul", {hidden, g.Weights({5 + 3 * tower, 2})}));
+  }
+  // Another activation stays apart.
+  Value* other = g.Add("Sigmoid", {g.Add("MatMul", {x, g.Weights({12, 4})})});
+  heads.push_back(g.Add("MatMul", {other, g.Weights({4, 2})}));
+  g.Output("y", g.Add("Concat", heads, {{"axis", int64_t{1}}}));
+  const auto model = CompileAndCompare(g, {RandomFloats({7, 12}, 13)});
+  const auto plan = model->PlanFor(std::vector<Shape>{{7, 12}}).value();
+  EXPECT_EQ(CountSteps(*plan, "linear"), 2 + 4);
+  EXPECT_EQ(plan->steps.size(), 6U) << "nothing is copied";
+}
+
 TEST(RecognizeInteractionTest, ARowGivesTheSameBitsAloneAndInCompany) {
   TestGraph g;
   const Dim batch = g.Symbol("B");

@@ -11,8 +11,32 @@ inline int64_t Min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
+inline int64_t Max(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
 // Columns of x that are packed at a time: a block of all features is at most 64 KiB.
 constexpr int64_t kBlockColumns = 128;
+
+// The picked products, run by run, to y [pairs]. Whole vectors where the row of y has room: what is
+// too much is overwritten by the next run.
+HWY_INLINE void CopyRuns(const PairDotsArgs& args, const float* products, float* y) {
+  const F32 d;
+  for (int64_t r = 0; r < args.run_count; ++r) {
+    const PairRun& run = args.runs[r];
+    const float* const from = products + run.row * kInteractionFeatures + run.first;
+    float* const to = y + run.at;
+    for (int64_t i = 0; i < run.count; i += kLanes) {
+      const int64_t left = args.pairs - run.at - i;
+      if (left >= kLanes) {
+        hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+      } else {
+        const auto rest = hn::FirstN(d, static_cast<size_t>(left));
+        hn::BlendedStore(hn::LoadU(d, from + i), rest, d, to + i);
+      }
+    }
+  }
+}
 
 // scale * (sum^2 - sum of squares) of column vectors at `c`; load(f) reads feature f's.
 template <class Load>
@@ -31,14 +55,22 @@ HWY_INLINE VF SecondOrderOf(const SecondOrderArgs& args, Load load) {
 
 void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end) {
   alignas(64) float block[kInteractionFeatures * kBlockColumns];
-  alignas(64) float products[kInteractionFeatures * kInteractionFeatures];
+  alignas(64) float products[kInteractionFeatures * kInteractionFeatures + kLanes];
   const int64_t features = args.features;
+  // Of a triangle, the upper rows' products end early.
+  int64_t needed[kInteractionFeatures] = {};
+  for (int64_t r = 0; r < args.run_count; ++r) {
+    const PairRun& run = args.runs[r];
+    needed[run.row] = Max(needed[run.row], run.first + run.count);
+  }
   for (int64_t b = begin; b < end; ++b) {
     const float* const x = args.x + b * args.x_batch;
     for (int64_t k0 = 0; k0 < args.columns; k0 += kBlockColumns) {
       const int64_t depth = Min(kBlockColumns, args.columns - k0);
       PackBlock(x + k0, 1, args.x_row, depth, features, block);
       ForStrips(0, features, [&](int64_t row, int64_t rows) {
+        int64_t columns = 0;
+        for (int64_t i = row; i < row + rows; ++i) columns = Max(columns, needed[i]);
         MicroArgs micro = {};
         micro.a = x + row * args.x_row + k0;
         micro.a_row = args.x_row;
@@ -49,15 +81,10 @@ void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end) {
         micro.c_row = kInteractionFeatures;
         micro.depth = depth;
         micro.accumulate = k0 > 0;
-        RunPanels(micro, static_cast<int>(rows), features, [](int64_t, int64_t) {});
+        RunPanels(micro, static_cast<int>(rows), columns, [](int64_t, int64_t) {});
       });
     }
-    float* const y = args.y + b * args.y_stride;
-    for (int64_t r = 0; r < args.run_count; ++r) {
-      const PairRun& run = args.runs[r];
-      const float* const from = products + run.row * kInteractionFeatures + run.first;
-      for (int32_t i = 0; i < run.count; ++i) y[run.at + i] = from[i];
-    }
+    CopyRuns(args, products, args.y + b * args.y_stride);
   }
 }
 
