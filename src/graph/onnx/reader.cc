@@ -147,8 +147,10 @@ Result<Opsets> Reader::ReadOpsets(const OpsetProtos& imports) {
     }
     if (import.version() < 0 || import.version() > INT32_MAX)
       return base::InvalidArgument("an opset is out of range");
-    if (!opsets.emplace(domain, static_cast<int>(import.version())).second) {
-      return base::InvalidArgument("opset domain '" + domain + "' is imported twice");
+    // Some exporters say the same twice.
+    const auto version = static_cast<int>(import.version());
+    if (opsets.emplace(domain, version).first->second != version) {
+      return base::InvalidArgument("opset domain '" + domain + "' is imported in two versions");
     }
   }
   return opsets;

@@ -28,6 +28,7 @@ void Floats(onnx::NodeProto* node, const std::string& name, std::initializer_lis
 // What a test changes of a tree of one question and two leaves.
 struct Tree {
   std::vector<int64_t> yes = {1, 0, 0};
+  std::vector<int64_t> no = {2, 0, 0};
   std::vector<int64_t> features = {2, 0, 0};
   std::vector<int64_t> targets = {0, 0};
   std::vector<std::string> modes = {"BRANCH_LEQ", "LEAF", "LEAF"};
@@ -46,7 +47,7 @@ OnnxModelBuilder Model(const Tree& tree) {
   Ints(node, "nodes_featureids", tree.features);
   Floats(node, "nodes_values", {0.5F, 0, 0});
   Ints(node, "nodes_truenodeids", tree.yes);
-  Ints(node, "nodes_falsenodeids", {2, 0, 0});
+  Ints(node, "nodes_falsenodeids", tree.no);
   onnx::AttributeProto* modes = node->add_attribute();
   modes->set_name("nodes_modes");
   modes->set_type(onnx::AttributeProto::STRINGS);
@@ -75,8 +76,9 @@ TEST(TreeModels, NodesThatLeadInACircleAreRefused) {
   Tree tree;
   tree.modes = {"BRANCH_LEQ", "BRANCH_LEQ", "LEAF"};
   tree.yes = {1, 1, 0};
+  tree.no = {2, 2, 0};
   EXPECT_THAT(ErrorOf(tree), HasSubstr("its nodes lead in a circle"));
-  tree.yes = {1, 0, 0};
+  tree.no = {2, 0, 0};
   EXPECT_THAT(ErrorOf(tree), HasSubstr("tree 0 has no root"));
 }
 
