@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 namespace sluice::report {
 namespace {
@@ -110,13 +112,25 @@ std::vector<TableRead> TablesOf(const graph::StepInfo& info) {
   return tables;
 }
 
+// Bytes of a linear layer's weight as it is kept; 0 where the node is none or keeps f32.
+int64_t LowWeightBytes(const Node& node) {
+  const std::string_view form = node.String("weights", "f32");
+  if (!node.Is("FusedLinear") || form == "f32" || node.input(1) == nullptr) return 0;
+  return Elements(node.input(1)) * (form.substr(0, 4) == "bf16" ? 2 : 1);
+}
+
 void DescribeReads(const graph::StepInfo& info, const Side& side, StepFlow& flow) {
   flow.tables = TablesOf(info);
   for (const Value* value : info.node->inputs) {
     if (value == nullptr) continue;
     flow.inputs |= side.inputs[Id(value)];
     if (value->is_constant()) {
-      if (flow.tables.empty() || !IsTable(value)) flow.weight_bytes += BytesOf(value);
+      const int64_t low = value == info.node->input(1) ? LowWeightBytes(*info.node) : 0;
+      if (low > 0) {
+        flow.weight_bytes += low;
+      } else if (flow.tables.empty() || !IsTable(value)) {
+        flow.weight_bytes += BytesOf(value);
+      }
       continue;
     }
     const int source = side.source[Id(value)];
@@ -150,23 +164,29 @@ std::vector<std::string> Scopes(const std::string& name, char separator) {
   return parts;
 }
 
-// Whether a part counts something: "7", "layer.7", "blocks_7".
-bool Counts(const std::string& part) {
-  const size_t digits = part.find_last_not_of("0123456789");
-  if (digits == std::string::npos) return true;
-  return digits + 1 < part.size() && (part[digits] == '.' || part[digits] == '_');
+// Where the first word of a part ends that is a number alone, as in "blocks.7.attention" after the
+// 7; npos: none counts.
+size_t EndOfCount(const std::string& part) {
+  size_t at = 0;
+  while (at < part.size()) {
+    const size_t end = std::min(part.find_first_of("._", at), part.size());
+    if (end > at && part.find_first_not_of("0123456789", at) >= end) return end;
+    at = end + 1;
+  }
+  return std::string::npos;
 }
 
-// The parts up to the first that counts, or the first alone.
+// The parts up to the first number, or the first word alone.
 std::string LayerOf(const std::vector<std::string>& parts, size_t skipped, char separator) {
   if (parts.size() <= skipped) return {};
-  std::string name = parts[skipped];
-  std::string prefix = name;
+  std::string prefix;
   for (size_t i = skipped; i < parts.size(); ++i) {
-    if (i > skipped) prefix += separator + parts[i];
-    if (Counts(parts[i])) return prefix;
+    if (i > skipped) prefix += separator;
+    const size_t end = EndOfCount(parts[i]);
+    if (end != std::string::npos) return prefix + parts[i].substr(0, end);
+    prefix += parts[i];
   }
-  return name;
+  return parts[skipped].substr(0, parts[skipped].find('.'));
 }
 
 // How many leading parts all names share. Every name keeps at least one.
@@ -197,6 +217,20 @@ size_t SharedParts(const std::vector<std::vector<std::string>>& names) {
 
 int64_t TableRead::bytes() const {
   return BytesOf(table);
+}
+
+std::vector<LowWeight> LowWeights(const graph::Plan& plan) {
+  std::vector<LowWeight> weights;
+  if (plan.graph == nullptr) return weights;
+  std::set<std::pair<const void*, std::string>> seen;
+  for (const Node* node = plan.graph->first(); node != nullptr; node = node->next) {
+    const int64_t bytes = LowWeightBytes(*node);
+    if (bytes == 0) continue;
+    const std::string form(node->String("weights", "f32"));
+    if (seen.insert({node->input(1)->constant.get(), form}).second)
+      weights.push_back({form, bytes});
+  }
+  return weights;
 }
 
 std::vector<StepFlow> FollowSteps(const graph::Plan& plan, int64_t length) {

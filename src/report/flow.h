@@ -39,6 +39,13 @@ struct StepFlow {
 // One entry a step of `plan`. `length`: the extent that `has_length` looks for; 0: none.
 std::vector<StepFlow> FollowSteps(const graph::Plan& plan, int64_t length);
 
+// Weights of linear layers that are kept in fewer bits than f32, each once.
+struct LowWeight {
+  std::string form;  // "bf16", "int8", …
+  int64_t bytes = 0;
+};
+std::vector<LowWeight> LowWeights(const graph::Plan& plan);
+
 // The steps' module in the exporter's program, from the scopes in node names or, where exporters
 // write none, from the names of weights: "blocks.0", "tower". "" where neither tells.
 std::vector<std::string> LayerNames(const graph::Plan& plan);

@@ -27,7 +27,7 @@ bool IsProduct(std::string_view kind) {
 bool CouldFollow(std::string_view kind) {
   for (const std::string_view each :
        {"elementwise", "integers", "layer_norm", "rms_norm", "reduce", "softmax", "log_softmax",
-        "concat", "copy", "second order", "pair dots"}) {
+        "concat", "copy", "second order", "pair dots", "prepare rows", "pool"}) {
     if (kind == each) return true;
   }
   return false;

@@ -197,6 +197,12 @@ void MakeMemory(const Opened& opened, Report& report) {
   }
   report.weights_bytes = opened.model->weights_bytes();
   for (const auto& [name, bytes] : plain) report.weights.push_back({name, bytes});
+  std::map<std::string, int64_t> low;
+  for (const LowWeight& weight : LowWeights(plan)) {
+    low[weight.form] += weight.bytes;
+    plain_bytes += weight.bytes;
+  }
+  for (const auto& [form, bytes] : low) report.weights.push_back({"packed " + form, bytes});
   if (report.weights_bytes > plain_bytes) {
     report.weights.push_back({"packed FP32", report.weights_bytes - plain_bytes});
   }
@@ -237,16 +243,17 @@ void MakeSteps(const ReportArgs& args, const std::vector<StepFlow>& flows, Repor
 
 std::string_view FamilyOf(std::string_view kind) {
   if (kind.substr(0, 9) == "reference") return "reference";
-  if (Has(kind, "linear") || Has(kind, "matmul") || Has(kind, "conv") || Has(kind, "mlp")) {
+  if (Has(kind, "linear") || Has(kind, "matmul") || Has(kind, "conv") || Has(kind, "network")) {
     return "products";
   }
   if (Has(kind, "attention")) return "attention";
   if (Has(kind, "look-up") || Has(kind, "gather") || Has(kind, "bag")) return "look-ups";
-  if (Has(kind, "norm") || Has(kind, "softmax") || Has(kind, "reduce") || Has(kind, "mean")) {
+  if (Has(kind, "norm") || Has(kind, "softmax") || Has(kind, "reduce") || Has(kind, "mean") ||
+      Has(kind, "pool")) {
     return "rows";
   }
   if (kind == "elementwise" || kind == "integers") return "elementwise";
-  if (kind == "concat" || kind == "copy") return "moves";
+  if (kind == "concat" || kind == "copy" || kind == "prepare rows") return "moves";
   if (kind == "second order" || kind == "pair dots") return "interactions";
   return "other";
 }

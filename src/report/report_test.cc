@@ -162,6 +162,23 @@ TEST(ReportTest, LayersAreTheModulesThatNodeNamesTell) {
   EXPECT_TRUE(Contains(names, "layer blocks.1"));
 }
 
+TEST(ReportTest, DottedScopesAreCutBehindTheirNumber) {
+  TestGraph graph;
+  Value* x = graph.Input("x", {graph.Symbol("b"), 8});
+  const char* const names[] = {"/embeddings.word/node_a", "/blocks.0.attention.query/node_b",
+                               "/blocks.0.norm/node_c", "/blocks.11/node_d", "/head/node_e"};
+  for (const char* name : names) {
+    x = graph.Add("Softmax", {x});
+    x->producer->name = name;
+  }
+  graph.Output("y", x);
+  const Opened opened =
+      OpenForLooking(graph.Compile(), {.batch = 2, .length = 1, .dims = {}}).value();
+  EXPECT_EQ(Names(Make(opened, nullptr).layers),
+            (std::vector<std::string>{"layer embeddings", "layer blocks.0", "layer blocks.11",
+                                      "layer head"}));
+}
+
 TEST(ReportTest, WithoutScopesLayersAreTheModulesThatWeightsTell) {
   TestGraph graph;
   const auto weight = [&](const char* name, int seed) {

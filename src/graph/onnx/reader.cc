@@ -100,6 +100,23 @@ class Reader {
   int64_t nodes_left_ = 0;
 };
 
+// The module that PyTorch's dynamo exporter wrote the node for, as TorchScript's names have it:
+// "/blocks.0.attention/node_linear_3". The entry is a Python list of quoted names, outermost
+// first, the last the node's own.
+std::string ScopedName(const onnx::NodeProto& proto, const GraphLimits& limits) {
+  for (const auto& entry : proto.metadata_props()) {
+    if (entry.key() != "pkg.torch.onnx.name_scopes") continue;
+    const std::string& list = entry.value();
+    const size_t end = list.rfind(", '");  // of the innermost module
+    if (end == std::string::npos || end < 2 || list[end - 1] != '\'') break;
+    const size_t begin = list.rfind('\'', end - 2);
+    if (begin == std::string::npos || begin + 2 >= end) break;
+    std::string name = "/" + list.substr(begin + 1, end - begin - 2) + "/" + proto.name();
+    if (static_cast<int64_t>(name.size()) <= limits.name_bytes_max) return name;
+  }
+  return proto.name();
+}
+
 Status Reader::CheckName(const std::string& name) const {
   if (static_cast<int64_t>(name.size()) <= limits_.name_bytes_max) return Ok();
   return base::ResourceExhausted("a name of " + std::to_string(name.size()) +
@@ -387,7 +404,7 @@ Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
     inputs.pop_back();
   }
   Node* node = scope.graph->AddNode(op, opset->second, std::move(inputs), 0);
-  node->name = proto.name();
+  node->name = ScopedName(proto, limits_);
   TRY(ReadAttributes(proto, scope.attributes, source_, node));
   TRY(ReadSubgraphs(proto, scope, node));
   int outputs = proto.output_size();

@@ -51,6 +51,25 @@ TEST(OnnxReader, AnUnnamedExtentIsASymbolOfItsOwn) {
   EXPECT_THAT(DumpOf(builder), HasSubstr("FP32[x.0, 3]"));
 }
 
+TEST(OnnxReader, ANodesNameTellsTheModuleThatDynamoWroteItFor) {
+  const auto name_of = [](const std::string& scopes) {
+    Builder builder = Simple();
+    onnx::NodeProto* node = builder.model.mutable_graph()->mutable_node(0);
+    node->set_name("node_relu");
+    auto* entry = node->add_metadata_props();
+    entry->set_key("pkg.torch.onnx.name_scopes");
+    entry->set_value(scopes);
+    return ReadOnnx(builder.Bytes()).value().graph->first()->name;
+  };
+  EXPECT_EQ(name_of("['', 'blocks.0', 'blocks.0.act', 'relu']"), "/blocks.0.act/node_relu");
+  EXPECT_EQ(name_of("['', 'relu']"), "node_relu");
+  EXPECT_EQ(name_of("['', 'x', 'relu']"), "/x/node_relu");
+  for (const char* broken : {"", "[", "'", ", '", "', '", "relu, 'x'", "['relu']"}) {
+    EXPECT_EQ(name_of(broken), "node_relu") << broken;
+  }
+  EXPECT_EQ(name_of("['" + std::string(5000, 'a') + "', 'relu']"), "node_relu");
+}
+
 TEST(OnnxReader, SpellsOutAFusedOperatorOfOnnxRuntime) {
   Builder builder = Simple();
   onnx::NodeProto* node = builder.model.mutable_graph()->mutable_node(0);
