@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "kernels/low_packing.h"
 #include "kernels/plan/gemm_plan.h"
 #include "tensor/float16.h"
@@ -125,9 +126,61 @@ base::Result<std::shared_ptr<float>> WeightStore::Reserve(int64_t bytes) {
   return std::shared_ptr<float>(slab, reinterpret_cast<float*>(memory));
 }
 
+void WeightStore::UseCache(std::shared_ptr<WeightCache> cache) {
+  const std::lock_guard lock(mutex_);
+  cache_ = std::move(cache);
+}
+
 base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(const MatrixSource& source) {
   TRY(Validate(source));
-  const Key key = {Hash(source), source.k, source.n, ActiveTarget()};
+  std::shared_ptr<WeightCache> cache;
+  {
+    const std::lock_guard lock(mutex_);
+    cache = cache_;
+  }
+  const Target target = ActiveTarget();
+  if (cache != nullptr && WeightCache::Takes(source)) return PackCached(*cache, source, target);
+  return PackNow(source, target);
+}
+
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
+    WeightCache& cache, const MatrixSource& source, Target target) {
+  const WeightCache::Name name = cache.NameOf(source, target);
+  const auto living = [&]() -> std::shared_ptr<const PackedWeight> {
+    const auto at = named_.find(name);
+    return at == named_.end() ? nullptr : at->second.lock();
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = living()) return found;
+  }
+  base::Result<WeightCache::Mapped> mapped = cache.Load(name, source, target);
+  if (!mapped.ok()) {
+    std::shared_ptr<const PackedWeight> made = TRY(PackNow(source, target));
+    const base::Status stored = cache.Store(name, made->matrix(), made->bytes());
+    if (!stored.ok()) {
+      static base::LogLimit limit(base::Duration::Seconds(10));
+      base::Log(base::LogLevel::kWarning, "weight_cache_not_written", limit)
+          .With("reason", stored.error().message);
+    }
+    const std::lock_guard lock(mutex_);
+    named_[name] = made;
+    return made;
+  }
+  auto weight = std::make_shared<const PackedWeight>(mapped->matrix, mapped->bytes,
+                                                     std::move(mapped->memory));
+  const std::lock_guard lock(mutex_);
+  if (auto found = living()) return found;  // another thread was first
+  std::erase_if(named_, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
+  weights_.emplace(Key{name[0], source.k, source.n, target}, weight);
+  named_[name] = weight;
+  return std::shared_ptr<const PackedWeight>(std::move(weight));
+}
+
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackNow(const MatrixSource& source,
+                                                                       Target target) {
+  const Key key = {Hash(source), source.k, source.n, target};
   if (auto found = Find(key, source)) return found;
   const int64_t bytes = PackedMatrixBytes(source.k, source.n, key.target);
   const std::shared_ptr<float> memory = TRY(Reserve(bytes));

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
+#include "kernels/weight_cache.h"
 #include "tensor/arena.h"
 
 namespace sluice::kernels {
@@ -60,6 +61,10 @@ class WeightStore {
   // than f32, f16 and bf16; kResourceExhausted when memory is refused.
   base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
 
+  // From now on Pack maps what the cache holds and leaves there what it has made. Null: no cache. A
+  // weight that the cache names needs no comparison: nobody can aim at a name without its key.
+  void UseCache(std::shared_ptr<WeightCache> cache);
+
   // `source` packed as `form`, which takes its size (LowFormTakes), for the machine's path of now.
   // Equal packed bytes are shared. Errors as Pack's, and kInvalidArgument for what int8 cannot
   // hold.
@@ -82,6 +87,11 @@ class WeightStore {
     tensor::Arena arena;
   };
 
+  base::Result<std::shared_ptr<const PackedWeight>> PackNow(const MatrixSource& source,
+                                                            Target target);
+  base::Result<std::shared_ptr<const PackedWeight>> PackCached(WeightCache& cache,
+                                                               const MatrixSource& source,
+                                                               Target target);
   std::shared_ptr<const PackedWeight> Find(const Key& key, const MatrixSource& source);
   // `bytes` of a slab, with the slab itself as owner.
   base::Result<std::shared_ptr<float>> Reserve(int64_t bytes);
@@ -92,6 +102,8 @@ class WeightStore {
   mutable std::mutex mutex_;
   std::multimap<uint64_t, std::weak_ptr<const LowWeight>> low_weights_;  // by their bytes' hash
   std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
+  std::map<WeightCache::Name, std::weak_ptr<const PackedWeight>> named_;  // some of weights_
+  std::shared_ptr<WeightCache> cache_;
   std::weak_ptr<Slab> slab_;  // the one that still has room
 };
 

@@ -1,0 +1,310 @@
+#include "kernels/weight_cache.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "kernels/plan/gemm_plan.h"
+
+namespace sluice::kernels {
+namespace {
+
+// Changes with every change of the layout of packed weights or of this file's format.
+constexpr uint64_t kFormat = 1;
+constexpr uint64_t kMagic = 0x3145544857434C53;  // "SLCWHTE1"
+constexpr const char* kKeyFile = "key";
+constexpr const char* kSuffix = ".packed";
+constexpr int64_t kFilesMax = 100'000;
+constexpr size_t kWrittenAtOnce = size_t{64} << 20;
+
+struct Header {
+  uint64_t magic = kMagic;
+  uint64_t format = kFormat;
+  uint64_t target = 0;
+  uint64_t columns = 0;  // of a panel
+  int64_t k = 0;
+  int64_t n = 0;
+  int64_t bytes = 0;
+  uint64_t checksum = 0;  // of the data and, as its seed, of the fields above
+};
+static_assert(sizeof(Header) == 64);  // the data behind it are aligned as the kernels need them
+
+// Both halves of the product: every bit of the input reaches all of the output. As in wyhash (Wang
+// Yi, 2019), with a secret key.
+uint64_t Fold(uint64_t a, uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+uint64_t Word(const std::byte* at) {
+  uint64_t word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+// Four lanes, so that the multiplier's latency does not set the pace; two results of different
+// keys.
+WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, uint64_t seed) {
+  uint64_t lanes[4] = {seed ^ key[0], seed ^ key[1], seed ^ key[2], seed ^ key[3]};
+  const std::byte* at = bytes.data();
+  size_t left = bytes.size();
+  for (; left >= 64; left -= 64, at += 64) {
+    for (int i = 0; i < 4; ++i) {
+      lanes[i] = Fold(Word(at + 16 * i) ^ key[4 + i], Word(at + 16 * i + 8) ^ lanes[i]);
+    }
+  }
+  std::byte tail[64] = {};
+  if (left > 0) std::memcpy(tail, at, left);
+  for (int i = 0; i < 4; ++i) {
+    lanes[i] = Fold(Word(tail + 16 * i) ^ key[4 + i], Word(tail + 16 * i + 8) ^ lanes[i]);
+  }
+  WeightCache::Name name{bytes.size() ^ key[5], seed ^ key[6]};
+  for (int i = 0; i < 4; ++i) {
+    name[0] = Fold(name[0] ^ lanes[i], key[i] | 1);
+    name[1] = Fold(name[1] ^ lanes[3 - i], key[7 - i] | 1);
+  }
+  return name;
+}
+
+uint64_t Checksum(const Header& header, std::span<const std::byte> data) {
+  constexpr uint64_t kPublic[8] = {0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3,
+                                   0x589965cc75374cc3, 0x1d8e4e27c47d124f, 0xeb44accab455d165,
+                                   0x9c6e6877736c46e3, 0x2d358dccaa6c78a5};
+  Header fields = header;
+  fields.checksum = 0;
+  const uint64_t seed = Hash(std::as_bytes(std::span(&fields, 1)), kPublic, 1)[0];
+  return Hash(data, kPublic, seed)[0];
+}
+
+base::Error SystemError(const std::string& what) {
+  return base::Unavailable(what + ": " + std::strerror(errno));
+}
+
+// Whether only this user can have written it.
+bool OnlyOurs(const struct stat& file) {
+  return file.st_uid == geteuid() && (file.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+base::Status WriteAll(int fd, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), std::min(bytes.size(), kWrittenAtOnce));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return SystemError("cannot write " + path);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return base::Ok();
+}
+
+struct Mapping {
+  Mapping(void* at, size_t size) : data(at), bytes(size) {}
+  ~Mapping() { munmap(data, bytes); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  void* const data;
+  const size_t bytes;
+};
+
+// The folder's secret: the first process to come makes it.
+base::Result<std::string> ReadOrMakeKey(const std::string& folder, size_t bytes) {
+  const std::string path = folder + "/" + kKeyFile;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const base::FileHandle file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (file) {
+      struct stat seen {};
+      if (fstat(file.fd(), &seen) != 0 || !OnlyOurs(seen)) {
+        return base::PermissionDenied(path + " belongs to somebody else");
+      }
+      std::string key = TRY(base::ReadFile(file, path, static_cast<int64_t>(bytes)));
+      if (key.size() == bytes) return key;
+      return base::InvalidArgument(path + " is no key of a weight cache: expected " +
+                                   std::to_string(bytes) + " bytes, got " +
+                                   std::to_string(key.size()));
+    }
+    if (errno != ENOENT) return SystemError("cannot read " + path);
+    std::string key(bytes, '\0');
+    if (getrandom(key.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+      return SystemError("no random numbers");
+    }
+    std::string made = path + ".XXXXXX";
+    const base::FileHandle out(mkostemp(made.data(), O_CLOEXEC));
+    if (!out) return SystemError("cannot write into " + folder);
+    const base::Status written =
+        WriteAll(out.fd(), std::as_bytes(std::span(key.data(), key.size())), made);
+    // A link does not replace the key that another process has put there meanwhile.
+    const bool linked = written.ok() && (link(made.c_str(), path.c_str()) == 0 || errno == EEXIST);
+    unlink(made.c_str());
+    TRY(written);
+    if (!linked) return SystemError("cannot write " + path);
+  }
+  return base::Unavailable("cannot read " + path);
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<WeightCache>> WeightCache::Open(Options options) {
+  if (mkdir(options.folder.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
+    return SystemError("cannot make the weight cache " + options.folder);
+  }
+  struct stat folder {};
+  if (stat(options.folder.c_str(), &folder) != 0) {
+    return SystemError("cannot open the weight cache " + options.folder);
+  }
+  if (!S_ISDIR(folder.st_mode)) return base::InvalidArgument(options.folder + " is no folder");
+  if (!OnlyOurs(folder)) {
+    return base::PermissionDenied(
+        "the weight cache " + options.folder +
+        " may be written by others: expected a folder of this user's own");
+  }
+  std::array<uint64_t, kKeyWords> key;
+  const std::string bytes = TRY(ReadOrMakeKey(options.folder, sizeof key));
+  std::memcpy(key.data(), bytes.data(), sizeof key);
+  return std::unique_ptr<WeightCache>(new WeightCache(std::move(options), key));
+}
+
+bool WeightCache::Takes(const MatrixSource& source) {
+  return source.k >= 1 && source.n >= 1 &&
+         ((source.n_stride == 1 && source.k_stride == source.n) ||
+          (source.k_stride == 1 && source.n_stride == source.k));
+}
+
+WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target) const {
+  const uint64_t facts[] = {kFormat,
+                            static_cast<uint64_t>(target),
+                            static_cast<uint64_t>(PanelColumns(target)),
+                            static_cast<uint64_t>(source.dtype),
+                            static_cast<uint64_t>(source.k),
+                            static_cast<uint64_t>(source.n),
+                            static_cast<uint64_t>(source.n_stride == 1)};
+  const uint64_t seed = Hash(std::as_bytes(std::span(facts)), key_.data(), 2)[0];
+  const auto bytes = static_cast<size_t>(source.k * source.n * tensor::DTypeSize(source.dtype));
+  return Hash({static_cast<const std::byte*>(source.data), bytes}, key_.data(), seed);
+}
+
+std::string WeightCache::PathOf(const Name& name) const {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string path = options_.folder + "/";
+  for (const uint64_t word : name) {
+    for (int shift = 60; shift >= 0; shift -= 4) path += kDigits[(word >> shift) & 15];
+  }
+  return path + kSuffix;
+}
+
+base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, const MatrixSource& source,
+                                                    Target target) const {
+  const std::string path = PathOf(name);
+  const base::FileHandle file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return base::NotFound(path);
+  const int64_t bytes = PackedMatrixBytes(source.k, source.n, target);
+  const size_t whole = sizeof(Header) + static_cast<size_t>(bytes);
+  struct stat seen {};
+  if (fstat(file.fd(), &seen) != 0 || !S_ISREG(seen.st_mode) || !OnlyOurs(seen)) {
+    return base::NotFound(path + " is not ours");
+  }
+  const auto damaged = [&](const char* why) {
+    unlink(path.c_str());
+    return base::NotFound(path + " " + why);
+  };
+  if (seen.st_size != static_cast<off_t>(whole)) return damaged("has another size");
+  void* const at = mmap(nullptr, whole, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file.fd(), 0);
+  if (at == MAP_FAILED) return base::NotFound(path + " cannot be mapped");
+  auto memory = std::make_shared<const Mapping>(at, whole);
+  Header header;
+  std::memcpy(&header, at, sizeof header);
+  const auto* const data = static_cast<const std::byte*>(at) + sizeof header;
+  if (header.magic != kMagic || header.format != kFormat ||
+      header.target != static_cast<uint64_t>(target) ||
+      header.columns != static_cast<uint64_t>(PanelColumns(target)) || header.k != source.k ||
+      header.n != source.n || header.bytes != bytes ||
+      header.checksum != Checksum(header, {data, static_cast<size_t>(bytes)})) {
+    return damaged("is damaged");
+  }
+  futimens(file.fd(), nullptr);  // used now; a refusal is no error
+  return Mapped{
+      {reinterpret_cast<const float*>(data), source.k, source.n, target}, bytes, std::move(memory)};
+}
+
+base::Status WeightCache::Store(const Name& name, const PackedMatrix& matrix, int64_t bytes) {
+  const int64_t whole = bytes + static_cast<int64_t>(sizeof(Header));
+  if (whole > options_.bytes_max) return base::Ok();
+  const std::lock_guard lock(storing_);
+  MakeRoom(whole);
+  const std::span<const std::byte> data(reinterpret_cast<const std::byte*>(matrix.data),
+                                        static_cast<size_t>(bytes));
+  Header header;
+  header.target = static_cast<uint64_t>(matrix.target);
+  header.columns = static_cast<uint64_t>(PanelColumns(matrix.target));
+  header.k = matrix.k;
+  header.n = matrix.n;
+  header.bytes = bytes;
+  header.checksum = Checksum(header, data);
+  const std::string path = PathOf(name);
+  std::string made = path + ".XXXXXX";
+  const base::FileHandle out(mkostemp(made.data(), O_CLOEXEC));
+  if (!out) return SystemError("cannot write into " + options_.folder);
+  const auto write_all = [&]() -> base::Status {
+    TRY(WriteAll(out.fd(), std::as_bytes(std::span(&header, 1)), made));
+    TRY(WriteAll(out.fd(), data, made));
+    if (rename(made.c_str(), path.c_str()) != 0) return SystemError("cannot name " + path);
+    return base::Ok();
+  };
+  base::Status written = write_all();
+  if (!written.ok()) unlink(made.c_str());
+  return written;
+}
+
+namespace {
+
+struct Kept {
+  std::string path;
+  int64_t bytes = 0;
+  timespec used{};
+};
+
+// The cache's files, also those that a process left unfinished.
+std::vector<Kept> List(const std::string& folder) {
+  std::vector<Kept> files;
+  const auto entries = base::ListFolder(folder, kFilesMax);
+  if (!entries.ok()) return files;
+  for (const base::FolderEntry& entry : *entries) {
+    if (entry.is_folder || entry.name.find(kSuffix) == std::string::npos) continue;
+    struct stat seen {};
+    const std::string path = folder + "/" + entry.name;
+    if (lstat(path.c_str(), &seen) == 0) files.push_back({path, seen.st_size, seen.st_mtim});
+  }
+  return files;
+}
+
+}  // namespace
+
+// Removes the files used longest ago until `bytes` more fit. Maps of removed files stay valid.
+void WeightCache::MakeRoom(int64_t bytes) {
+  std::vector<Kept> files = List(options_.folder);
+  int64_t sum = bytes;
+  for (const Kept& file : files) sum += file.bytes;
+  if (sum <= options_.bytes_max) return;
+  std::sort(files.begin(), files.end(), [](const Kept& a, const Kept& b) {
+    return std::pair(a.used.tv_sec, a.used.tv_nsec) < std::pair(b.used.tv_sec, b.used.tv_nsec);
+  });
+  for (const Kept& file : files) {
+    if (sum <= options_.bytes_max) break;
+    if (unlink(file.path.c_str()) == 0) sum -= file.bytes;
+  }
+}
+
+int64_t WeightCache::bytes() const {
+  int64_t sum = 0;
+  for (const Kept& file : List(options_.folder)) sum += file.bytes;
+  return sum;
+}
+
+}  // namespace sluice::kernels

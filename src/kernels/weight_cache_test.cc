@@ -1,0 +1,189 @@
+#include "kernels/weight_cache.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "kernels/weight_store.h"
+
+namespace sluice::kernels {
+namespace {
+
+class WeightCacheTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "/weights_" + std::to_string(::getpid());
+    std::filesystem::remove_all(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::unique_ptr<WeightCache> Open(int64_t bytes_max = int64_t{1} << 30) {
+    auto opened = WeightCache::Open({folder_, bytes_max});
+    EXPECT_TRUE(opened.ok()) << (opened.ok() ? "" : opened.error().message);
+    return std::move(opened).value();
+  }
+  // A store of its own over the folder, as another process would have one.
+  std::unique_ptr<WeightStore> Store(int64_t bytes_max = int64_t{1} << 30) {
+    auto store = std::make_unique<WeightStore>();
+    store->UseCache(Open(bytes_max));
+    return store;
+  }
+  static std::vector<float> Values(int64_t count, uint32_t seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& x : values) x = normal(random);
+    return values;
+  }
+  static MatrixSource Source(const std::vector<float>& values, int64_t k, int64_t n,
+                             bool transposed = false) {
+    return {values.data(), tensor::DType::kF32, k, n, transposed ? 1 : n, transposed ? k : 1};
+  }
+  std::vector<std::filesystem::path> Files() const {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      if (entry.path().extension() == ".packed") files.push_back(entry.path());
+    }
+    return files;
+  }
+  static bool Same(const PackedWeight& a, const PackedWeight& b) {
+    return a.bytes() == b.bytes() &&
+           std::memcmp(a.matrix().data, b.matrix().data, static_cast<size_t>(a.bytes())) == 0;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(WeightCacheTest, WhatOneProcessPackedTheNextOneMaps) {
+  for (const bool transposed : {false, true}) {
+    const std::vector<float> values = Values(70 * 45, 1);
+    WeightStore plain;
+    const auto expected = plain.Pack(Source(values, 70, 45, transposed)).value();
+    const auto packed = Store()->Pack(Source(values, 70, 45, transposed)).value();
+    ASSERT_TRUE(Same(*packed, *expected));
+    const auto before = std::filesystem::last_write_time(Files().at(0));
+    const auto store = Store();
+    const auto mapped = store->Pack(Source(values, 70, 45, transposed)).value();
+    EXPECT_TRUE(Same(*mapped, *expected));
+    EXPECT_NE(mapped->matrix().data, packed->matrix().data);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(mapped->matrix().data) % 64, 0U);
+    EXPECT_GE(std::filesystem::last_write_time(Files().at(0)), before);
+    // Within a process there is one copy.
+    EXPECT_EQ(store->Pack(Source(values, 70, 45, transposed)).value(), mapped);
+    EXPECT_EQ(store->resident_count(), 1);
+    EXPECT_EQ(store->resident_bytes(), mapped->bytes());
+    EXPECT_EQ(Files().size(), transposed ? 2U : 1U);
+  }
+}
+
+TEST_F(WeightCacheTest, OtherElementsShapesOrOrdersHaveOtherNames) {
+  const auto cache = Open();
+  std::vector<float> values = Values(12 * 12, 2);
+  const auto name = [&](const MatrixSource& source) {
+    return cache->NameOf(source, ActiveTarget());
+  };
+  const auto first = name(Source(values, 12, 12));
+  EXPECT_EQ(first, name(Source(values, 12, 12)));
+  EXPECT_NE(first, name(Source(values, 12, 12, true)));
+  EXPECT_NE(first, name(Source(values, 6, 24)));
+  EXPECT_NE(first,
+            cache->NameOf(Source(values, 12, 12),
+                          ActiveTarget() == Target::kAvx2 ? Target::kAvx512 : Target::kAvx2));
+  for (const size_t at : {size_t{0}, size_t{77}, size_t{143}}) {
+    const float kept = values[at];
+    values[at] = std::nextafter(kept, 10.0F);
+    EXPECT_NE(first, name(Source(values, 12, 12))) << at;
+    values[at] = kept;
+  }
+  EXPECT_EQ(first, name(Source(values, 12, 12)));
+}
+
+TEST_F(WeightCacheTest, NamesAreTheFoldersSecret) {
+  const std::vector<float> values = Values(64, 3);
+  const auto here = Open()->NameOf(Source(values, 8, 8), ActiveTarget());
+  EXPECT_EQ(Open()->NameOf(Source(values, 8, 8), ActiveTarget()), here);
+  std::filesystem::remove_all(folder_);
+  EXPECT_NE(Open()->NameOf(Source(values, 8, 8), ActiveTarget()), here);
+}
+
+TEST_F(WeightCacheTest, ADamagedFileIsPackedAnew) {
+  const std::vector<float> values = Values(50 * 33, 4);
+  WeightStore plain;
+  const auto expected = plain.Pack(Source(values, 50, 33)).value();
+  (void)Store()->Pack(Source(values, 50, 33)).value();
+  const std::filesystem::path file = Files().at(0);
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(file));
+  for (const int64_t at :
+       {int64_t{0}, int64_t{9}, int64_t{33}, int64_t{57}, int64_t{64}, size / 2, size - 1}) {
+    {
+      std::filesystem::permissions(file, std::filesystem::perms::owner_write,
+                                   std::filesystem::perm_options::add);
+      std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+      bytes.seekg(at);
+      const char old = static_cast<char>(bytes.get());
+      bytes.seekp(at);
+      bytes.put(static_cast<char>(old ^ 0x10));
+    }
+    EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected)) << at;
+    EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected)) << at;
+  }
+  std::filesystem::resize_file(file, static_cast<uintmax_t>(size / 3));
+  EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected));
+  EXPECT_EQ(static_cast<int64_t>(std::filesystem::file_size(file)), size) << "written anew";
+}
+
+TEST_F(WeightCacheTest, TheFolderStaysWithinItsLimitAndTheOldestGo) {
+  const int64_t one = PackedMatrixBytes(64, 64, ActiveTarget());
+  const auto store = Store(3 * one + 1024);
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    const std::vector<float> values = Values(64 * 64, seed);
+    ASSERT_TRUE(store->Pack(Source(values, 64, 64)).ok());
+    EXPECT_LE(Open()->bytes(), 3 * one + 1024);
+  }
+  EXPECT_EQ(Files().size(), 3U);
+  // What is larger than all of it is packed and not kept.
+  const std::vector<float> large = Values(256 * 256, 9);
+  EXPECT_TRUE(store->Pack(Source(large, 256, 256)).ok());
+  EXPECT_EQ(Files().size(), 3U);
+}
+
+TEST_F(WeightCacheTest, WritersAtTheSameTimeLeaveWholeFiles) {
+  const std::vector<float> values = Values(128 * 96, 5);
+  WeightStore plain;
+  const auto expected = plain.Pack(Source(values, 128, 96)).value();
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 5; ++round) {
+        if (!Same(*Store()->Pack(Source(values, 128, 96)).value(), *expected)) wrong.fetch_add(1);
+        std::error_code ignored;
+        for (const auto& file : Files()) std::filesystem::remove(file, ignored);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
+  (void)Store()->Pack(Source(values, 128, 96)).value();
+  EXPECT_EQ(Files().size(), 1U) << "and nothing unfinished";
+}
+
+TEST_F(WeightCacheTest, AFolderThatOthersMayWriteIsRefused) {
+  std::filesystem::create_directories(folder_);
+  chmod(folder_.c_str(), 0777);
+  const auto opened = WeightCache::Open({folder_, 1 << 20});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().code, base::Code::kPermissionDenied);
+}
+
+}  // namespace
+}  // namespace sluice::kernels
