@@ -192,7 +192,7 @@ Status Reader::ReadInitializers(onnx::GraphProto& proto, Scope& scope) {
   }
   for (onnx::TensorProto& initializer : *proto.mutable_initializer()) {
     if (initializer.name().empty()) return base::InvalidArgument("an initializer has no name");
-    Tensor tensor = TRY(TensorFromProto(initializer, source_));
+    Tensor tensor = TRY(TakeTensor(initializer, source_));
     // The weights would otherwise be held twice until the model is read.
     delete initializer.release_raw_data();
     TRY(Define(initializer.name(), scope.graph->AddConstant(initializer.name(), std::move(tensor)),

@@ -279,6 +279,30 @@ Result<Tensor> TensorFromProto(const onnx::TensorProto& proto, TensorSource& sou
   return base::Error{tensor.error().code, Describe(proto) + tensor.error().message};
 }
 
+Result<Tensor> TakeTensor(onnx::TensorProto& proto, TensorSource& source) {
+  constexpr size_t kWorthTaking = 64 << 10;
+  const std::optional<DType> dtype = DTypeFromOnnx(proto.data_type());
+  if (!dtype.has_value() || tensor::IsStorage(*dtype) || *dtype == DType::kBytes ||
+      *dtype == DType::kBool || proto.has_segment() ||
+      proto.data_location() == onnx::TensorProto::EXTERNAL || !proto.has_raw_data() ||
+      proto.raw_data().size() < kWorthTaking) {
+    return TensorFromProto(proto, source);
+  }
+  const Result<Shape> shape =
+      Shape::FromDims({proto.dims().data(), static_cast<size_t>(proto.dims_size())});
+  if (!shape.ok()) return TensorFromProto(proto, source);  // which says what is wrong
+  const int64_t element = tensor::DTypeSize(*dtype);
+  const Result<int64_t> bytes = tensor::CheckedBytes(*shape, element);
+  const auto address = reinterpret_cast<uintptr_t>(proto.raw_data().data());
+  if (!bytes.ok() || *bytes != static_cast<int64_t>(proto.raw_data().size()) ||
+      *bytes > source.tensor_bytes_max() || address % static_cast<uintptr_t>(element) != 0) {
+    return TensorFromProto(proto, source);
+  }
+  TRY(source.TakeInline(*bytes));
+  const std::shared_ptr<const std::string> owner(proto.release_raw_data());
+  return Tensor{*dtype, *shape, tensor::Buffer::Wrap(owner, owner->data(), *bytes)};
+}
+
 Result<Tensor> ParseTensorProto(std::string_view bytes) {
   onnx::TensorProto proto;
   if (bytes.size() > INT32_MAX ||

@@ -1,0 +1,143 @@
+// load_bench FOLDER [CACHE]: where the time goes from a version folder to its first answer, with
+// the weights packed anew and with them mapped from the folder CACHE. FOLDER holds a model.onnx.
+// The least of some rounds in milliseconds, and what several instances hold.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/device_loop.h"
+#include "graph/model.h"
+#include "infer/infer_engine.h"
+#include "kernels/weight_store.h"
+
+namespace {
+
+using sluice::base::SystemClock;
+
+constexpr int kRounds = 5;
+constexpr int kInstances = 4;
+
+double Since(sluice::base::Time start) {
+  return static_cast<double>((SystemClock::Get().Now() - start).ns) / 1e6;
+}
+
+double ResidentMiB() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t all = 0, resident = 0;
+  statm >> all >> resident;
+  return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+class Sink : public sluice::engine::ReplySink {
+ public:
+  void Post(sluice::engine::Reply reply) override {
+    ok = reply.status.ok();
+    answered.store(true);
+    answered.notify_all();
+  }
+  std::atomic<bool> answered{false};
+  bool ok = false;
+};
+
+struct Times {
+  double read = 1e9, compile = 1e9, load = 1e9, attach = 1e9, answer = 1e9, ready = 1e9;
+};
+
+template <class T>
+T Must(sluice::base::Result<T> result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "load_bench: %s\n", result.error().message.c_str());
+    std::exit(1);
+  }
+  return std::move(result).value();
+}
+
+struct Instance {
+  std::unique_ptr<sluice::engine::DeviceLoop> loop;
+  std::vector<std::unique_ptr<sluice::engine::EngineVersion>> retired;
+  std::shared_ptr<const sluice::engine::EngineVersion> pin;
+  ~Instance() {
+    pin.reset();
+    retired.clear();
+  }
+};
+
+std::unique_ptr<Instance> Ready(const std::string& folder, Times& times) {
+  auto instance = std::make_unique<Instance>();
+  instance->loop =
+      std::make_unique<sluice::engine::DeviceLoop>(sluice::engine::DeviceLoop::Options{});
+  const auto start = SystemClock::Get().Now();
+  auto engine = Must(sluice::infer::Load(folder, {}));
+  times.load = std::min(times.load, Since(start));
+  const auto loaded = SystemClock::Get().Now();
+  auto* const raw = static_cast<sluice::infer::InferEngine*>(engine.get());
+  Instance* const its = instance.get();
+  instance->pin = Must(sluice::engine::EngineVersion::Create(
+      std::move(engine), *instance->loop,
+      [its](auto version) { its->retired.push_back(std::move(version)); }));
+  times.attach = std::min(times.attach, Since(loaded));
+  const auto attached = SystemClock::Get().Now();
+  auto request = Must(sluice::infer::MakeWarmUp(*raw, 1));
+  auto sink = std::make_shared<Sink>();
+  request->sink = sink;
+  sluice::engine::Submit(instance->pin, std::move(request));
+  sink->answered.wait(false);
+  if (!sink->ok) std::fprintf(stderr, "load_bench: the first answer is an error\n");
+  times.answer = std::min(times.answer, Since(attached));
+  times.ready = std::min(times.ready, Since(start));
+  return instance;
+}
+
+Times Measure(const std::string& folder) {
+  Times times;
+  for (int round = 0; round < kRounds; ++round) {
+    auto start = SystemClock::Get().Now();
+    auto model = Must(sluice::graph::ReadOnnxFile(folder + "/model.onnx", {}));
+    times.read = std::min(times.read, Since(start));
+    start = SystemClock::Get().Now();
+    const auto compiled = Must(sluice::graph::Model::Compile(std::move(model), {}));
+    times.compile = std::min(times.compile, Since(start));
+  }
+  for (int round = 0; round < kRounds; ++round) Ready(folder, times);
+  return times;
+}
+
+void Print(const char* what, const Times& times) {
+  std::printf(
+      "%-14s read %7.1f  passes and weights %7.1f | load %7.1f  attach %6.1f  first answer "
+      "%6.1f  ready %7.1f ms\n",
+      what, times.read, times.compile, times.load, times.attach, times.answer, times.ready);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: load_bench FOLDER [CACHE]\n");
+    return 2;
+  }
+  const std::string folder = argv[1];
+  sluice::kernels::WeightStore& store = sluice::kernels::WeightStore::Process();
+  Print("packed anew", Measure(folder));
+  if (argc > 2) {
+    store.UseCache(Must(sluice::kernels::WeightCache::Open({argv[2], int64_t{16} << 30})));
+    Times filling;
+    Ready(folder, filling);
+    Print("filling", filling);
+    Print("mapped", Measure(folder));
+  }
+  std::vector<std::unique_ptr<Instance>> instances;
+  for (int i = 0; i < kInstances; ++i) {
+    Times ignored;
+    instances.push_back(Ready(folder, ignored));
+    std::printf("%d instances: %ld packed weights, %.1f MiB; the process %.1f MiB\n", i + 1,
+                static_cast<long>(store.resident_count()),
+                static_cast<double>(store.resident_bytes()) / (1 << 20), ResidentMiB());
+  }
+}
