@@ -1,8 +1,11 @@
 #include "bin/infer_loader.h"
 
+#include <sys/stat.h>
+
 #include <string>
 #include <utility>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "infer/infer_engine.h"
 
@@ -13,9 +16,8 @@ namespace {
 constexpr const char* kWeightsParameter = "weights";
 
 base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
-                                        const std::string& weights) {
+                                        const std::string& weights, infer::Options options) {
   const serve::ModelSettings& settings = source.settings;
-  infer::Options options;
   options.model = source.name;
   options.version = source.version;
   options.model_file = source.model_file;
@@ -40,19 +42,45 @@ base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
   return options;
 }
 
+// Bytes of the regular files in a version's folder.
+int64_t FileBytes(const std::string& folder) {
+  int64_t bytes = 0;
+  const auto entries = base::ListFolder(folder);
+  if (!entries.ok()) return 0;  // the loader says why
+  for (const base::FolderEntry& entry : *entries) {
+    struct stat file {};
+    if (!entry.is_folder && stat((folder + "/" + entry.name).c_str(), &file) == 0) {
+      bytes += file.st_size;
+    }
+  }
+  return bytes;
+}
+
+// Clients read these messages too: where the repository lies is none of their business.
+base::Error WithoutFolder(const serve::ModelSource& source, base::Error error) {
+  const std::string shown = source.name + "/" + std::to_string(source.version);
+  for (size_t at = error.message.find(source.version_folder); at != std::string::npos;
+       at = error.message.find(source.version_folder, at + shown.size())) {
+    error.message.replace(at, source.version_folder.size(), shown);
+  }
+  return error;
+}
+
 }  // namespace
 
 base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
     const serve::ModelSource& source, engine::EngineVersion::Retire retire) {
-  infer::Options options = TRY(OptionsFor(source, weights_));
-  options.planner = &planner_;
-  options.ledger = &ledger_;
-  std::unique_ptr<engine::Engine> engine = TRY(infer::Load(source.version_folder, options));
+  const std::string name = "model " + source.name + "/" + std::to_string(source.version);
+  // While it loads, the weights stand beside what is made of them.
+  const tensor::Reservation loading =
+      TRY(ledger_.Reserve(name + " loading", FileBytes(source.version_folder)));
+  base::Result<std::unique_ptr<engine::Engine>> loaded =
+      infer::Load(source.version_folder, TRY(OptionsFor(source, weights_, defaults_)));
+  if (!loaded.ok()) return WithoutFolder(source, std::move(loaded).error());
+  std::unique_ptr<engine::Engine> engine = std::move(loaded).value();
   const int64_t weights = engine->memory().weights_bytes;
-  const std::string owner =
-      "model " + source.name + "/" + std::to_string(source.version) + " weights";
   // The reservation goes when the version is destroyed, after its last pin.
-  tensor::Reservation reserved = TRY(ledger_.Reserve(owner, weights));
+  tensor::Reservation reserved = TRY(ledger_.Reserve(name + " weights", weights));
   auto reservation = std::make_shared<tensor::Reservation>(std::move(reserved));
   base::Log(base::LogLevel::kInfo, "model_memory")
       .With("model", source.name)

@@ -7,21 +7,24 @@
 #include <utility>
 
 #include "engine/device_loop.h"
-#include "infer/planner.h"
+#include "infer/served_model.h"
 #include "serve/repository/model_loader.h"
 #include "tensor/ledger.h"
 
 namespace sluice::bin {
 
-// Called on the load thread, as ModelLoader says. `loop`, `ledger` and `planner` outlive every
-// version.
+// Called on the load thread, as ModelLoader says. `loop`, `ledger` and what `defaults` points to
+// outlive every version; what a model's configuration says goes before the defaults.
 class InferLoader : public serve::ModelLoader {
  public:
   // `weights`: the form of models that name none (WeightFormName); empty: as `sluice quantize`
   // chose, else f32.
-  InferLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Planner& planner,
+  InferLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Options defaults,
               std::string weights)
-      : loop_(loop), ledger_(ledger), planner_(planner), weights_(std::move(weights)) {}
+      : loop_(loop),
+        ledger_(ledger),
+        defaults_(std::move(defaults)),
+        weights_(std::move(weights)) {}
 
   base::Result<std::shared_ptr<const engine::EngineVersion>> Load(
       const serve::ModelSource& source, engine::EngineVersion::Retire retire) override;
@@ -29,7 +32,7 @@ class InferLoader : public serve::ModelLoader {
  private:
   engine::DeviceLoop& loop_;
   tensor::Ledger& ledger_;
-  infer::Planner& planner_;
+  const infer::Options defaults_;
   const std::string weights_;
 };
 

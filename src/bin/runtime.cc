@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+#include "kernels/weight_store.h"
+
 namespace sluice::bin {
 namespace {
 
@@ -21,6 +24,25 @@ std::string Escaped(const std::string& text) {
   return out;
 }
 
+infer::Options DefaultsOf(const RuntimeOptions& options, tensor::Ledger& ledger,
+                          infer::Planner& planner) {
+  infer::Options defaults;
+  defaults.plan_bytes_max = options.plan_bytes_max;
+  defaults.answer_idle_bytes_max = options.answer_idle_bytes_max;
+  defaults.ledger = &ledger;
+  defaults.planner = &planner;
+  return defaults;
+}
+
+// Without its cache a server works as well and starts later.
+void UseWeightCache(const RuntimeOptions& options) {
+  if (options.weight_cache.empty()) return;
+  base::Result<std::unique_ptr<kernels::WeightCache>> cache =
+      kernels::WeightCache::Open({options.weight_cache, options.weight_cache_bytes_max});
+  if (cache.ok()) return kernels::WeightStore::Process().UseCache(std::move(cache).value());
+  base::Log(base::LogLevel::kWarning, "no_weight_cache").With("reason", cache.error().message);
+}
+
 }  // namespace
 
 Runtime::Runtime(const RuntimeOptions& options)
@@ -34,8 +56,19 @@ Runtime::Runtime(const RuntimeOptions& options)
   loop.ledger = &ledger_;
   loop.quantum = base::Duration::Micros(options.quantum_us);
   loop.inline_below = base::Duration::Micros(options.inline_below_us);
+  loop.inbox.bytes_max = options.payload_bytes_max;
   loop_ = std::make_unique<engine::DeviceLoop>(loop);
-  loader_ = std::make_unique<InferLoader>(*loop_, ledger_, planner_, options.weights);
+  UseWeightCache(options);
+  base::Result<tensor::Reservation> prep =
+      ledger_.Reserve("requests waiting to be prepared", options.prep_bytes_max);
+  if (prep.ok()) {
+    prep_ = std::move(prep).value();
+  } else {
+    base::Log(base::LogLevel::kWarning, "memory_limit_below_prep_bytes_max")
+        .With("reason", prep.error().message);
+  }
+  loader_ = std::make_unique<InferLoader>(*loop_, ledger_, DefaultsOf(options, ledger_, planner_),
+                                          options.weights);
 }
 
 std::string Runtime::MemoryMetrics() const {
@@ -50,7 +83,15 @@ std::string Runtime::MemoryMetrics() const {
       "# HELP sluice_memory_limit_bytes Limit of the ledger\n"
       "# TYPE sluice_memory_limit_bytes gauge\n"
       "sluice_memory_limit_bytes{pool=\"host\"} " +
-      std::to_string(ledger_.limit_bytes()) + "\n";
+      std::to_string(ledger_.limit_bytes()) +
+      "\n# HELP sluice_memory_peak_bytes Most that was ever reserved\n"
+      "# TYPE sluice_memory_peak_bytes gauge\n"
+      "sluice_memory_peak_bytes{pool=\"host\"} " +
+      std::to_string(ledger_.peak_bytes()) +
+      "\n# HELP sluice_loop_payload_bytes Payloads of requests not answered yet\n"
+      "# TYPE sluice_loop_payload_bytes gauge\n"
+      "sluice_loop_payload_bytes{loop=\"" +
+      loop_->options().name + "\"} " + std::to_string(loop_->payload_bytes()) + "\n";
   return text;
 }
 

@@ -21,6 +21,12 @@ struct RuntimeOptions {
   int64_t quantum_us = 500;  // longest predicted work between two safepoints
   std::string weights;       // what linear layers keep their weights as, where nobody says
   int64_t inline_below_us = 100;  // steps predicted shorter run on the io thread; 0: never
+  int64_t payload_bytes_max = int64_t{1} << 30;       // of requests that are not answered
+  int64_t plan_bytes_max = int64_t{64} << 20;         // of one model's plans
+  int64_t answer_idle_bytes_max = int64_t{32} << 20;  // kept by one model for later answers
+  std::string weight_cache;                           // a folder for packed weights; empty: none
+  int64_t weight_cache_bytes_max = int64_t{16} << 30;
+  int64_t prep_bytes_max = 0;  // reserved for requests that wait to be prepared
 };
 
 // Owner: a verb. Outlives the server that uses its loader.
@@ -39,6 +45,7 @@ class Runtime {
   const base::Machine machine_;
   const int64_t threads_;
   tensor::Ledger ledger_;
+  tensor::Reservation prep_;
   base::ThreadPool pool_;
   std::unique_ptr<engine::DeviceLoop> loop_;
   infer::Planner planner_;  // goes before the loop: its events are posted there

@@ -55,6 +55,7 @@ int RunServe(const Arguments& arguments) {
     return Fail(kUsage, base::InvalidArgument("--models is missing: the repository's folder"));
   }
   const int signals = BlockSignals();
+  settings.runtime.prep_bytes_max = settings.server.prep_bytes_max;
   Runtime runtime(settings.runtime);
   base::Log(base::LogLevel::kInfo, "machine")
       .With("machine", base::MachineLine(runtime.machine()))

@@ -59,7 +59,7 @@ void DeviceLoop::Collect(base::Time now) {
 }
 
 void DeviceLoop::TakeRequest(std::unique_ptr<Request> request, base::Time now) {
-  inbox_.Release(request->bytes);
+  inbox_.CountTaken();
   ++held_;
   if (request->call->cancelled()) return replies_.Refuse(std::move(request), reason::kCancelled);
   if (request->call->expired(now)) {
@@ -233,8 +233,10 @@ void DeviceLoop::PostReplies() {
   if (rows.empty()) return;
   const base::Time now = Now();
   int64_t answered = 0;
+  int64_t payloads = 0;
   for (Replies::Row& row : rows) {
     if (row.request != nullptr) {
+      payloads += row.request->bytes;
       row.request->pin->statistics().RecordReply(*row.request, row.reply, now);
       ++answered;
     }
@@ -248,6 +250,7 @@ void DeviceLoop::PostReplies() {
   wakers_.clear();
   held_ -= answered;
   rows.clear();  // requests and their pins go here, after everybody was woken
+  inbox_.ReleaseBytes(payloads);
   if (unanswered_.fetch_sub(answered, std::memory_order_seq_cst) == answered) drained_bell_.Ring();
 }
 
@@ -316,6 +319,7 @@ void DeviceLoop::CheckIntegrity() const {
   CHECK_EQ(pending, held_);
   CHECK_EQ(steps, in_flight());
   CHECK_EQ(held_ + inbox_.requests(), unanswered());
+  CHECK(unanswered() > 0 || inbox_.bytes() == 0) << "payloads of answered requests are counted";
 }
 
 }  // namespace sluice::engine

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -89,6 +90,8 @@ class DeviceLoop {
 
   const Options& options() const { return options_; }
   int64_t unanswered() const { return unanswered_.load(std::memory_order_relaxed); }
+  // Payloads of the requests that are not answered yet.
+  int64_t payload_bytes() const { return inbox_.bytes(); }
   int64_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }
   // Measured at start: from a ring of the bell to the worker running. Zero without a worker.
   base::Duration handoff_cost() const { return handoff_cost_; }
@@ -135,6 +138,7 @@ class DeviceLoop {
   // Load threads.
   base::Status Attach(Seat& seat);
   base::Status Reserve(int64_t bytes);
+  void PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regions);
   void Detach(Seat& seat);
   void Send(Command& command);
   // Any thread.
@@ -166,6 +170,7 @@ class DeviceLoop {
 
   const Options options_;
   const std::unique_ptr<Device> device_;
+  static constexpr int64_t kPopulatedAtOnce = int64_t{16} << 20;
 
   // Any thread.
   Inbox inbox_;
@@ -181,6 +186,7 @@ class DeviceLoop {
   // Load threads, one at a time.
   std::mutex attach_mutex_;
   tensor::Reservation reserved_;  // the arenas of all slots
+  std::thread populating_;        // has the kernel zero the rest of new arenas
 
   // The lease holder.
   alignas(64) std::vector<Seat*> seats_;

@@ -1,5 +1,9 @@
 #include "engine/inbox.h"
 
+#include <algorithm>
+
+#include "base/check.h"
+
 namespace sluice::engine {
 
 void Inbox::Link(InboxNode* node) {
@@ -11,17 +15,46 @@ void Inbox::Link(InboxNode* node) {
 }
 
 bool Inbox::TryPush(std::unique_ptr<Request>& request) {
-  // Reserve first and give back on refusal: the limits hold whatever the interleaving.
+  // Count first and take back on refusal: the limits hold whatever the interleaving.
   const int64_t requests = requests_.fetch_add(1, std::memory_order_relaxed) + 1;
   const int64_t bytes =
       bytes_.fetch_add(request->bytes, std::memory_order_relaxed) + request->bytes;
-  if (requests > limits_.requests_max || bytes > limits_.bytes_max) {
-    Release(request->bytes);
+  if (requests > limits_.requests_max || bytes > limits_.bytes_max || !Reserve(bytes)) {
+    CountTaken();
+    ReleaseBytes(request->bytes);
     return false;
   }
   request->inbox_kind = InboxNode::Kind::kRequest;
   Link(request.release());
   return true;
+}
+
+// Whether the ledger holds `bytes` of payloads. Asks it only when they exceed all before.
+bool Inbox::Reserve(int64_t bytes) {
+  if (limits_.ledger == nullptr || bytes <= reserved_.load(std::memory_order_acquire)) return true;
+  const std::lock_guard lock(reserving_);
+  if (bytes <= reserved_.load(std::memory_order_relaxed)) return true;
+  const int64_t wanted = std::min((bytes + kPayloadStep - 1) / kPayloadStep * kPayloadStep,
+                                  std::max(limits_.bytes_max, bytes));
+  if (reservation_.bytes() > 0) {
+    if (!reservation_.Resize(wanted).ok()) return false;
+  } else {
+    base::Result<tensor::Reservation> made = limits_.ledger->Reserve(limits_.owner, wanted);
+    if (!made.ok()) return false;
+    reservation_ = std::move(made).value();
+  }
+  reserved_.store(wanted, std::memory_order_release);
+  return true;
+}
+
+void Inbox::Trim() {
+  const std::lock_guard lock(reserving_);
+  if (reservation_.bytes() == 0) return;
+  // Pushes that race with this one see the smaller sum and reserve again.
+  const int64_t needed = (bytes() / kPayloadStep + 1) * kPayloadStep;
+  if (needed >= reservation_.bytes()) return;
+  reserved_.store(needed, std::memory_order_release);
+  CHECK(reservation_.Resize(needed).ok()) << "it only shrinks";
 }
 
 InboxNode* Inbox::TakeAll() {
@@ -35,11 +68,6 @@ InboxNode* Inbox::TakeAll() {
     newest = next;
   }
   return oldest;
-}
-
-void Inbox::Release(int64_t bytes) {
-  requests_.fetch_sub(1, std::memory_order_relaxed);
-  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 }  // namespace sluice::engine

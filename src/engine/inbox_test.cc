@@ -35,7 +35,10 @@ TEST(Inbox, GivesBackInTheOrderOfArrival) {
 }
 
 TEST(Inbox, RefusesBeyondCountAndBytesUntilReleased) {
-  Inbox inbox({.requests_max = 2, .bytes_max = 100});
+  Inbox::Limits limits;
+  limits.requests_max = 2;
+  limits.bytes_max = 100;
+  Inbox inbox(limits);
   std::unique_ptr<Request> large = Numbered(0, 101);
   EXPECT_FALSE(inbox.TryPush(large));
   ASSERT_NE(large, nullptr);
@@ -50,13 +53,49 @@ TEST(Inbox, RefusesBeyondCountAndBytesUntilReleased) {
   for (InboxNode* node = inbox.TakeAll(); node != nullptr;) {
     const std::unique_ptr<Request> request(static_cast<Request*>(node));
     node = node->inbox_next;
-    inbox.Release(request->bytes);
+    inbox.CountTaken();
+    if (request->bytes > 0) {
+      EXPECT_FALSE(inbox.TryPush(b)) << "a payload counts until its request is answered";
+    }
+    inbox.ReleaseBytes(request->bytes);
   }
   EXPECT_TRUE(inbox.TryPush(b));
   for (InboxNode* node = inbox.TakeAll(); node != nullptr;) {
     const std::unique_ptr<Request> request(static_cast<Request*>(node));
     node = node->inbox_next;
   }
+}
+
+TEST(Inbox, ReservesPayloadsInTheLedgerAndRefusesWhatDoesNotFit) {
+  tensor::Ledger ledger("host", 3 * Inbox::kPayloadStep);
+  Inbox::Limits limits;
+  limits.ledger = &ledger;
+  limits.owner = "loop cpu0 request payloads";
+  Inbox inbox(limits);
+  const auto push = [&](int64_t bytes) {
+    std::unique_ptr<Request> request = Numbered(0, bytes);
+    return inbox.TryPush(request);
+  };
+  const auto answer_all = [&] {
+    for (InboxNode* node = inbox.TakeAll(); node != nullptr;) {
+      const std::unique_ptr<Request> request(static_cast<Request*>(node));
+      node = node->inbox_next;
+      inbox.CountTaken();
+      inbox.ReleaseBytes(request->bytes);
+    }
+  };
+  EXPECT_TRUE(push(1000));
+  EXPECT_EQ(ledger.List()[0].owner, "loop cpu0 request payloads");
+  EXPECT_EQ(ledger.used_bytes(), Inbox::kPayloadStep);
+  EXPECT_TRUE(push(2 * Inbox::kPayloadStep));
+  EXPECT_EQ(ledger.used_bytes(), 3 * Inbox::kPayloadStep);
+  EXPECT_FALSE(push(Inbox::kPayloadStep)) << "the ledger is full";
+  EXPECT_EQ(inbox.bytes(), 1000 + 2 * Inbox::kPayloadStep);
+  answer_all();
+  inbox.Trim();
+  EXPECT_EQ(ledger.used_bytes(), Inbox::kPayloadStep);
+  EXPECT_TRUE(push(Inbox::kPayloadStep));
+  answer_all();
 }
 
 TEST(Inbox, LosesNothingAmongThreads) {
@@ -80,7 +119,8 @@ TEST(Inbox, LosesNothingAmongThreads) {
     for (InboxNode* node = inbox.TakeAll(); node != nullptr;) {
       const std::unique_ptr<Request> request(static_cast<Request*>(node));
       node = node->inbox_next;
-      inbox.Release(request->bytes);
+      inbox.CountTaken();
+      inbox.ReleaseBytes(request->bytes);
       const int64_t thread = request->rows / kEach;
       ASSERT_EQ(request->rows % kEach, next[static_cast<size_t>(thread)]++);
       ++taken;

@@ -1,5 +1,6 @@
 // Who runs the loop and when: the lease, the worker, requests on their way in, engines that come
 // and go.
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -8,10 +9,28 @@
 #include "base/check.h"
 #include "engine/device_loop.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14; the C library may be older than the kernel
+#endif
+
 namespace sluice::engine {
+namespace {
+
+constexpr int kPopulateNice = 10;
+constexpr int64_t kPopulatePiece = int64_t{2} << 20;
+
+// The inbox counts payloads in the loop's ledger, under the loop's name.
+Inbox::Limits InboxLimits(const DeviceLoop::Options& options) {
+  Inbox::Limits limits = options.inbox;
+  if (limits.ledger == nullptr) limits.ledger = options.ledger;
+  limits.owner = "loop " + options.name + " request payloads";
+  return limits;
+}
+
+}  // namespace
 
 DeviceLoop::DeviceLoop(Options options, std::unique_ptr<Device> device)
-    : options_(std::move(options)), device_(std::move(device)), inbox_(options_.inbox) {
+    : options_(std::move(options)), device_(std::move(device)), inbox_(InboxLimits(options_)) {
   CHECK(options_.depth >= 1 && options_.depth <= kDepthMax) << options_.depth;
   for (int i = 0; i < options_.depth; ++i) {
     slots_.push_back(std::make_unique<Slot>());
@@ -27,8 +46,9 @@ DeviceLoop::DeviceLoop(Options options, std::unique_ptr<Device> device)
 }
 
 DeviceLoop::~DeviceLoop() {
+  stopping_.store(true, std::memory_order_seq_cst);
+  if (populating_.joinable()) populating_.join();
   if (worker_.joinable()) {
-    stopping_.store(true, std::memory_order_seq_cst);
     doorbell_.Ring();
     worker_.join();
   }
@@ -152,12 +172,15 @@ base::Status DeviceLoop::Attach(Seat& seat) {
   command.verb = Command::Verb::kAttach;
   command.seat = &seat;
   const int64_t bytes = seat.engine->memory().activation_bytes;
+  std::vector<std::pair<std::byte*, int64_t>> rest;
+  inbox_.Trim();
   const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
   if (grow) {
     const int64_t reserved = reserved_.bytes();
     TRY(Reserve(bytes));
-    // Mapped and touched here, so that the first step of the new size does not wait for the
-    // kernel's zeros.
+    // Mapped and touched here, so that the first steps of the new size do not wait for the kernel's
+    // zeros; the rest of large ones follows beside the loop.
+    if (populating_.joinable()) populating_.join();
     for (int i = 0; i <= options_.depth; ++i) {
       base::Result<tensor::Arena> made = tensor::Arena::Create(bytes);
       if (!made.ok()) {
@@ -166,12 +189,30 @@ base::Status DeviceLoop::Attach(Seat& seat) {
       }
       command.arenas.push_back(std::move(made).value());
       tensor::Arena& arena = command.arenas.back();
-      for (int64_t at = 0; at < arena.capacity(); at += 4096) arena.data()[at] = std::byte{0};
+      const int64_t touched = std::min(arena.capacity(), kPopulatedAtOnce);
+      for (int64_t at = 0; at < touched; at += 4096) arena.data()[at] = std::byte{0};
+      rest.push_back({arena.data() + touched, arena.capacity() - touched});
     }
     arena_bytes_.store(command.arenas.front().capacity(), std::memory_order_relaxed);
   }
   Send(command);
+  if (options_.threaded && !rest.empty()) PopulateBehind(std::move(rest));
   return base::Ok();
+}
+
+// Populating leaves what a page holds as it is, so steps may use the memory meanwhile. A kernel
+// that cannot do it zeroes on first use.
+void DeviceLoop::PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regions) {
+  populating_ = std::thread([this, regions = std::move(regions)] {
+    setpriority(PRIO_PROCESS, 0, kPopulateNice);  // of this thread; a refusal is no error
+    for (const auto& [data, bytes] : regions) {
+      for (int64_t at = 0; at < bytes; at += kPopulatePiece) {
+        if (stopping_.load(std::memory_order_relaxed)) return;
+        const auto piece = static_cast<size_t>(std::min(kPopulatePiece, bytes - at));
+        if (madvise(data + at, piece, MADV_POPULATE_WRITE) != 0) return;
+      }
+    }
+  });
 }
 
 // Makes the ledger hold one arena of `bytes` a slot and one for nested steps.

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "infer/planner.h"
+#include "infer/serve_step.h"
 
 namespace sluice::infer {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 constexpr int64_t kTokensProbeMax = 32768;  // no model is tried with longer texts than this
 constexpr int64_t kTokensUsual = 512;       // the table of positions of most encoders
 constexpr int64_t kActivationFloor = int64_t{1} << 20;
+constexpr int64_t kActivationUsual = int64_t{128} << 20;
 constexpr int64_t kFill = 512;  // what an open dimension is taken for, when memory is reserved
 
 bool HasTokenizer(const std::string& folder) {
@@ -123,19 +125,22 @@ int64_t RowsAnswered(const ServedModel& served) {
   return std::clamp<int64_t>(rows, 1, served.rows_max);
 }
 
-// Memory of a slot: what the largest usual step takes, at most the limit. Larger steps run in
-// parts.
+// Memory of a slot: what the largest usual step takes, at most kActivationUsual, unless one row
+// needs more, and never above the limit. Larger steps run in parts, which are no slower beyond some
+// thousand tokens.
 int64_t ActivationBytes(const ServedModel& served) {
   if (served.graph->interpreted()) return kActivationFloor;
   const int64_t fill = served.tokenizer != nullptr ? served.text_tokens_max : kFill;
-  const int64_t rows = std::max<int64_t>(served.rows_max, 1);
-  int64_t bytes = kActivationFloor;
-  for (const int64_t length : {fill, int64_t{1}}) {
-    const auto plan = served.graph->NewPlan(ShapesFilled(*served.graph, rows, length));
-    if (!plan.ok()) continue;
-    bytes = (*plan)->memory_bytes;
-    for (const tensor::Shape& shape : (*plan)->input_shapes) bytes += shape.elements() * 8 + 64;
-    break;
+  const auto needed = [&](int64_t rows) {
+    for (const int64_t length : {fill, int64_t{1}}) {
+      const auto plan = served.graph->NewPlan(ShapesFilled(*served.graph, rows, length));
+      if (plan.ok()) return RunBytes(served, **plan);
+    }
+    return kActivationFloor;
+  };
+  int64_t bytes = needed(std::max<int64_t>(served.rows_max, 1));
+  if (bytes > kActivationUsual && served.rows_max > 0) {
+    bytes = std::max(kActivationUsual, needed(1));
   }
   return std::clamp(bytes, kActivationFloor, served.options.activation_bytes_max);
 }

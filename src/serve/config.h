@@ -54,8 +54,9 @@ struct ServerConfig {
   base::Duration drain_grace = base::Duration::Seconds(0);     // not ready, still serving
   base::Duration drain_timeout = base::Duration::Seconds(30);  // then what is in flight is cut off
 
-  int64_t prep_threads = 1;      // for requests that take long to prepare: texts to tokenise
-  int64_t prep_queue_max = 256;  // such requests waiting; further ones are refused
+  int64_t prep_threads = 1;            // for requests that take long to prepare: texts to tokenise
+  int64_t prep_queue_max = 256;        // such requests waiting; further ones are refused
+  int64_t prep_bytes_max = 256 << 20;  // of their payloads
 
   bool allow_client_shm = false;        // clients may register system shared memory
   std::string client_shm_prefix = "/";  // names must begin with it

@@ -143,6 +143,7 @@ std::vector<ConfigOption> MakeOptions() {
                      256),
       SLUICE_INTEGER("prep-queue-max", "N", "long requests waiting to be prepared", prep_queue_max,
                      1, 1 << 20),
+      SLUICE_INTEGER("prep-bytes-max", "N", "their payloads", prep_bytes_max, 1 << 20, kGiB * 64),
       SLUICE_SWITCH("allow-client-shm", "let clients register system shared memory",
                     allow_client_shm),
       SLUICE_TEXT("client-shm-prefix", "PREFIX", "what names of client shared memory begin with",

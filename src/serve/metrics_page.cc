@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "serve/oip/http_answers.h"
+#include "serve/prep_pool.h"
 
 namespace sluice::serve {
 
@@ -162,6 +163,10 @@ void WriteProcess(const Service& service, const ListenerCounts& listeners, Page&
   if (listeners.grpc_in_flight != nullptr) {
     page.Family("sluice_grpc_in_flight", "gauge", "gRPC calls not answered yet");
     page.Value("", listeners.grpc_in_flight->load(std::memory_order_relaxed));
+  }
+  if (service.prep != nullptr) {
+    page.Family("sluice_prep_bytes", "gauge", "Payloads of requests that wait to be prepared");
+    page.Value("", service.prep->bytes());
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

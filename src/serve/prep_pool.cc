@@ -8,8 +8,7 @@ namespace {
 constexpr int kNice = 5;
 }  // namespace
 
-PrepPool::PrepPool(int64_t threads, int64_t queue_max)
-    : queue_max_(static_cast<size_t>(queue_max)) {
+PrepPool::PrepPool(int64_t threads, Limits limits) : limits_(limits) {
   for (int64_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
@@ -17,10 +16,14 @@ PrepPool::~PrepPool() {
   Stop();
 }
 
-bool PrepPool::Enqueue(std::function<void()> job) {
+bool PrepPool::Enqueue(std::function<void()> job, int64_t bytes) {
   std::lock_guard lock(mutex_);
-  if (stopping_ || jobs_.size() >= queue_max_) return false;
-  jobs_.push_back(std::move(job));
+  if (stopping_ || static_cast<int64_t>(jobs_.size()) >= limits_.jobs_max ||
+      bytes > limits_.bytes_max - this->bytes()) {
+    return false;
+  }
+  bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  jobs_.push_back({std::move(job), bytes});
   changed_.notify_one();
   return true;
 }
@@ -31,11 +34,12 @@ void PrepPool::Run() {
   for (;;) {
     changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
-    std::function<void()> job = std::move(jobs_.front());
+    Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    job();
-    job = nullptr;
+    job.run();
+    job.run = nullptr;
+    bytes_.fetch_sub(job.bytes, std::memory_order_relaxed);
     lock.lock();
   }
 }

@@ -22,7 +22,7 @@ struct Server::Parts {
         environment(std::move(e)),
         repository(config, *environment.loader, router),
         shm({config.client_shm_prefix, config.shm_regions_max}),
-        prep(config.prep_threads, config.prep_queue_max) {
+        prep(config.prep_threads, {config.prep_queue_max, config.prep_bytes_max}) {
     service.config = &config;
     service.router = &router;
     service.control = &repository;

@@ -31,15 +31,17 @@ void PrepareAndSubmit(Service& service, const Router::Pin& model,
     return PrepareHere(model, std::move(request));
   // A job must be copyable; the request in it still has one owner.
   auto held = std::make_shared<std::unique_ptr<engine::Request>>(std::move(request));
-  bool taken = service.prep->Enqueue([model, held] {
+  int64_t bytes = 0;
+  for (const tensor::NamedTensor& input : (*held)->inputs) bytes += input.tensor.buffer.bytes();
+  const auto prepare = [model, held] {
     const engine::Call& call = *(*held)->call;
     // Nobody waits any more: no work is spent on it.
     if (call.cancelled()) return Refuse(**held, engine::reason::kCancelled);
     if (call.expired(base::SystemClock::Get().Now()))
       return Refuse(**held, engine::reason::kDeadlineQueue);
     PrepareHere(model, std::move(*held));
-  });
-  if (!taken) Refuse(**held, engine::reason::kQueueFull);
+  };
+  if (!service.prep->Enqueue(prepare, bytes)) Refuse(**held, engine::reason::kQueueFull);
 }
 
 }  // namespace sluice::serve
