@@ -2,7 +2,9 @@
 
 import html.parser
 import json
+import re
 import subprocess
+import urllib.request
 
 import numpy as np
 import onnxruntime
@@ -35,6 +37,49 @@ def test_a_bad_model_is_reported_and_the_others_serve(start, tmp_path):
         index = {row["name"]: row for row in client.get_model_repository_index()}
         assert index["tower"]["state"] == "READY"
         assert index["broken"]["state"] == "UNAVAILABLE" and index["broken"]["reason"]
+        assert "broken/1" in index["broken"]["reason"] and str(tmp_path) not in index["broken"]["reason"]
+
+
+def reserved(server):
+    """The ledger on the metrics page: {owner: bytes}."""
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    rows = re.findall(r'sluice_memory_reserved_bytes{pool="host",owner="([^"]*)"} (\d+)', "\n".join(lines))
+    return {owner: int(count) for owner, count in rows}, lines
+
+
+def test_the_ledger_names_what_holds_memory(start, tmp_path):
+    server = start(repository(tmp_path, {"tower": TOWER}), "--prep-bytes-max", "10000000", "--memory-bytes-max", "2000000000")
+    with http_client.InferenceServerClient(server.http) as client:
+        tensor = http_client.InferInput("dense", [3, 13], "FP32")
+        tensor.set_data_from_numpy(np.zeros([3, 13], np.float32))
+        client.infer("tower", [tensor])
+    held, lines = reserved(server)
+    for what in ("weights", "plans", "answers"):
+        assert held[f"model tower/1 {what}"] > 0, held
+    assert held["loop cpu0 activations"] > 0 and held["loop cpu0 request payloads"] > 0
+    assert held["requests waiting to be prepared"] == 10000000
+    assert "model tower/1 loading" not in held
+    assert 'sluice_memory_limit_bytes{pool="host"} 2000000000' in lines
+    assert 'sluice_loop_payload_bytes{loop="cpu0"} 0' in lines
+
+
+def test_packed_weights_are_kept_for_the_next_start(start, tmp_path):
+    folder = repository(tmp_path / "models", {"tower": TOWER})
+    cache = tmp_path / "cache"
+    answers = []
+    for _ in range(2):
+        server = start(folder, "--weight-cache", str(cache))
+        with http_client.InferenceServerClient(server.http) as client:
+            tensor = http_client.InferInput("dense", [5, 13], "FP32")
+            tensor.set_data_from_numpy(np.linspace(-1, 1, 65, dtype=np.float32).reshape(5, 13))
+            answer = client.infer("tower", [tensor])
+            answers.append(answer.as_numpy(answer.get_response()["outputs"][0]["name"]))
+        assert server.stop() == 0
+        kept = {path.name: path.stat().st_ino for path in cache.glob("*.packed")}
+        assert kept
+    assert {path.name: path.stat().st_ino for path in cache.glob("*.packed")} == kept, "written once"
+    np.testing.assert_array_equal(*answers)
 
 
 def test_strict_readiness_wants_every_model(start, tmp_path):
