@@ -63,6 +63,7 @@ struct Instance {
   std::vector<std::unique_ptr<sluice::engine::EngineVersion>> retired;
   std::shared_ptr<const sluice::engine::EngineVersion> pin;
   ~Instance() {
+    loop->WaitDrained(sluice::base::Time::Never());  // its requests let go of their pins
     pin.reset();
     retired.clear();
   }
