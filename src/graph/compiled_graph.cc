@@ -1,8 +1,10 @@
 #include "graph/compiled_graph.h"
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
+#include "graph/constant_store.h"
 #include "graph/op.h"
 #include "graph/weight_choice.h"
 
@@ -106,6 +108,11 @@ base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> gr
   for (Value* value : graph->Constants()) {
     if (!OnlyProductsRead(*graph, value)) {
       compiled->weights_bytes += value->constant->view().bytes();
+      const bool packed = std::any_of(value->uses.begin(), value->uses.end(), [](const Use& use) {
+        return IsPackedWeight(*use.node, static_cast<size_t>(use.index));
+      });
+      // Packed forms are found by the constant's address, which must then stay.
+      if (!packed) value->constant = ConstantStore::Process().Share(value->constant);
       continue;
     }
     // Packed in every form that is read: only its shape is needed from here on.
