@@ -17,6 +17,11 @@ GemmPlan Plan(const GemmArgs& args) {
 
 }  // namespace
 
+int64_t GemmRowStride(int64_t n) {
+  constexpr int64_t kFloatsOfSets = 1024;  // 64 sets of 64 bytes, as all x86 cores have
+  return n > 0 && n % kFloatsOfSets == 0 ? n + 16 : n;
+}
+
 int64_t GemmTiles(const GemmArgs& args) {
   const GemmPlan plan = Plan(args);
   return plan.row_tiles * plan.column_tiles;

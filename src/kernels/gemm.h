@@ -41,6 +41,11 @@ struct GemmArgs {
   bool accumulate = false;  // the chains start from what C holds
 };
 
+// Floats from row to row that suit a matrix of n columns which a product reads as its A: n, or a
+// cache line more where rows would be whole multiples of 4 KiB apart. Such rows fall into one set
+// of L1, which cannot hold a strip of them: 84 instead of 99 % of the roof on a core with 12 ways.
+int64_t GemmRowStride(int64_t n);
+
 int64_t GemmTiles(const GemmArgs& args);
 void Gemm(const GemmArgs& args, Tiles tiles);
 Work GemmWork(const GemmArgs& args);

@@ -60,6 +60,7 @@ void CheckShapes(Report& report) {
                         {128, 384, 384},
                         {113, 17, 1537},
                         {250, 70, 90},
+                        {40, 48, 7000},
                         {0, 8, 8}}) {
     const Weight w(s.k, s.n, 7);
     const int64_t a_stride = s.k + 3, c_stride = s.n + 5;
@@ -254,12 +255,13 @@ void MeasureGemm(Perf& perf) {
     const Weight w(layer.k, layer.n, 1);
     const std::vector<float> bias = RandomFloats(layer.n, 2);
     for (const int64_t m : {1, 4, 8, 32, 128, 512}) {
-      HugeFloats a(m * layer.k, 3);
+      const int64_t a_stride = GemmRowStride(layer.k);  // as the engine lays out what a layer reads
+      HugeFloats a(m * a_stride, 3);
       HugeFloats c(m * layer.n);
       GemmArgs args;
       args.m = m;
       args.a = a.data();
-      args.a_stride = layer.k;
+      args.a_stride = a_stride;
       args.b = w.packed;
       args.bias = bias.data();
       args.c = c.data();

@@ -444,6 +444,17 @@ Ref Lowering::DefineAt(const Value* value, std::span<const int64_t> strides) {
   return ref;
 }
 
+Ref Lowering::DefineRows(const Value* value, int64_t width, int64_t stride) {
+  if (stride == width) return Define(value);
+  Place rows;
+  const int64_t count = shape(value).elements() / width;
+  rows.ref = {builder_.NewBuffer(count * stride * tensor::DTypeSize(value->dtype)), 0};
+  rows.strides[0] = stride;
+  rows.strides[1] = 1;
+  AliasRows(value, rows, width);
+  return rows.ref;
+}
+
 const kernels::PackedWeight* Lowering::weight(const Value* value, bool transposed) const {
   if (value == nullptr || !value->is_constant()) return nullptr;
   const auto found = weights_.find({value->constant.get(), transposed});

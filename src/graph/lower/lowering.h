@@ -66,6 +66,8 @@ class Lowering {
   Ref Define(const Value* value);
   // New memory for an output in the order of other strides; it must be as large as the packed one.
   Ref DefineAt(const Value* value, std::span<const int64_t> strides);
+  // New memory for an output of rows of `width` elements of its last axis, `stride` apart.
+  Ref DefineRows(const Value* value, int64_t width, int64_t stride);
   // The value broadcast to `shape` and packed.
   Place Expanded(const Value* value, const tensor::Shape& shape);
   // The memory of a concatenation, shared with what has been written there before it: rows of

@@ -31,6 +31,19 @@ Place Rows(Lowering& lowering, const Value* value, int64_t rows, int64_t width) 
   return place;
 }
 
+// Floats between the rows of a linear layer's output: what suits linear layers where nothing else
+// reads it. A few rows are one strip, whatever their distance.
+int64_t OutputStride(const Lowering& lowering, const Node& node, int64_t m, int64_t n) {
+  constexpr int64_t kFewRows = 16;
+  const int64_t stride = kernels::GemmRowStride(n);
+  if (stride == n || m <= kFewRows) return n;
+  int64_t uses = 0;
+  for (const Node* reader = node.next; reader != nullptr; reader = reader->next) {
+    if (reader->Is("FusedLinear") && reader->input(0) == node.output()) ++uses;
+  }
+  return uses == lowering.reader_count(node.output()) ? stride : n;
+}
+
 base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
   const kernels::LowWeight* low = lowering.low_weight(node);
   const kernels::PackedWeight* weight =
@@ -81,14 +94,14 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
   args.residual_stride = residual.strides[0];
   args.activation = ActivationNamed(activation);
   Ref c;
-  args.c_stride = n;
   if (const Place* target = lowering.Target(node.output())) {
     // Straight into the concatenation that reads it.
     c = target->ref;
     args.c_stride = target->strides[0];
     lowering.AliasRows(node.output(), *target, n);
   } else {
-    c = lowering.Define(node.output());
+    args.c_stride = OutputStride(lowering, node, m, n);
+    c = lowering.DefineRows(node.output(), n, args.c_stride);
   }
   StepInfo info = lowering.Info(node, "linear");
   info.detail = std::move(detail);

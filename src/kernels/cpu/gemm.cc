@@ -17,16 +17,61 @@ inline int64_t Min(int64_t a, int64_t b) {
 struct Block {
   int64_t begin, end;
   int64_t k0, depth;
+  bool fetches_next_rows;  // L2 has room for the next block's rows of A
+};
+
+inline const char* Bytes(const float* p) {
+  return reinterpret_cast<const char*>(p);
+}
+
+// What waits beyond L2 and is fetched while the strips of one panel of B run: each strip's share of
+// the next panel of B and of the rows of A of the next block.
+class Fetcher {
+ public:
+  Fetcher(const GemmArgs& args, const Block& block, int64_t n0)
+      : strips_((block.end - block.begin + kStripRows - 1) / kStripRows),
+        depth_(block.depth),
+        b_(Bytes(args.b.data + (n0 + kPanel) * args.b.k + block.k0 * kPanel)) {
+    const int64_t rows = Min(args.m - block.end, block.end - block.begin);
+    // Only rows that lie side by side are one stretch of memory.
+    if (!block.fetches_next_rows || rows <= 0 || strips_ < kStripsMin ||
+        args.a_stride > depth_ + kPanel)
+      return;
+    const int64_t turns = (args.b.n + kPanel - 1) / kPanel * strips_;
+    a_share_ = rows * args.a_stride * kFloatBytes / turns + 1;
+    a_ = Bytes(args.a + block.end * args.a_stride) + n0 / kPanel * strips_ * a_share_;
+  }
+
+  void Set(int64_t strip, MicroArgs& micro) const {
+    const int64_t bytes = kPanel * kFloatBytes;  // of B for each k
+    micro.part = a_ == nullptr ? depth_ : depth_ / kAheads;
+    const int64_t parts = a_ == nullptr ? 1 : kAheads;
+    const int64_t step = (bytes * parts + strips_ - 1) / strips_;
+    micro.ahead[0] = {b_ + strip * depth_ * bytes / strips_, step};
+    micro.ahead[1] = {a_ + strip * a_share_, (a_share_ + micro.part - 1) / micro.part};
+  }
+
+ private:
+  static constexpr int64_t kFloatBytes = sizeof(float);
+  // With fewer strips B needs all of the prefetches, one for each k.
+  static constexpr int64_t kStripsMin = kAheads * kPanel * kFloatBytes / 64;
+
+  int64_t strips_;
+  int64_t depth_;
+  const char* b_;
+  const char* a_ = nullptr;  // null: there is no next block, or it is beyond reach
+  int64_t a_share_ = 0;
 };
 
 // The tiles of one panel of B (of several, where few rows want it), strip by strip. Returns how
 // many columns these were.
 int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_t columns) {
   const int64_t k = args.b.k;
-  const int64_t strips = (block.end - block.begin + kStripRows - 1) / kStripRows;
-  const int64_t panels = strips == 1 ? PanelsAtOnce(static_cast<int>(block.end - block.begin)) : 1;
+  const int64_t rows_all = block.end - block.begin;
+  const int64_t panels = rows_all <= kStripRows ? PanelsAtOnce(static_cast<int>(rows_all)) : 1;
   const bool last = block.k0 + block.depth == k;
   const bool finishes = last && (args.residual != nullptr || args.activation != Activation::kNone);
+  const Fetcher fetcher(args, block, n0);
   MicroArgs micro = {};
   micro.a_row = args.a_stride;
   micro.b = args.b.data + n0 * k + block.k0 * kPanel;
@@ -36,10 +81,8 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
   micro.depth = block.depth;
   micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
   micro.accumulate = args.accumulate || block.k0 > 0;
-  // Each strip fetches its share of the next panel, which therefore waits in L2.
-  micro.ahead = reinterpret_cast<const char*>(micro.b + micro.b_panel);
-  micro.ahead_step = (kPanel * static_cast<int64_t>(sizeof(float)) + strips - 1) / strips;
   int64_t width = 0;
+  int64_t strip = 0;
   ForStrips(block.begin, block.end, [&](int64_t row, int64_t rows) {
     micro.a = args.a + row * args.a_stride + block.k0;
     micro.c = args.c + row * args.c_stride + n0;
@@ -47,6 +90,7 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
     width = tile.width;
     micro.next_c = row + rows < block.end ? micro.c + rows * args.c_stride
                                           : args.c + block.begin * args.c_stride + n0 + width;
+    fetcher.Set(strip++, micro);
     const float* const residual =
         args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
     if (finishes && residual != nullptr) {
@@ -56,7 +100,6 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
       }
     }
     tile.run(micro);
-    micro.ahead += micro.ahead_step * block.depth;
     if (!finishes) return;
     Finish(micro.c, args.c_stride, residual, args.residual_stride, rows, width, args.activation);
   });
@@ -69,7 +112,8 @@ void RunGemm(const GemmArgs& args, const GemmPlan& plan, const GemmRegion& regio
   for (int64_t row = region.row_begin; row < region.row_end; row += plan.tile_rows) {
     const int64_t row_end = Min(region.row_end, row + plan.tile_rows);
     for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {
-      const Block block = {row, row_end, k0, Min(plan.block_depth, args.b.k - k0)};
+      const Block block = {row, row_end, k0, Min(plan.block_depth, args.b.k - k0),
+                           plan.fetches_next_rows};
       for (int64_t n0 = region.column_begin; n0 < region.column_end;) {
         n0 += RunPanelOfB(args, block, n0, region.column_end - n0);
       }

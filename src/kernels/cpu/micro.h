@@ -23,6 +23,8 @@ constexpr int kPanel = 2 * kLanes;
 // 1 of 16).
 constexpr int kStripRows = kLanes == 16 ? 14 : 6;
 
+constexpr int kAheads = 2;
+
 struct MicroArgs {
   const float* a;  // [rows, depth], rows a_row apart
   int64_t a_row = kStripStride;
@@ -36,10 +38,14 @@ struct MicroArgs {
   bool accumulate;      // start from what C holds
   int columns;          // of C in the last vector: 1 … kLanes
   const float* next_c;  // the tile that is written next, rows c_row apart, fetched meanwhile
-  // What is needed after a while, fetched into L2 meanwhile, ahead_step bytes for each k. The
-  // address may lie behind its array's end.
-  const char* ahead;
-  int64_t ahead_step;
+  // What is needed after a while, fetched into L2 meanwhile: the run of k is cut into parts of
+  // `part`, kAheads at most, and each has an address and a step in bytes for each k. Addresses may
+  // lie behind their arrays' ends.
+  int64_t part;
+  struct Ahead {
+    const char* at;
+    int64_t step;
+  } ahead[kAheads];
 };
 
 template <int kCount, class F>
@@ -89,33 +95,39 @@ void Micro(const MicroArgs& args) {
   const float* b = args.b;
   const int64_t b_row = args.b_row;
   const int64_t b_panel = args.b_panel;
-  const char* ahead = args.ahead;
-  const int64_t ahead_step = args.ahead_step;
+  const float* const a_end = a + args.depth;
+  const MicroArgs::Ahead* next = args.ahead;
+  do {
+    const float* const end = a_end - a < 2 * args.part ? a_end : a + args.part;
+    const char* ahead = next->at;
+    const int64_t ahead_step = next->step;
+    ++next;
 #pragma GCC unroll 2
-  for (const float* const end = a + args.depth; a != end; ++a, ++a_high, b += b_row) {
-    VF column[kWide];
-    Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
-      column[j] = hn::LoadU(d, b + (j / kVectors) * b_panel + (j % kVectors) * kLanes);
-    });
-    if constexpr (kPanels == 1) {
-      Unroll<kVectors * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
-        __builtin_prefetch(b + kPrefetchRows * b_row + j * 16);
-      });
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += ahead_step;
-    }
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      constexpr int kRow = i % kLow;
-      const float* const from = i < kLow ? a : a_high;
-      const VF x = hn::Set(d, from[kRow == 3   ? a_row3
-                                   : kRow == 5 ? a_row5
-                                   : kRow == 6 ? 2 * a_row3
-                                               : kRow * a_row]);
+    for (; a != end; ++a, ++a_high, b += b_row) {
+      VF column[kWide];
       Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
-        acc[i][j] = hn::MulAdd(x, column[j], acc[i][j]);
+        column[j] = hn::LoadU(d, b + (j / kVectors) * b_panel + (j % kVectors) * kLanes);
       });
-    });
-  }
+      if constexpr (kPanels == 1) {
+        Unroll<kVectors * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
+          __builtin_prefetch(b + kPrefetchRows * b_row + j * 16);
+        });
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
+      }
+      Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+        constexpr int kRow = i % kLow;
+        const float* const from = i < kLow ? a : a_high;
+        const VF x = hn::Set(d, from[kRow == 3   ? a_row3
+                                     : kRow == 5 ? a_row5
+                                     : kRow == 6 ? 2 * a_row3
+                                                 : kRow * a_row]);
+        Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
+          acc[i][j] = hn::MulAdd(x, column[j], acc[i][j]);
+        });
+      });
+    }
+  } while (a != a_end);
   if (args.bias != nullptr) {
     Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
       const VF bias = load(args.bias, j);
@@ -185,7 +197,8 @@ __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, i
   for (int64_t j = 0; j < columns;) {
     const MicroChoice tile = ChooseMicro(rows, columns - j, PanelsAtOnce(rows), args);
     args.next_c = args.c + tile.width;
-    args.ahead = reinterpret_cast<const char*>(args.b);
+    args.part = args.depth;
+    args.ahead[0] = {reinterpret_cast<const char*>(args.b), 0};
     tile.run(args);
     finish(j, tile.width);
     j += tile.width;

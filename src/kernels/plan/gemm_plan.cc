@@ -79,6 +79,7 @@ GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSiz
   }
   const int64_t rows_max = std::clamp(half / plan.block_depth, StripRows(target), kTileRows);
   CutTiles(m, n, k, rows_max, target, plan);
+  plan.fetches_next_rows = 2 * plan.tile_rows * plan.block_depth <= half;
   const int64_t panel = PanelColumns(target);
   plan.block_columns = half / std::min(plan.block_depth, kStripDepth) / panel * panel;
   plan.block_columns = std::clamp(plan.block_columns, panel, RoundUp(n, panel));

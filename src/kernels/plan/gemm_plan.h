@@ -27,8 +27,9 @@ struct GemmPlan {
   int64_t tile_columns = 0;  // a multiple of the panel
   int64_t row_tiles = 0;
   int64_t column_tiles = 0;
-  int64_t block_depth = 0;    // k is cut into equal blocks
-  int64_t block_columns = 0;  // a multiple of the panel
+  int64_t block_depth = 0;         // k is cut into equal blocks
+  int64_t block_columns = 0;       // a multiple of the panel
+  bool fetches_next_rows = false;  // two tiles' rows of A fit in half of L2
 };
 
 // m may be 0; n and k are at least 1.
