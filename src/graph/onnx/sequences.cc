@@ -7,6 +7,9 @@
 namespace sluice::graph {
 namespace {
 
+// Sequences that are rewritten, each with a look at its loop's whole body; a model has one a table.
+constexpr int kSequencesMax = 2048;
+
 int64_t IntAttribute(const onnx::NodeProto& node, const char* name, int64_t fallback) {
   for (const onnx::AttributeProto& attribute : node.attribute()) {
     if (attribute.name() == name) return attribute.i();
@@ -125,13 +128,22 @@ void RewriteSequences(onnx::GraphProto& graph, int64_t opset) {
   }
   if (empty.empty()) return;
   CountReads(graph, reads);
-  for (int at = 0; at < graph.node_size(); ++at) {
+  std::map<std::string, onnx::NodeProto*> loops;
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    if (node.op_type() != "Loop") continue;
+    for (const std::string& output : node.output()) loops[output] = &node;
+  }
+  int left = kSequencesMax;
+  const int nodes = graph.node_size();
+  for (int at = 0; at < nodes && left > 0; ++at) {
     if (graph.node(at).op_type() != "ConcatFromSequence" || graph.node(at).input_size() != 1 ||
         graph.node(at).output_size() != 1)
       continue;
     const std::string sequence = graph.node(at).input(0);
-    onnx::NodeProto* loop = MakerOf(graph, sequence);
-    if (loop == nullptr || loop->op_type() != "Loop" || reads[sequence] != 1) continue;
+    const auto made = loops.find(sequence);
+    if (made == loops.end() || reads[sequence] != 1) continue;
+    onnx::NodeProto* const loop = made->second;
+    --left;
     int k = 0;
     while (k < loop->output_size() && loop->output(k) != sequence) ++k;
     if (loop->input_size() <= 2 + k || empty.count(loop->input(2 + k)) == 0) continue;

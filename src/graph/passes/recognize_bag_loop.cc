@@ -10,6 +10,10 @@
 namespace sluice::graph {
 namespace {
 
+// Views and casts that are looked through between a value and what it is; a file may chain any
+// number.
+constexpr int kDepthMax = 16;
+
 // A subgraph with where its captures come from.
 class Body {
  public:
@@ -30,15 +34,15 @@ class Body {
     return {this, value};
   }
   // A constant, here or captured.
-  const Value* Constant(const Value* value) const {
-    if (value == nullptr) return nullptr;
+  const Value* Constant(const Value* value, int depth = kDepthMax) const {
+    if (value == nullptr || depth == 0) return nullptr;
     if (value->is_constant()) return value;
     if (const Value* outside = Outside(value)) return outside->is_constant() ? outside : nullptr;
     const auto [body, settled] = Settle(value);
-    if (body != this) return body->Constant(settled);
+    if (body != this) return body->Constant(settled, depth - 1);
     const Node* cast = value->producer;
     if (cast != nullptr && (cast->Is("CastLike") || cast->Is("Cast") || cast->Is("Identity")))
-      return Constant(cast->input(0));
+      return Constant(cast->input(0), depth - 1);
     return nullptr;
   }
   std::optional<double> Scalar(const Value* value) const { return ScalarOf(Constant(value)); }
@@ -70,6 +74,10 @@ struct BagLoop {
   Value* bounds = nullptr;       // [bags + 1]: the offsets and the end
   bool mean = false;
 };
+
+bool IsOneNumber(const Value* value) {
+  return value->elements.has_value() && value->elements->size() == 1;
+}
 
 bool OverFirstAxis(const Body& body, const Node& node) {
   const std::span<const int64_t> axes = node.Ints("axes");
@@ -112,7 +120,7 @@ class Matcher {
     if (const Node* same = ProducerIf(condition, "Identity")) passed = same->input(0);
     const bool goes_on = body_.IsTrue(condition) || passed == body_.graph().inputs()[1];
     const Value* count = loop_.input(0);
-    if (!begins || !goes_on || count == nullptr || !count->elements.has_value()) return false;
+    if (!begins || !goes_on || count == nullptr || !IsOneNumber(count)) return false;
     count_ = (*count->elements)[0];
     return true;
   }
@@ -125,37 +133,40 @@ class Matcher {
     const Value* next = body_.graph().outputs()[1].value;
     const Value* limit = begins->input(1);
     if (goes_on->input(0) != next || Position(body_, next) != 1 ||
-        body_.Outside(goes_on->input(1)) != limit || !limit->elements.has_value())
+        body_.Outside(goes_on->input(1)) != limit || !IsOneNumber(limit))
       return false;
     count_ = (*limit->elements)[0];
     return !loop_.outputs[0] || loop_.outputs[0]->uses.empty();
   }
 
   // k where `value` is the iteration's number plus k.
-  std::optional<int64_t> Position(const Body& at, const Value* value) const {
+  std::optional<int64_t> Position(const Body& at, const Value* value, int depth = kDepthMax) const {
+    if (depth == 0 || value == nullptr) return std::nullopt;
     const auto [body, settled] = at.Settle(value);
     if (settled == iteration_) return 0;
     const Node* node = settled->producer;
     if (node == nullptr) return std::nullopt;
     if (node->Is("Unsqueeze") || node->Is("Reshape") || node->Is("Squeeze") || node->Is("Identity"))
-      return Position(*body, node->input(0));
+      return Position(*body, node->input(0), depth - 1);
     if (!node->Is("Add")) return std::nullopt;
     for (size_t i = 0; i < 2; ++i) {
       const std::optional<double> added = body->Scalar(node->input(1 - i));
-      const std::optional<int64_t> base = Position(*body, node->input(i));
-      if (added.has_value() && base.has_value()) return *base + static_cast<int64_t>(*added);
+      if (!added.has_value()) continue;
+      const std::optional<int64_t> base = Position(*body, node->input(i), depth - 1);
+      if (base.has_value()) return *base + static_cast<int64_t>(*added);
     }
     return std::nullopt;
   }
 
   // Whether `value` is element i + k of the bounds: gathered or sliced from them, or from their
   // tail.
-  bool IsBound(const Body& at, const Value* value, int64_t k) {
+  bool IsBound(const Body& at, const Value* value, int64_t k, int depth = kDepthMax) {
+    if (depth == 0 || value == nullptr) return false;
     const auto [body, settled] = at.Settle(value);
     const Node* node = settled->producer;
     if (node == nullptr) return false;
     if (node->Is("Unsqueeze") || node->Is("Reshape") || node->Is("Squeeze"))
-      return IsBound(*body, node->input(0), k);
+      return IsBound(*body, node->input(0), k, depth - 1);
     Value* from = nullptr;
     if (node->Is("Gather") && node->Int("axis", 0) == 0) {
       if (Position(*body, node->input(1)) != 0 && Position(*body, node->input(1)) != k)
@@ -202,7 +213,8 @@ class Matcher {
     const Node* equal = ProducerIf(node->input(0), "Equal");
     const Graph* empty = node->FindSubgraph("then_branch");
     const Graph* full = node->FindSubgraph("else_branch");
-    if (equal == nullptr || empty == nullptr || full == nullptr) return false;
+    if (equal == nullptr || empty == nullptr || full == nullptr || node->outputs.size() != 1)
+      return false;
     if (!IsBound(body_, equal->input(0), 0) || !IsBound(body_, equal->input(1), 1)) return false;
     const Body nothing(*node, *empty, &body_);
     const Value* zeros = nothing.Constant(empty->outputs()[0].value);
@@ -296,11 +308,8 @@ Bounds BoundsOf(const BagLoop& bag) {
   if (range == nullptr || ScalarOf(range->input(0)) != 0.0) return bounds;
   const Value* limit = range->input(1);
   const Value* step = range->input(2);
-  const auto known = [](const Value* value) {
-    return value->elements.has_value() && value->elements->size() == 1;
-  };
-  if (!known(limit) || !((*limit->elements)[0] == ids)) return bounds;
-  if (known(step)) bounds.stride = (*step->elements)[0];
+  if (!IsOneNumber(limit) || !((*limit->elements)[0] == ids)) return bounds;
+  if (IsOneNumber(step)) bounds.stride = (*step->elements)[0];
   if (const std::optional<double> constant = ScalarOf(step))
     bounds.stride = Dim(static_cast<int64_t>(*constant));
   return bounds;
