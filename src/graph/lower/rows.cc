@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include "graph/lower/lowering_rules.h"
+#include "graph/lower/strided_copy.h"
 #include "graph/op.h"
 #include "kernels/chain.h"
 #include "kernels/row_norm.h"
@@ -107,6 +108,36 @@ base::Result<bool> LowerFusedNorm(Lowering& lowering, const Node& node) {
       {node.input(0), node.input(1), node.input(2), node.input(3), node.Int("rms", 0) != 0});
 }
 
+// The value with `axis` moved behind the others, side by side; `strides` are what its own axes have
+// there.
+Ref TurnedRows(Lowering& lowering, const Value* value, int axis, int64_t* strides) {
+  const Shape& shape = lowering.shape(value);
+  const Place& from = lowering.place(value);
+  Shape turned;
+  Place moved;
+  moved.ref = from.ref;
+  for (int i = 0; i <= shape.rank(); ++i) {
+    if (i == axis) continue;
+    const int source = i == shape.rank() ? axis : i;
+    moved.strides[turned.rank()] = from.strides[source];
+    turned.Append(shape[source]);
+  }
+  Place packed;
+  SetPackedStrides(turned, packed);
+  for (int i = 0; i < shape.rank(); ++i)
+    strides[i] = packed.strides[i < axis ? i : i == axis ? shape.rank() - 1 : i - 1];
+  if (IsPacked(turned, moved)) return moved.ref;
+  const StridedCopyArgs args = MakeStridedCopy(turned, moved, 4);
+  const Ref to{lowering.builder().NewBuffer(shape.elements() * 4), 0};
+  lowering.builder().Add(
+      {.run = StridedCopy,
+       .tiles = StridedCopyTiles(args),
+       .work = StridedCopyWork(args),
+       .info = {"copy", value->name, shape.ToString() + " rows of one axis", {}}},
+      args, {{offsetof(StridedCopyArgs, src), moved.ref}, {offsetof(StridedCopyArgs, dst), to}});
+  return to;
+}
+
 base::Result<bool> LowerSoftmaxWith(Lowering& lowering, const Node& node, bool log) {
   const Shape& shape = lowering.shape(node.input(0));
   const bool flattening = node.opset < 13;
@@ -114,15 +145,20 @@ base::Result<bool> LowerSoftmaxWith(Lowering& lowering, const Node& node, bool l
   if (axis < 0) axis += shape.rank();
   if (node.input(0)->dtype != DType::kF32 || shape.rank() == 0 || axis < 0 || axis >= shape.rank())
     return false;
-  // Behind the axis there may be others of one element each.
-  if (!flattening && shape.elements(static_cast<int>(axis) + 1, shape.rank()) != 1) return false;
+  // Behind the axis there may be others of one element each; else it changes places with them.
+  const bool turns = !flattening && shape.elements(static_cast<int>(axis) + 1, shape.rank()) != 1;
   RowSoftmaxArgs args;
   args.log = log;
-  args.columns = shape.elements(static_cast<int>(axis), shape.rank());
-  args.inner = shape.elements(0, static_cast<int>(axis));
-  if (args.columns < 1 || args.inner < 1) return false;
-  const Ref x = lowering.Packed(node.input(0));
-  const Ref y = lowering.Define(node.output());
+  args.columns =
+      turns ? shape[static_cast<int>(axis)] : shape.elements(static_cast<int>(axis), shape.rank());
+  if (args.columns < 1 || shape.elements() < 1) return false;
+  args.inner = shape.elements() / args.columns;
+  int64_t strides[tensor::kMaxRank] = {};
+  const Ref x = turns ? TurnedRows(lowering, node.input(0), static_cast<int>(axis), strides)
+                      : lowering.Packed(node.input(0));
+  const Ref y = turns ? lowering.DefineAt(node.output(),
+                                          std::span(strides, static_cast<size_t>(shape.rank())))
+                      : lowering.Define(node.output());
   StepSpec spec{.run = RunSoftmax,
                 .tiles = kernels::RowSoftmaxTiles(args),
                 .work = kernels::RowSoftmaxWork(args),

@@ -65,6 +65,14 @@ base::Result<bool> LowerExpand(Lowering& lowering, const Node& node) {
   return true;
 }
 
+// Repeating an axis of one element is looking at it again and again.
+base::Result<bool> LowerTile(Lowering& lowering, const Node& node) {
+  const Shape& from = lowering.shape(node.input(0));
+  const Shape& to = lowering.shape(node.output());
+  if (from.rank() != to.rank()) return false;
+  return LowerExpand(lowering, node);
+}
+
 // Element offset of `start` along an axis, in bytes.
 void Shift(Place& place, int axis, int64_t start, tensor::DType dtype) {
   place.ref.offset += start * place.strides[axis] * tensor::DTypeSize(dtype);
@@ -170,7 +178,8 @@ std::span<const LoweringRule> ViewRules() {
       {"Identity", 1, LowerReshape},    {"Dropout", 1, LowerDropout},
       {"Cast", 1, LowerCast},           {"CastLike", 1, LowerCast},
       {"Transpose", 1, LowerTranspose}, {"Expand", 1, LowerExpand},
-      {"Slice", 1, LowerSlice},         {"Split", 1, LowerSplit},
+      {"Tile", ~0u, LowerTile},         {"Slice", 1, LowerSlice},
+      {"Split", 1, LowerSplit},
   };
   return kRules;
 }

@@ -343,13 +343,14 @@ Status RunTopK(RunContext& context) {
   return Ok();
 }
 
-// The order of one row, and results that nobody asked for: at most as many as x has elements.
+// The order and the values of one row, and results that nobody asked for: at most as many as x has
+// elements.
 int64_t TopKScratchBytes(const RunShapes& at) {
   const Shape& x = at.input_shape(0);
   const std::optional<int> axis = NormalAxis(at.node->Int("axis", -1), x.rank());
   const int64_t order = x.rank() == 0 || !axis.has_value() ? 1 : x[*axis];
   return ScratchBytes({at.has_output(0) ? 0 : x.elements() * tensor::DTypeSize(at.inputs[0].dtype),
-                       at.has_output(1) ? 0 : x.elements() * 8, order * 8});
+                       at.has_output(1) ? 0 : x.elements() * 8, 2 * order * 8});
 }
 
 // ---- Unique ----

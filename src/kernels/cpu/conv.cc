@@ -27,17 +27,15 @@ HWY_INLINE void ZeroRun(int64_t count, float* to) {
 }
 
 // Elements [begin, end) of one row of a window whose first column is `column` of the image row at
-// `line`; `column` may lie outside.
-inline void PackWindowRow(const ConvArgs& args, const float* line, int64_t column, int64_t begin,
-                          int64_t end, float* to) {
-  const ImageWindow& w = args.window;
+// `line`; `column` may lie outside, taps `inside` do not.
+HWY_INLINE void PackWindowRow(const ConvArgs& args, InsideTaps inside, const float* line,
+                              int64_t column, int64_t begin, int64_t end, float* to) {
   const int64_t channels = args.channels;
-  const int64_t step = w.dilation_columns;
-  const InsideTaps inside = TapsInside(column, step, w.kernel_columns, w.columns);
   const int64_t from = Max(begin, Min(end, inside.low * channels));
   const int64_t until = Max(from, Min(end, inside.high * channels));
-  ZeroRun(from - begin, to);
-  ZeroRun(end - until, to + (until - begin));
+  if (from > begin) ZeroRun(from - begin, to);
+  if (end > until) ZeroRun(end - until, to + (until - begin));
+  const int64_t step = args.window.dilation_columns;
   if (step == 1 && args.x_pixel == channels) {
     CopyRun(line + column * channels + from, until - from, to + (from - begin));
     return;
@@ -65,16 +63,18 @@ inline void PackWindows(const ConvArgs& args, int64_t first, int64_t count, int6
     float* const to = strip + p * kStripStride;
     const float* const pixels = args.x + image * w.rows * w.columns * args.x_pixel;
     const int64_t column = j * w.stride_columns - w.pad_left;
-    for (int64_t r = first_row; r * row_elements < k0 + depth; ++r) {
-      const int64_t begin = Max(k0, r * row_elements);
-      const int64_t end = Min(k0 + depth, (r + 1) * row_elements);
-      const int64_t line = i * w.stride_rows - w.pad_top + r * w.dilation_rows;
+    const InsideTaps inside = TapsInside(column, w.dilation_columns, w.kernel_columns, w.columns);
+    int64_t row_begin = first_row * row_elements;
+    int64_t line = i * w.stride_rows - w.pad_top + first_row * w.dilation_rows;
+    for (; row_begin < k0 + depth; row_begin += row_elements, line += w.dilation_rows) {
+      const int64_t begin = Max(k0, row_begin);
+      const int64_t end = Min(k0 + depth, row_begin + row_elements);
       if (line < 0 || line >= w.rows) {
         ZeroRun(end - begin, to + (begin - k0));
         continue;
       }
-      PackWindowRow(args, pixels + line * w.columns * args.x_pixel, column,
-                    begin - r * row_elements, end - r * row_elements, to + (begin - k0));
+      PackWindowRow(args, inside, pixels + line * w.columns * args.x_pixel, column,
+                    begin - row_begin, end - row_begin, to + (begin - k0));
     }
     if (++j < w.out_columns) continue;
     j = 0;

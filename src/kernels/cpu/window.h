@@ -27,6 +27,11 @@ struct InsideTaps {
 };
 HWY_INLINE InsideTaps TapsInside(int64_t first, int64_t step, int64_t count, int64_t extent) {
   InsideTaps taps;
+  if (step == 1) {
+    taps.low = Min(count, Max(0, -first));
+    taps.high = Max(taps.low, Min(count, extent - first));
+    return taps;
+  }
   taps.low = Min(count, Max(0, CeilDiv(-first, step)));
   taps.high = Max(taps.low, Min(count, CeilDiv(extent - first, step)));
   return taps;

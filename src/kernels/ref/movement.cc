@@ -1,6 +1,7 @@
 // Data movement without positions from data.
 #include "kernels/ref/movement.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/ref/lanes.h"
@@ -24,18 +25,30 @@ class MappedCopy {
         map_(map) {
     CHECK_EQ(x.shape.rank(), y.shape.rank());
     DenseStrides(x.shape, stride_);
-    if (shape_.elements() > 0) Axis(0, 0, false);
+    if (shape_.elements() > 0) Axis(0, 0);
   }
 
  private:
-  void Axis(int axis, int64_t from, bool outside) {
+  void Axis(int axis, int64_t from) {
     if (axis == shape_.rank()) {
-      y_[written_++] = outside ? fill_ : x_[from];
+      y_[written_++] = x_[from];
       return;
     }
-    for (int64_t i = 0; i < shape_[axis]; ++i) {
+    const int64_t below = shape_.elements(axis + 1, shape_.rank());
+    for (int64_t i = 0; i < shape_[axis];) {
       const int64_t source = map_(axis, i);
-      Axis(axis + 1, from + (source < 0 ? 0 : source * stride_[axis]), outside || source < 0);
+      int64_t run = 1;
+      if (source < 0) {
+        std::fill_n(y_ + written_, below, fill_);
+        written_ += below;
+      } else if (axis + 1 < shape_.rank()) {
+        Axis(axis + 1, from + source * stride_[axis]);
+      } else {
+        while (i + run < shape_[axis] && map_(axis, i + run) == source + run) ++run;
+        std::copy_n(x_ + from + source, run, y_ + written_);
+        written_ += run;
+      }
+      i += run;
     }
   }
 

@@ -1,6 +1,7 @@
 // Reductions, arg-reductions, running sums.
 #include "kernels/ref/reduce.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -226,16 +227,30 @@ void Cumulative(const CumulativeArgs& args) {
   CHECK_EQ(args.y.shape.elements(), args.x.shape.elements());
   WithWide(args.x.dtype, [&](auto tag) {
     using W = decltype(tag);
+    W acc[kLanes];
+    W lanes[kLanes];
+    const auto take = [&](W& sum, W& value) {
+      const W next = args.product ? WrapMul(sum, value) : WrapAdd(sum, value);
+      value = args.exclusive ? sum : next;
+      sum = next;
+    };
+    // Lanes are runs along the axis where nothing lies inside it, else its neighbours inside.
+    const int64_t along = split.inner == 1 ? kLanes : 1;
+    const int64_t beside = split.inner == 1 ? 1 : kLanes;
+    const int64_t direction = args.reverse ? -1 : 1;
     for (int64_t o = 0; o < split.outer; ++o) {
-      for (int64_t i = 0; i < split.inner; ++i) {
-        W acc = args.product ? 1 : 0;
-        for (int64_t k = 0; k < split.extent; ++k) {
+      for (int64_t i = 0; i < split.inner; i += beside) {
+        const int64_t width = std::min(beside, split.inner - i);
+        std::fill_n(acc, width, args.product ? W(1) : W(0));
+        for (int64_t k = 0; k < split.extent; k += along) {
           const int64_t step = args.reverse ? split.extent - 1 - k : k;
           const int64_t at = (o * split.extent + step) * split.inner + i;
-          const W value = LoadOne<W>(args.x.dtype, args.x.data, at);
-          const W next = args.product ? WrapMul(acc, value) : WrapAdd(acc, value);
-          StoreOne(args.y.dtype, args.y.data, at, args.exclusive ? acc : next);
-          acc = next;
+          const int64_t count = std::min(along, split.extent - k);
+          const int64_t n = std::max(width, count);
+          const int64_t stride = split.inner == 1 ? direction : 1;
+          LoadLanes(args.x.dtype, args.x.data, at, stride, n, lanes);
+          for (int64_t j = 0; j < n; ++j) take(acc[split.inner == 1 ? 0 : j], lanes[j]);
+          StoreLanes(args.y.dtype, args.y.data, at, stride, n, lanes);
         }
       }
     }

@@ -73,7 +73,8 @@ void Compress(const CompressArgs& args) {
 
 int64_t TopKScratch(const TopKArgs& args) {
   const Shape& s = args.x.shape;
-  return s.rank() == 0 ? 1 : s[args.axis < 0 ? args.axis + s.rank() : args.axis];
+  // Positions, and the values of a row widened.
+  return 2 * (s.rank() == 0 ? 1 : s[args.axis < 0 ? args.axis + s.rank() : args.axis]);
 }
 
 void TopK(const TopKArgs& args) {
@@ -86,11 +87,15 @@ void TopK(const TopKArgs& args) {
   CHECK_LE(k, extent);
   WithWide(args.x.dtype, [&](auto tag) {
     using W = decltype(tag);
+    static_assert(sizeof(W) == sizeof(int64_t));
+    W* const values = reinterpret_cast<W*>(args.scratch + extent);
     for (int64_t o = 0; o < outer; ++o) {
       for (int64_t i = 0; i < inner; ++i) {
-        const auto at = [&](int64_t e) {
-          return LoadOne<W>(args.x.dtype, args.x.data, (o * extent + e) * inner + i);
-        };
+        for (int64_t e = 0; e < extent; e += kLanes) {
+          LoadLanes(args.x.dtype, args.x.data, (o * extent + e) * inner + i, inner,
+                    std::min(kLanes, extent - e), values + e);
+        }
+        const auto at = [values](int64_t e) { return values[e]; };
         // A strict order even with NaN: NaN is the largest, equals go by position.
         const auto before = [&](int64_t a, int64_t b) {
           const W va = at(a);
