@@ -47,6 +47,11 @@ class PythonPeer:
 
 
 def ort_run(path, feed):
+    return ort_runs(path)(feed)
+
+
+def ort_runs(path):
+    """One session; a callable that binds a feed to it."""
     import onnxruntime as ort
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -55,18 +60,22 @@ def ort_run(path, feed):
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     kinds = {i.name: i.type for i in session.get_inputs()}
-    binding = session.io_binding()
-    for name, value in feed.items():
-        if name in kinds:
-            value = value.astype(np.int32) if "int32" in kinds[name] else value
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
 
-    def run():
-        session.run_with_iobinding(binding)
+    def bind(feed):
+        binding = session.io_binding()
+        for name, value in feed.items():
+            if name in kinds:
+                value = value.astype(np.int32) if "int32" in kinds[name] else value
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))
+        for output in session.get_outputs():
+            binding.bind_output(output.name)
 
-    return run, lambda: binding.copy_outputs_to_cpu()[0]
+        def run():
+            session.run_with_iobinding(binding)
+
+        return run, lambda: binding.copy_outputs_to_cpu()[0]
+
+    return bind
 
 
 def ort_transformer_file(path, heads, hidden):
@@ -80,20 +89,34 @@ def ort_transformer_file(path, heads, hidden):
 
 
 def openvino_run(path, feed):
+    return openvino_runs(path)(feed)
+
+
+def openvino_runs(path):
+    """One compiled model; a callable that makes a request of its own for a feed."""
     import openvino as ov
     compiled = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1,
                                                           "INFERENCE_PRECISION_HINT": "f32"})
-    request = compiled.create_infer_request()
-    for name, value in feed.items():
-        request.set_tensor(name, ov.Tensor(value, shared_memory=True))
-    return request.infer, lambda: request.get_output_tensor(0).data
+
+    def bind(feed):
+        request = compiled.create_infer_request()
+        for name, value in feed.items():
+            request.set_tensor(name, ov.Tensor(value, shared_memory=True))
+        return request.infer, lambda: request.get_output_tensor(0).data
+
+    return bind
 
 
 class Sluice:
-    """One model in a process of its own, build/release/bench/model_bench, which times inside C++."""
+    """One model in a process of its own, build/release/bench/model_bench, which times inside C++.
 
-    def __init__(self, path, feed):
-        command = [str(harness.ROOT / "build/release/bench/model_bench"), str(path)]
+    As `requests`, build/release/bench/request_bench: whole requests, prepared and answered as the server does.
+    """
+
+    def __init__(self, path, feed, requests=False):
+        folder = harness.ROOT / "build/release/bench"
+        command = [str(folder / "request_bench"), str(path.parent), path.name] if requests else [
+            str(folder / "model_bench"), str(path)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.folder = tempfile.TemporaryDirectory()
         self._answer("ok")

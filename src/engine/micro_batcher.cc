@@ -37,7 +37,8 @@ Admission MicroBatcher::Add(std::unique_ptr<Request>& request, uint64_t shape,
       level_counts_[at_level] >= options_.level_requests_max[at_level]) {
     return Admission::kQueueFull;
   }
-  const int64_t units = options_.rows_max > 0 ? request->rows : 1;
+  const int64_t counted = request->units > 0 ? request->units : request->rows;
+  const int64_t units = options_.rows_max > 0 ? counted : 1;
   bool probe = false;
   if (!CanMeet(*request, shape, units, level, outlook)) {
     if (!costs_.TakeProbe(outlook.now)) return Admission::kTooLate;
@@ -180,8 +181,8 @@ void MicroBatcher::Count(Node& node, int32_t at_group, const Outlook& outlook) {
   work.brief = step <= outlook.brief;
   if (node.work() == WorkClass::kUntimed) return;
   node.deadline_slice = by_deadline_.Add(node.level, node.deadline, outlook.now, work);
-  const base::Time start =
-      node.deadline - costs_.Predict(group.shape, node.request->rows).predicted;
+  const int64_t counted = options_.rows_max > 0 ? node.units : node.request->rows;
+  const base::Time start = node.deadline - costs_.Predict(group.shape, counted).predicted;
   node.start_slice = by_start_.Add(node.level, start, outlook.now, work);
   // What may wait for company does not certainly go first.
   if (options_.rows_max > 0 && options_.queue_delay_max.ns > 0) return;
@@ -390,7 +391,8 @@ bool MicroBatcher::Take(const Offer& offer, Step& step,
   }
   taken_shape_ = shape;
   if (members.empty()) return false;
-  const Cost cost = costs_.Predict(shape, rows);
+  taken_units_ = options_.rows_max > 0 ? units : rows;
+  const Cost cost = costs_.Predict(shape, taken_units_);
   step.rows = rows;
   step.predicted = cost.predicted;
   step.probe |= !cost.measured;

@@ -56,6 +56,8 @@ class MicroBatcher {
             Replies& replies);
   // The shape of the step that Take made last.
   uint64_t taken_shape() const { return taken_shape_; }
+  // What that step counts: its members' rows, or units where they have any.
+  int64_t taken_units() const { return taken_units_; }
   void Sweep(base::Time now, Replies& replies);
   void CostsChanged() { dirty_ = {true, true}; }
 
@@ -137,6 +139,7 @@ class MicroBatcher {
   int64_t sequence_ = 0;
   size_t sweep_at_ = 0;
   uint64_t taken_shape_ = 0;
+  int64_t taken_units_ = 0;
   std::array<Offer, 2> offers_;
   std::array<int32_t, 2> best_{-1, -1};  // group of the offer; -1: none
   std::array<bool, 2> dirty_{false, false};

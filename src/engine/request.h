@@ -58,6 +58,7 @@ struct Request : InboxNode {
   std::vector<std::string> outputs;  // names asked for; empty: all
   Parameters parameters;
   int64_t rows = 1;     // of dimension 0 when the model joins requests; set by Prepare
+  int64_t units = 0;    // of cost, for engines whose rows differ in cost; 0: rows; set by Prepare
   int64_t bytes = 0;    // of the payload, for the limits of queues; set by Submit
   base::Time arrival;   // first byte of the request seen
   base::Time enqueued;  // moved into the loop; set by Submit

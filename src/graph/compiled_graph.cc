@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "graph/bound_length.h"
 #include "graph/constant_store.h"
 #include "graph/op.h"
 #include "graph/weight_choice.h"
@@ -15,40 +16,11 @@ namespace {
 // made side by side.
 base::Result<std::unique_ptr<Graph>> Specialize(const Graph& graph,
                                                 std::span<const tensor::Shape> shapes) {
-  auto copy = std::make_unique<Graph>(std::make_shared<SymbolTable>());
-  std::vector<Value*> image(graph.value_id_limit(), nullptr);
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    const Value* input = graph.inputs()[i];
-    SymShape dims;
-    for (const int64_t dim : shapes[i].dims()) dims.push_back(Dim(dim));
-    image[static_cast<size_t>(input->id)] =
-        copy->AddInput(input->name, input->dtype, std::move(dims));
+  std::vector<SymShape> symbolic;
+  for (const tensor::Shape& shape : shapes) {
+    symbolic.emplace_back(shape.dims().begin(), shape.dims().end());
   }
-  for (const Value* constant : graph.Constants()) {
-    image[static_cast<size_t>(constant->id)] =
-        copy->AddConstant(constant->name, constant->constant);
-  }
-  for (const Node* node = graph.first(); node != nullptr; node = node->next) {
-    std::vector<Value*> inputs;
-    for (const Value* input : node->inputs) {
-      inputs.push_back(input == nullptr ? nullptr : image[static_cast<size_t>(input->id)]);
-    }
-    Node* twin = copy->AddNode(node->op, node->opset, std::move(inputs), 0);
-    twin->name = node->name;
-    twin->attributes = node->attributes;
-    for (const Value* output : node->outputs) {
-      if (output == nullptr) {
-        copy->SkipNodeOutput(twin);
-      } else {
-        image[static_cast<size_t>(output->id)] = copy->AddNodeOutput(twin, output->name);
-      }
-    }
-    TRY(InferNode(*copy, *twin));
-  }
-  for (const GraphOutput& output : graph.outputs()) {
-    copy->AddOutput(output.name, image[static_cast<size_t>(output.value->id)]);
-  }
-  return copy;
+  return Retype(graph, symbolic, std::make_shared<SymbolTable>());
 }
 
 // Whether a node reads this input as a matrix packed at load.
@@ -96,18 +68,25 @@ base::Status PackWeight(Node& node, const Value& b, CompiledGraph& compiled) {
   return base::Ok();
 }
 
-}  // namespace
-
-base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> graph) {
-  auto compiled = std::make_unique<CompiledGraph>();
-  for (Node* node = graph->first(); node != nullptr; node = node->next) {
+// Packs what the products of compiled.graph read, unless `others` has it.
+base::Status PackWeights(CompiledGraph& compiled, const PackedWeights& others) {
+  for (Node* node = compiled.graph->first(); node != nullptr; node = node->next) {
     for (size_t i = 0; i < node->inputs.size(); ++i) {
-      if (IsPackedWeight(*node, i)) TRY(PackWeight(*node, *node->inputs[i], *compiled));
+      if (!IsPackedWeight(*node, i)) continue;
+      const Value& b = *node->inputs[i];
+      const auto found = others.find({b.constant.get(), node->Int("trans_b", 0) != 0});
+      if (found != others.end()) compiled.weights[found->first] = found->second;
+      TRY(PackWeight(*node, b, compiled));
     }
   }
-  for (Value* value : graph->Constants()) {
-    if (!OnlyProductsRead(*graph, value)) {
-      compiled->weights_bytes += value->constant->view().bytes();
+  return base::Ok();
+}
+
+// Constants that products alone read keep their shape alone: they are packed in every form.
+void DropPacked(CompiledGraph& compiled) {
+  for (Value* value : compiled.graph->Constants()) {
+    if (!OnlyProductsRead(*compiled.graph, value)) {
+      compiled.weights_bytes += value->constant->view().bytes();
       const bool packed = std::any_of(value->uses.begin(), value->uses.end(), [](const Use& use) {
         return IsPackedWeight(*use.node, static_cast<size_t>(use.index));
       });
@@ -115,20 +94,35 @@ base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> gr
       if (!packed) value->constant = ConstantStore::Process().Share(value->constant);
       continue;
     }
-    // Packed in every form that is read: only its shape is needed from here on.
     auto shell = std::make_shared<tensor::Tensor>();
     shell->dtype = value->constant->dtype;
     shell->shape = value->constant->shape;
     for (const bool transposed : {false, true}) {
-      const auto found = compiled->weights.find({value->constant.get(), transposed});
-      if (found == compiled->weights.end()) continue;
-      compiled->weights[{shell.get(), transposed}] = found->second;
-      compiled->weights.erase({value->constant.get(), transposed});
+      const auto found = compiled.weights.find({value->constant.get(), transposed});
+      if (found == compiled.weights.end()) continue;
+      compiled.weights[{shell.get(), transposed}] = found->second;
+      compiled.weights.erase({value->constant.get(), transposed});
     }
     value->constant = std::move(shell);
   }
+}
+
+}  // namespace
+
+base::Status PackGraphs(std::unique_ptr<Graph> graph, std::unique_ptr<Graph> ragged,
+                        std::unique_ptr<CompiledGraph>& compiled,
+                        std::unique_ptr<CompiledGraph>& compiled_ragged) {
+  compiled = std::make_unique<CompiledGraph>();
   compiled->graph = std::move(graph);
-  return compiled;
+  TRY(PackWeights(*compiled, {}));
+  if (ragged != nullptr) {
+    compiled_ragged = std::make_unique<CompiledGraph>();
+    compiled_ragged->graph = std::move(ragged);
+    TRY(PackWeights(*compiled_ragged, compiled->weights));
+    DropPacked(*compiled_ragged);
+  }
+  DropPacked(*compiled);
+  return base::Ok();
 }
 
 base::Result<std::unique_ptr<Plan>> MakePlan(const CompiledGraph& compiled,

@@ -20,8 +20,11 @@ struct CompiledGraph {
 };
 
 // Packs the weights of every FusedLinear, FusedConv and FusedRecurrent; constants that nothing else
-// reads give their bytes back.
-base::Result<std::unique_ptr<CompiledGraph>> PackGraph(std::unique_ptr<Graph> graph);
+// reads give their bytes back. `ragged`, which may be null, is another form of the same model and
+// shares what is packed.
+base::Status PackGraphs(std::unique_ptr<Graph> graph, std::unique_ptr<Graph> ragged,
+                        std::unique_ptr<CompiledGraph>& compiled,
+                        std::unique_ptr<CompiledGraph>& compiled_ragged);
 // A plan for these input shapes, checked against the interface by the caller. kInvalidArgument when
 // a node refuses them; kUnimplemented when shapes depend on data.
 base::Result<std::unique_ptr<Plan>> MakePlan(const CompiledGraph& compiled,

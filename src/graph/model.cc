@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "graph/bound_length.h"
 #include "graph/compiled_graph.h"
 #include "graph/interpreter.h"
 #include "graph/plan_cache.h"
@@ -112,6 +113,15 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
   PassOptions cleaning = options.passes;
   cleaning.fuse = false;
   model->passes_ = TRY(RunPasses(*graph, cleaning));
+  PassOptions fusing = options.passes;
+  if (options.passes.fuse) {
+    BoundedLength bounded = TRY(BoundLength(*graph));
+    if (bounded.graph != nullptr) {
+      graph = std::move(bounded.graph);
+      fusing.length_max = bounded.length_max;
+      (void)TRY(RunPasses(*graph, cleaning));
+    }
+  }
   model->batchability_ = ProveBatchability(*graph);
   if (options.batch == CompileOptions::Batch::kNever)
     model->batchability_ = {false, "the configuration says so"};
@@ -129,12 +139,19 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
       model->weights_bytes_ += value->constant->view().bytes();
     model->compiled_->graph = std::move(graph);
   } else {
-    PassOptions fusing = options.passes;
     fusing.weights = options.weights.value_or(WeightChoice());
     PassResult fused = TRY(RunPasses(*graph, fusing));
     for (PassReport& report : fused.reports) model->passes_.reports.push_back(report);
     for (NearMiss& miss : fused.near_misses) model->passes_.near_misses.push_back(std::move(miss));
-    model->compiled_ = TRY(PackGraph(std::move(graph)));
+    if (!fused.ragged.reason.empty()) model->ragged_reason_ = fused.ragged.reason;
+    if (fused.ragged.graph != nullptr && options.batch == CompileOptions::Batch::kProve &&
+        !model->batchability_.joinable) {
+      // What keeps tokens apart keeps sequences apart.
+      model->batchability_ = {true, "the ragged form keeps sequences apart"};
+    }
+    TRY(PackGraphs(std::move(graph), std::move(fused.ragged.graph), model->compiled_,
+                   model->ragged_));
+    model->ragged_form_ = std::move(fused.ragged.form);
     model->weights_bytes_ = model->compiled_->weights_bytes;
   }
   model->plans_ = std::make_unique<PlanCache>(options.plans_max);
@@ -161,6 +178,34 @@ base::Result<std::unique_ptr<const Plan>> Model::NewPlan(
   return std::unique_ptr<const Plan>(std::move(plan));
 }
 
+base::Result<std::unique_ptr<const Plan>> Model::NewRaggedPlan(int64_t tokens,
+                                                               int64_t sequences) const {
+  CHECK(ragged_ != nullptr);
+  std::vector<tensor::Shape> shapes;
+  for (const RaggedForm::Input& input : ragged_form_.inputs) {
+    tensor::Shape shape;
+    switch (input.feed) {
+      case RaggedForm::Feed::kStarts:
+        shape.Append(sequences + 1);
+        break;
+      case RaggedForm::Feed::kPositions:
+        shape.Append(tokens);
+        break;
+      case RaggedForm::Feed::kTokens:
+      case RaggedForm::Feed::kSequences: {
+        const bool packed = input.feed == RaggedForm::Feed::kTokens;
+        const std::vector<int64_t>& dims = inputs_[static_cast<size_t>(input.index)].dims;
+        shape.Append(packed ? 1 : sequences);
+        if (packed) shape.Append(tokens);
+        for (size_t axis = packed ? 2 : 1; axis < dims.size(); ++axis) shape.Append(dims[axis]);
+        break;
+      }
+    }
+    shapes.push_back(shape);
+  }
+  return std::unique_ptr<const Plan>(TRY(MakePlan(*ragged_, shapes, options_.rates)));
+}
+
 base::Result<std::vector<tensor::Tensor>> Model::Interpret(
     std::span<const tensor::Tensor> inputs) const {
   CHECK(interpreted_);
@@ -170,6 +215,10 @@ base::Result<std::vector<tensor::Tensor>> Model::Interpret(
 
 std::string Model::DumpGraph() const {
   return Dump(*compiled_->graph);
+}
+
+std::string Model::DumpRagged() const {
+  return ragged_ == nullptr ? std::string() : Dump(*ragged_->graph);
 }
 
 }  // namespace sluice::graph

@@ -18,6 +18,7 @@
 #include "graph/onnx/reader.h"
 #include "graph/passes/pass.h"
 #include "graph/program.h"
+#include "graph/ragged.h"
 #include "graph/weight_choice.h"
 #include "tensor/tensor.h"
 
@@ -79,6 +80,13 @@ class Model {
   base::Result<std::shared_ptr<const Plan>> PlanFor(std::span<const tensor::Shape> shapes) const;
   // The same, made now and kept by the caller alone.
   base::Result<std::unique_ptr<const Plan>> NewPlan(std::span<const tensor::Shape> shapes) const;
+  // How the model runs over packed rows, all sequences of a step one behind the other without their
+  // padding; null: it does not, and ragged_reason says why.
+  const RaggedForm* ragged() const { return ragged_ == nullptr ? nullptr : &ragged_form_; }
+  const std::string& ragged_reason() const { return ragged_reason_; }
+  // A plan of the ragged form for this many rows and sequences, made now; rows behind the last
+  // sequence are computed and mean nothing. Errors as PlanFor's.
+  base::Result<std::unique_ptr<const Plan>> NewRaggedPlan(int64_t tokens, int64_t sequences) const;
   // Runs the reference interpreter: allocates, is slow, takes any model.
   base::Result<std::vector<tensor::Tensor>> Interpret(std::span<const tensor::Tensor> inputs) const;
 
@@ -88,8 +96,9 @@ class Model {
   const PassResult& passes() const { return passes_; }
   const std::string& producer() const { return producer_; }
   int opset() const { return opset_; }
-  // One line a node of the optimised graph.
+  // One line a node of the optimised graph, or of its ragged form if there is one.
   std::string DumpGraph() const;
+  std::string DumpRagged() const;
 
  private:
   Model();
@@ -106,6 +115,9 @@ class Model {
   CompileOptions options_;
   std::unique_ptr<CompiledGraph> compiled_;
   std::unique_ptr<PlanCache> plans_;
+  std::unique_ptr<CompiledGraph> ragged_;  // null: there is none
+  RaggedForm ragged_form_;
+  std::string ragged_reason_ = "the model has no input that tells padding";
 };
 
 }  // namespace sluice::graph

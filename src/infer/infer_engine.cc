@@ -5,6 +5,8 @@
 
 #include "infer/planner.h"
 #include "infer/prepared_request.h"
+#include "infer/ragged_plans.h"
+#include "infer/ragged_step.h"
 #include "infer/serve_step.h"
 #include "infer/text_input.h"
 
@@ -21,7 +23,8 @@ constexpr int64_t kCopyBytesPerNs = 8;
 
 engine::MicroBatcher::Options BatchingOf(const ServedModel& served) {
   engine::MicroBatcher::Options options;
-  options.rows_max = served.rows_max;
+  options.rows_max =
+      served.rows_max > 0 && served.ragged != nullptr ? served.units_max : served.rows_max;
   options.queue_delay_max = served.options.queue_delay_max;
   options.priority_levels = std::max(1, served.options.priority_levels);
   options.priority_default = std::max(1, served.options.priority_default);
@@ -58,18 +61,26 @@ base::Status InferEngine::Prepare(engine::Request& request) const {
 
 engine::MemoryUse InferEngine::memory() const {
   return {served_->graph->weights_bytes(), served_->activation_bytes,
-          served_->plans->bytes() + answers_->bytes()};
+          served_->plans->bytes() + answers_->bytes() +
+              (served_->ragged == nullptr ? 0 : served_->ragged->bytes())};
 }
 
 std::unique_ptr<engine::Step> InferEngine::MakeStep(int) {
   auto step = std::make_unique<ServeStep>();
-  step->members.reserve(static_cast<size_t>(std::max<int64_t>(served_->rows_max, 1)));
+  const int64_t members = std::max({served_->rows_max, served_->units_max, int64_t{1}});
+  step->members.reserve(static_cast<size_t>(members));
   step->inputs.resize(served_->graph->inputs().size());
   step->outputs.resize(served_->graph->outputs().size());
   step->answer_offsets.resize(step->outputs.size());
   step->row_bytes.resize(step->outputs.size());
   step->parts.reserve(PlanFamily::kPartsMax);
   step->member_parts.reserve(PlanFamily::kPartsMax);
+  if (served_->ragged != nullptr) {
+    step->sequences.reserve(static_cast<size_t>(members));
+    step->ragged_inputs.resize(served_->graph->ragged()->inputs.size());
+    step->ragged_parts.reserve(PlanFamily::kPartsMax);
+    step->member_ragged_parts.reserve(PlanFamily::kPartsMax);
+  }
   return step;
 }
 
@@ -83,6 +94,11 @@ base::Duration InferEngine::PriorOf(uint64_t shape, int64_t rows) const {
 // False: the request's key is that of another shape that waits.
 bool InferEngine::LearnShape(const engine::Request& request) {
   const PreparedRequest& prepared = PreparedOf(request);
+  if (!prepared.lengths.empty()) {
+    // Units are made to be proportional to time.
+    priors_[prepared.shape] = {0, served_->ragged->unit_ns(), {}};
+    return true;
+  }
   const auto found = priors_.find(prepared.shape);
   if (found != priors_.end()) {
     if (SameShapeApartFromRows(*served_, found->second.shapes, prepared.shapes)) return true;
@@ -95,8 +111,9 @@ bool InferEngine::LearnShape(const engine::Request& request) {
   const double all =
       prepared.family == nullptr ? kInterpretedNs : prepared.family->PredictedNs(prepared.rows);
   Prior& prior = priors_[prepared.shape];
-  prior = {0, all / static_cast<double>(std::max<int64_t>(1, request.rows)), prepared.shapes};
-  if (request.rows > 1 && request.rows == prepared.rows) {
+  const int64_t units = std::max<int64_t>(1, request.units > 0 ? request.units : request.rows);
+  prior = {0, all / static_cast<double>(units), prepared.shapes};
+  if (request.units == 0 && request.rows > 1 && request.rows == prepared.rows) {
     prior.row_ns = std::max(0.0, (all - one) / static_cast<double>(request.rows - 1));
     prior.fixed_ns = std::max(0.0, one - prior.row_ns);
   }
@@ -193,7 +210,11 @@ bool InferEngine::Form(const engine::Offer& offer, engine::Step& base_step,
   CHECK(step.members.empty());
   if (!batcher_.Take(offer, step, step.members, replies)) return false;
   step.shape = batcher_.taken_shape();
-  step.status = FormStep(*served_, *answers_, step);
+  step.units = batcher_.taken_units();
+  step.ragged = !PreparedOf(*step.members[0]).lengths.empty();
+  step.status =
+      step.ragged ? FormRagged(*served_, *answers_, step) : FormStep(*served_, *answers_, step);
+  if (step.ragged) AskForRaggedPlans(step);
   if (step.family != nullptr) AskForPlans(step);
   in_steps_ += static_cast<int64_t>(step.members.size());
   return true;
@@ -213,10 +234,23 @@ void InferEngine::AskForPlans(ServeStep& step) {
   if (!served_->options.planner->Enqueue(std::move(job))) family->Unwant(size);
 }
 
+void InferEngine::AskForRaggedPlans(const ServeStep& step) {
+  if (served_->options.planner == nullptr) return;
+  for (const RaggedPart& part : step.ragged_parts) {
+    const int64_t size = served_->ragged->Want(part.rows, part.count);
+    if (size == 0 || size >= part.size) continue;
+    auto job = std::make_unique<Planner::Job>();
+    job->served = served_;
+    job->rows = size;
+    if (!served_->options.planner->Enqueue(std::move(job))) served_->ragged->Unwant(size);
+  }
+}
+
 void InferEngine::Launch(engine::Step& base_step, engine::Exec& exec,
                          engine::Safepoint& safepoint) {
   auto& step = static_cast<ServeStep&>(base_step);
   if (!step.status.ok()) return;  // it could not be formed
+  if (step.ragged) return RunRagged(*served_, step, exec, safepoint);
   RunStep(*served_, step, exec, safepoint);
 }
 
@@ -240,7 +274,8 @@ void InferEngine::Commit(engine::Step& base_step, engine::StepStatus status,
     } else if (!step.member_status[i].ok()) {
       reply.status = std::move(step.member_status[i]);
     } else {
-      reply.outputs = AnswerOf(*served_, step, prepared, {i, at});
+      reply.outputs = step.ragged ? RaggedAnswerOf(step, prepared)
+                                  : AnswerOf(*served_, step, prepared, {i, at});
       reply.parameters = std::move(prepared.notices);
     }
     replies.Finish(std::move(member), std::move(reply));
@@ -252,7 +287,7 @@ void InferEngine::Commit(engine::Step& base_step, engine::StepStatus status,
   step.parts.clear();
   step.status = base::Ok();
   if (status == engine::StepStatus::kDone) {
-    costs_.Record(step.shape, step.rows, step.computed(), step.finished);
+    costs_.Record(step.shape, step.units, step.computed(), step.finished);
     batcher_.CostsChanged();
   } else if (status == engine::StepStatus::kAbandoned) {
     costs_.RecordAtLeast(step.shape, step.rows, step.computed(), step.finished);
@@ -264,6 +299,20 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
                                                    const Options& options) {
   return std::unique_ptr<engine::Engine>(
       std::make_unique<InferEngine>(TRY(LoadServedModel(folder, options))));
+}
+
+// A mask of zeros would warm up what no request runs.
+static void FillMask(const ServedModel& served, const std::string& name, tensor::Tensor& tensor) {
+  const graph::RaggedForm* form = served.graph->ragged();
+  if (form == nullptr || served.graph->inputs()[static_cast<size_t>(form->mask_input)].name != name)
+    return;
+  const tensor::View view = tensor.mutable_view();
+  for (int64_t i = 0; i < tensor.shape.elements(); ++i) {
+    if (tensor.dtype == tensor::DType::kI64) view.as<int64_t>()[i] = 1;
+    if (tensor.dtype == tensor::DType::kI32) view.as<int32_t>()[i] = 1;
+    if (tensor.dtype == tensor::DType::kF32) view.as<float>()[i] = 1;
+    if (tensor.dtype == tensor::DType::kBool) view.as<bool>()[i] = true;
+  }
 }
 
 base::Result<std::unique_ptr<engine::Request>> MakeWarmUp(const InferEngine& engine, int64_t rows) {
@@ -285,6 +334,7 @@ base::Result<std::unique_ptr<engine::Request>> MakeWarmUp(const InferEngine& eng
     tensor::Tensor tensor = TRY(
         tensor::Tensor::Allocate(spec.dtype, shape, engine.served().options.activation_bytes_max));
     std::memset(tensor.buffer.mutable_data(), 0, static_cast<size_t>(tensor.buffer.bytes()));
+    FillMask(engine.served(), spec.name, tensor);
     request->inputs.push_back({spec.name, std::move(tensor)});
   }
   TRY(engine.Prepare(*request));

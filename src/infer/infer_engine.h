@@ -64,6 +64,7 @@ class InferEngine : public engine::Engine {
                                  const engine::Outlook& outlook);
   engine::Admission Park(std::unique_ptr<engine::Request>& request);
   void AskForPlans(ServeStep& step);
+  void AskForRaggedPlans(const ServeStep& step);
 
   const std::shared_ptr<const ServedModel> served_;
   std::unordered_map<uint64_t, Prior> priors_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "infer/ragged_plans.h"
 #include "infer/serve_step.h"
 #include "infer/served_model.h"
 
@@ -138,7 +139,11 @@ bool Planner::RunOnce() {
 
 void Planner::Run(Job& job) {
   // Requests that wait need a family that is ready; a size that is there already needs nothing.
-  AddPlans(*job.served, *job.family, job.rows);
+  if (job.family == nullptr) {
+    job.served->ragged->AddPlan(job.rows);
+  } else {
+    AddPlans(*job.served, *job.family, job.rows);
+  }
   plans_made_.fetch_add(1, std::memory_order_relaxed);
   if (job.waiter != nullptr) engine::PostEvent(std::move(job.waiter), {});
 }

@@ -31,7 +31,7 @@ class Planner {
   struct Job {
     std::shared_ptr<const ServedModel> served;
     std::shared_ptr<PlanFamily> family;
-    int64_t rows = 1;
+    int64_t rows = 1;  // of a plan of `family`; null: of a ragged plan
     // Whose engine parks requests until the family is ready: an event is posted. Null: nobody.
     std::shared_ptr<const engine::EngineVersion> waiter;
     Job* next = nullptr;  // the planner's own

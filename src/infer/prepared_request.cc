@@ -5,6 +5,8 @@
 #include <string>
 
 #include "infer/planner.h"
+#include "infer/ragged_plans.h"
+#include "infer/ragged_step.h"
 #include "infer/text_input.h"
 
 namespace sluice::infer {
@@ -173,6 +175,24 @@ base::Status CheckAnswer(const ServedModel& served, const PreparedRequest& prepa
       " bytes, above the limit of " + std::to_string(served.options.output_bytes_max));
 }
 
+// What the request costs where steps are counted in tokens; 0: they are counted in rows.
+int64_t UnitsOf(const ServedModel& served, const PreparedRequest& prepared) {
+  if (served.ragged == nullptr) return 0;
+  int64_t units = 0;
+  if (!prepared.lengths.empty()) {
+    units = served.ragged->Units(prepared.lengths);
+  } else {
+    // Padded: every row is as long as the mask's.
+    const Shape& mask = prepared.shapes[static_cast<size_t>(served.graph->ragged()->mask_input)];
+    const int64_t length = mask.rank() == 2 ? std::min<int64_t>(mask[1], INT32_MAX) : 1;
+    const int32_t one[] = {static_cast<int32_t>(length)};
+    units = static_cast<int64_t>(std::min(
+        static_cast<double>(served.units_max),
+        static_cast<double>(served.ragged->Units(one)) * static_cast<double>(prepared.rows)));
+  }
+  return std::clamp<int64_t>(units, 1, served.units_max);
+}
+
 }  // namespace
 
 bool SameShapeApartFromRows(const ServedModel& served, const std::vector<Shape>& a,
@@ -218,6 +238,12 @@ base::Status PrepareRequest(const ServedModel& served, engine::Request& request)
       const graph::TensorInterface& interface =
           served.graph->outputs()[static_cast<size_t>(output)];
       prepared->answer.push_back({interface.name, {interface.dtype, {}, {}}});
+    }
+    TRY(PrepareRagged(served, *prepared));
+    request.units = UnitsOf(served, *prepared);
+    if (prepared->complete) {
+      request.prepared = std::move(prepared);
+      return base::Ok();
     }
     prepared->family = served.plans->Get(prepared->shapes, served.rows_max > 0);
     if (served.options.planner == nullptr && prepared->family->state() == PlanFamily::State::kNew) {

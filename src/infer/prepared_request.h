@@ -23,9 +23,11 @@ struct PreparedRequest : engine::Prepared {
   engine::Parameters notices;
   std::shared_ptr<PlanFamily> family;  // null: the interpreter runs it
   bool complete = false;
-  int64_t rows = 1;        // of dimension 0; 1 when the model joins nothing
-  uint64_t shape = 0;      // requests of equal value may share a step
-  bool truncated = false;  // a text was cut to the model's limit
+  int64_t rows = 1;              // of dimension 0; 1 when the model joins nothing
+  uint64_t shape = 0;            // requests of equal value may share a step
+  std::vector<int32_t> lengths;  // tokens of each row when it runs without its padding, else empty
+  std::vector<int64_t> answer_offsets;  // of each output asked for, in the step's memory; then too
+  bool truncated = false;               // a text was cut to the model's limit
 };
 
 // Checks names, types and shapes against the model, tokenises, and sets request.rows. Where the

@@ -15,12 +15,28 @@
 
 namespace sluice::infer {
 
+// A row of a request that runs without its padding.
+struct SequenceAt {
+  int32_t member = 0;
+  int32_t length = 0;
+  int64_t row = 0;  // of the member
+};
+// A run of a ragged plan: sequences [first, first + count) of the step.
+struct RaggedPart {
+  const graph::Plan* plan = nullptr;
+  int64_t size = 0;  // rows that the plan holds
+  int64_t rows = 0;  // rows that the sequences have
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
 struct ServeStep : engine::Step {
   bool wanted(base::Time now) const override { return engine::AnyWanted(members, probe, now); }
 
   std::vector<std::unique_ptr<engine::Request>> members;
   std::vector<base::Status> member_status;  // of each, where they fail apart
   uint64_t shape = 0;
+  int64_t units = 0;                    // that the cost model counts
   int64_t row_count = 0;                // of all members, 1 where dimension 0 is no batch
   const PlanFamily* family = nullptr;   // the first member's; null: the interpreter runs them
   std::vector<Part> parts;              // the plans that run all rows
@@ -30,10 +46,16 @@ struct ServeStep : engine::Step {
   std::vector<std::vector<tensor::Tensor>>
       interpreted;  // outputs of each member, when the interpreter ran
 
+  bool ragged = false;  // all members run without their padding: ragged_step.h
+  std::vector<SequenceAt> sequences;
+  std::vector<RaggedPart> ragged_parts;
+
   // Work space of Launch, sized by MakeStep and Form so that Launch allocates nothing.
   std::vector<Part> member_parts;
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
+  std::vector<const void*> ragged_inputs;
+  std::vector<RaggedPart> member_ragged_parts;
 };
 
 // Chooses plans for the members' rows among those that are there, and takes the memory of their

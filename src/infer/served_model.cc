@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "infer/planner.h"
+#include "infer/ragged_plans.h"
 #include "infer/serve_step.h"
 
 namespace sluice::infer {
@@ -13,6 +14,7 @@ constexpr int64_t kTokensProbeMax = 32768;  // no model is tried with longer tex
 constexpr int64_t kTokensUsual = 512;       // the table of positions of most encoders
 constexpr int64_t kActivationFloor = int64_t{1} << 20;
 constexpr int64_t kActivationUsual = int64_t{128} << 20;
+constexpr int64_t kUnitsMax = 16384;  // tokens' worth of work of a step
 constexpr int64_t kFill = 512;  // what an open dimension is taken for, when memory is reserved
 
 bool HasTokenizer(const std::string& folder) {
@@ -180,6 +182,9 @@ base::Status CheckInterface(const std::vector<graph::TensorInterface>& tensors,
 
 }  // namespace
 
+ServedModel::ServedModel() = default;
+ServedModel::~ServedModel() = default;
+
 base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::string& folder,
                                                                  const Options& options) {
   auto served = std::make_shared<ServedModel>();
@@ -205,6 +210,16 @@ base::Result<std::shared_ptr<const ServedModel>> LoadServedModel(const std::stri
   plans.ledger = options.ledger;
   plans.owner = OwnerOf(options, "plans");
   served->plans = std::make_unique<PlanFamilies>(std::move(plans));
+  if (served->graph->ragged() != nullptr) {
+    served->ragged = TRY(RaggedPlans::Create(*served->graph, served->activation_bytes));
+  }
+  if (served->ragged != nullptr) {
+    served->units_max = kUnitsMax;
+    if (options.batch_rows_max > 0) {
+      const int64_t longest = std::min(served->graph->ragged()->length_max, kUnitsMax);
+      served->units_max = std::min(kUnitsMax, options.batch_rows_max * longest);
+    }
+  }
   PlanUsualSteps(*served);
   return std::shared_ptr<const ServedModel>(std::move(served));
 }

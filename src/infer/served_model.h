@@ -18,6 +18,7 @@
 namespace sluice::infer {
 
 class Planner;
+class RaggedPlans;
 
 struct Options {
   std::string model;  // its name, for messages and metadata
@@ -48,11 +49,15 @@ struct Options {
 // Immutable but for its plans, and thread-safe; shared by the engines of one model version.
 struct ServedModel {
   std::shared_ptr<const graph::Model> graph;
+  ServedModel();
+  ~ServedModel();
   std::unique_ptr<PlanFamilies> plans;
+  std::unique_ptr<RaggedPlans> ragged;               // null: every request runs padded
   std::shared_ptr<const text::Tokenizer> tokenizer;  // null: the model takes its own inputs only
   Options options;
   engine::Description description;
   int64_t rows_max = 0;          // of a step; 0: requests are never joined
+  int64_t units_max = 0;         // tokens' worth of work of a step, where `ragged`
   bool rows_open = false;        // larger requests than rows_max are taken, alone
   int64_t text_tokens_max = 0;   // with a tokenizer
   int64_t activation_bytes = 0;  // reserved of a slot's memory

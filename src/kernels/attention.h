@@ -55,6 +55,10 @@ struct AttentionArgs {
   bool causal = false;
   int64_t causal_offset = 0;
 
+  // Query i sees keys [i - window_before, i + window_after] alone; negative: no bound on that side.
+  int64_t window_before = -1;
+  int64_t window_after = -1;
+
   // Ragged form: [batch + 1] ascending row offsets from 0, queries and keys of sequence b being
   // rows [starts[b], starts[b + 1]), each at most `queries` (= `keys`) long. Null: padded.
   const int32_t* sequence_starts = nullptr;

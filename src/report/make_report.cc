@@ -275,6 +275,11 @@ Report MakeReport(const ReportArgs& args) {
   report.shapes = args.opened->shapes;
   report.joined = model.batchability().joinable;
   report.batching = model.batchability().reason;
+  if (!model.interpreted()) {
+    report.batching += model.ragged() != nullptr ? "; requests run without their padding: "
+                                                 : "; requests run padded: ";
+    report.batching += model.ragged_reason();
+  }
   report.interpreted = model.interpreted();
   report.interpreted_reason = model.interpreted_reason();
   report.passes = model.passes().reports;

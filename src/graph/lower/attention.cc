@@ -1,4 +1,5 @@
 // Fused attention over strided operands.
+#include <algorithm>
 #include <cstddef>
 
 #include "graph/lower/lowering_rules.h"
@@ -113,12 +114,67 @@ Ref DefineOutput(Lowering& lowering, const Value* output, AttentionArgs& args) {
     return lowering.DefineAt(output, strides);
   }
   args.out_row = columns;
-  args.out_head = args.queries * columns;
+  args.out_head = shape[shape.rank() - 2] * columns;
   args.out_batch = args.heads * args.out_head;
   return lowering.Define(output);
 }
 
+// Packed rows: [heads, tokens, dim] with at most an axis of 1 in front.
+base::Result<bool> LowerRaggedAttention(Lowering& lowering, const Node& node) {
+  const Shape& q = lowering.shape(node.input(0));
+  const Shape& v = lowering.shape(node.input(2));
+  const int rank = q.rank();
+  const int64_t tokens = q[rank - 2];
+  AttentionArgs args;
+  args.batch = lowering.shape(node.input(4))[0] - 1;
+  args.heads = q.elements(0, rank - 2);
+  args.queries = std::min(tokens, node.Int("length_max", tokens));
+  args.keys = args.queries;
+  args.dim = q[rank - 1];
+  args.value_dim = v[rank - 1];
+  args.scale = node.Float("scale", 1);
+  args.window_before = node.Int("window_before", -1);
+  args.window_after = node.Int("window_after", -1);
+  if (rank > 4 || (rank == 4 && q[0] != 1) || args.dim < 1 || args.value_dim < 1) {
+    return base::InvalidArgument("node '" + node.name + "': packed heads of shape " + q.ToString());
+  }
+  const auto rows = [&](size_t input, bool transposed) {
+    Axes axes = RowsOf(lowering, node.input(input), transposed);
+    if (rank == 3) axes.heads = axes.batch;
+    return axes;
+  };
+  const Axes q_axes = rows(0, false);
+  const Axes k_axes = rows(1, true);
+  const Axes v_axes = rows(2, false);
+  args.q = ViewOf(q_axes);
+  args.k = ViewOf(k_axes);
+  args.v = ViewOf(v_axes);
+  const Ref out = DefineOutput(lowering, node.output(), args);
+  const Ref starts = lowering.Packed(node.input(4));
+  // Lengths are data: for the prediction all sequences are taken to be equally long.
+  int64_t seen = std::max<int64_t>(1, tokens / std::max<int64_t>(1, args.batch));
+  if (args.window_before >= 0 && args.window_after >= 0) {
+    seen = std::min(seen, args.window_before + args.window_after + 1);
+  }
+  const int64_t dims = args.dim + args.value_dim;
+  StepInfo info = lowering.Info(node, "attention");
+  info.detail = std::to_string(args.batch) + " sequences of " + std::to_string(tokens) + " rows, " +
+                std::to_string(args.heads) + " heads of " + std::to_string(args.dim);
+  StepSpec spec{.run = RunAttention,
+                .tiles = kernels::AttentionTiles(args),
+                .work = {2 * args.heads * tokens * seen * dims, 2 * args.heads * tokens * dims * 4},
+                .info = std::move(info)};
+  lowering.builder().Add(std::move(spec), args,
+                         {{offsetof(AttentionArgs, q.data), q_axes.ref},
+                          {offsetof(AttentionArgs, k.data), k_axes.ref},
+                          {offsetof(AttentionArgs, v.data), v_axes.ref},
+                          {offsetof(AttentionArgs, sequence_starts), starts},
+                          {offsetof(AttentionArgs, out), out}});
+  return true;
+}
+
 base::Result<bool> LowerAttention(Lowering& lowering, const Node& node) {
+  if (node.input(4) != nullptr) return LowerRaggedAttention(lowering, node);
   const Shape& q = lowering.shape(node.input(0));
   const Shape& k = lowering.shape(node.input(1));
   const Shape& v = lowering.shape(node.input(2));

@@ -12,7 +12,7 @@ const LoweringRule* FindLoweringRule(const Node& node) {
     for (const std::span<const LoweringRule> table :
          {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), IntegerRules(), RowRules(),
           MoveRules(), LookupRules(), InteractionRules(), RowMlpRules(), ImageRules(),
-          RecurrentRules(), TreeRules()}) {
+          RecurrentRules(), TreeRules(), SegmentRules()}) {
       for (const LoweringRule& rule : table) built->emplace(rule.op, &rule);
     }
     return built;

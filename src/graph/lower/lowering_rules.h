@@ -20,6 +20,7 @@ std::span<const LoweringRule> TreeRules();         // sums over decision trees
 std::span<const LoweringRule> RowMlpRules();       // small networks over rows
 std::span<const LoweringRule> InteractionRules();  // how features meet
 std::span<const LoweringRule> ImageRules();        // convolutions, pools
+std::span<const LoweringRule> SegmentRules();      // pooling and running sums over packed rows
 std::span<const LoweringRule> RecurrentRules();
 
 // The kernel's activation by the name that passes give it.

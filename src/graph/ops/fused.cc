@@ -26,8 +26,10 @@ base::Status InferFusedLinear(InferContext& context) {
   return base::Ok();
 }
 
-// FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?) -> [..., Sq, Dv]:
-// softmax(scale * q k + mask) v, the mask f32 and broadcast to [..., Sq, Sk].
+// FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?, starts?) -> [..., Sq, Dv]:
+// softmax(scale * q k + mask) v, the mask f32 and broadcast to [..., Sq, Sk]. With starts, int32
+// [sequences + 1], Sq = Sk are the packed rows of all sequences (leading axes: at most [1, heads]),
+// each of which sees its own alone, those within window_before and window_after if these are set.
 base::Status InferFusedAttention(InferContext& context) {
   const SymShape* q = context.shape(0);
   const SymShape* k = context.shape(1);
@@ -57,6 +59,38 @@ base::Status InferFusedAttention(InferContext& context) {
   SymShape shape = *q;
   shape.back() = v->back();
   context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
+// SegmentReduce(x [1, tokens, ...], starts int32 [sequences + 1]) -> [sequences, ...]: the sum,
+// maximum or first row of each sequence (`mode`).
+base::Status InferSegmentReduce(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  const SymShape* starts = context.shape(1);
+  if (x == nullptr || starts == nullptr || x->size() < 2 || starts->size() != 1) {
+    return context.Fail("needs [1, tokens, ...] and [sequences + 1]");
+  }
+  SymShape shape(x->begin() + 1, x->end());
+  shape[0] = context.symbols().Sub((*starts)[0], Dim(1));
+  context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
+// SegmentLengths(starts int32 [sequences + 1]) -> [sequences] of `type`.
+base::Status InferSegmentLengths(InferContext& context) {
+  const SymShape* starts = context.shape(0);
+  if (starts == nullptr || starts->size() != 1) return context.Fail("needs [sequences + 1]");
+  const std::optional<tensor::DType> type =
+      tensor::DTypeFromName(context.node().String("type", "FP32"));
+  context.SetOutput(0, type.value_or(tensor::DType::kF32),
+                    SymShape{context.symbols().Sub((*starts)[0], Dim(1))});
+  return base::Ok();
+}
+
+// SegmentCumSum(x [1, tokens], starts) -> [1, tokens]: running sums within each sequence.
+base::Status InferSegmentCumSum(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  context.SetOutput(0, context.dtype(0), x == nullptr ? std::nullopt : std::optional<SymShape>(*x));
   return base::Ok();
 }
 
@@ -141,11 +175,14 @@ base::Status InferFusedSecondOrder(InferContext& context) {
 
 constexpr OpDef kFusedOps[] = {
     {"FusedLinear", 1, 2, 4, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
-    {"FusedAttention", 1, 3, 4, 1, 1, kNoTraits, InferFusedAttention, nullptr, kOurDomain},
+    {"FusedAttention", 1, 3, 5, 1, 1, kNoTraits, InferFusedAttention, nullptr, kOurDomain},
     {"FusedChain", 1, 1, -1, 1, 1, kNoTraits, InferFusedChain, nullptr, kOurDomain},
     {"FusedLookups", 1, 2, -1, 1, -1, kNoTraits, InferFusedLookups, nullptr, kOurDomain},
     {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},
     {"FusedSecondOrder", 1, 1, 1, 1, 1, kNoTraits, InferFusedSecondOrder, nullptr, kOurDomain},
+    {"SegmentReduce", 1, 2, 2, 1, 1, kNoTraits, InferSegmentReduce, nullptr, kOurDomain},
+    {"SegmentLengths", 1, 1, 1, 1, 1, kNoTraits, InferSegmentLengths, nullptr, kOurDomain},
+    {"SegmentCumSum", 1, 2, 2, 1, 1, kNoTraits, InferSegmentCumSum, nullptr, kOurDomain},
     {"FusedRowMlp", 1, 4, -1, 1, 1, kNoTraits, InferFusedRowMlp, nullptr, kOurDomain},
     {"FusedNorm", 1, 3, 4, 1, 1, kNoTraits, InferFusedNorm, nullptr, kOurDomain},
 };

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "graph/ir.h"
 #include "graph/weight_choice.h"
+#include "graph/ragged.h"
 
 namespace sluice::graph {
 
@@ -32,6 +33,7 @@ struct PassOptions {
   int rounds_max = 8;                            // of the cleaning passes, until nothing changes
   bool fuse = true;                              // false: cleaning only
   WeightChoice weights;                          // CompileOptions::weights, resolved
+  int64_t length_max = 0;  // of a sequence, from BoundLength; 0: no ragged form is looked for
 };
 
 // Shared by the passes of one graph.
@@ -39,6 +41,7 @@ struct PassContext {
   Graph& graph;
   const PassOptions& options;
   std::vector<NearMiss>& near_misses;
+  RaggedGraph& ragged;
 
   void Miss(const Node& node, std::string what);
 };
@@ -70,12 +73,15 @@ base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);
 base::Result<int64_t> FuseRowMlp(PassContext& context);
 base::Result<int64_t> FuseNorm(PassContext& context);
+// Leaves the graph as it is and its form over packed rows, or why there is none, in the context.
+base::Result<int64_t> PropagateRagged(PassContext& context);
 base::Result<int64_t> FuseElementwise(PassContext& context);
 base::Result<int64_t> ChooseWeights(PassContext& context);
 
 struct PassResult {
   std::vector<PassReport> reports;
   std::vector<NearMiss> near_misses;
+  RaggedGraph ragged;  // of a graph with a mask that tells padding
 };
 
 // All of the above in order. kInternal, naming the pass, when a pass leaves the graph in disorder.

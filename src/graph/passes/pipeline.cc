@@ -24,7 +24,6 @@ constexpr std::array kFusing = {
     Pass{"recognize_gelu", RecognizeGelu},
     Pass{"recognize_attention", RecognizeAttention},
     Pass{"recognize_interaction", RecognizeInteraction},
-    Pass{"fuse_lookups", FuseLookups},
     Pass{"fold_batch_norm", FoldBatchNorm},
     Pass{"form_conv", FormConv},
     Pass{"form_recurrent", FormRecurrent},
@@ -33,8 +32,10 @@ constexpr std::array kFusing = {
     Pass{"merge_linear", MergeLinear},
     Pass{"fuse_row_mlp", FuseRowMlp},
     Pass{"fuse_norm", FuseNorm},
-    Pass{"fuse_elementwise", FuseElementwise},
     Pass{"choose_weights", ChooseWeights},
+    Pass{"propagate_ragged", PropagateRagged},
+    Pass{"fuse_lookups", FuseLookups},
+    Pass{"fuse_elementwise", FuseElementwise},
 };
 constexpr size_t kNearMissesMax = 64;
 
@@ -63,26 +64,36 @@ void PassContext::Miss(const Node& node, std::string what) {
 
 base::Result<PassResult> RunPasses(Graph& graph, const PassOptions& options) {
   PassResult result;
-  PassContext context{graph, options, result.near_misses};
-  const auto clean = [&](size_t first_report) -> base::Status {
+  PassContext context{graph, options, result.near_misses, result.ragged};
+  const auto clean = [&](PassContext& of) -> base::Status {
     for (int round = 0; round < options.rounds_max; ++round) {
       int64_t changes = 0;
       for (size_t i = 0; i < kCleaning.size(); ++i) {
-        changes += TRY(RunOne(kCleaning[i], context, result.reports[first_report + i]));
+        changes += TRY(RunOne(kCleaning[i], of, result.reports[i]));
       }
       if (changes == 0) break;
     }
     return base::Ok();
   };
   result.reports.resize(kCleaning.size());
-  TRY(clean(0));
+  TRY(clean(context));
   if (!options.fuse) return result;
   for (const Pass& pass : kFusing) {
     PassReport report;
     (void)TRY(RunOne(pass, context, report));
     result.reports.push_back(report);
   }
-  TRY(clean(0));
+  TRY(clean(context));
+  if (result.ragged.graph != nullptr) {
+    PassContext packed{*result.ragged.graph, options, result.near_misses, result.ragged};
+    TRY(clean(packed));
+    for (const Pass pass :
+         {Pass{"fuse_lookups", FuseLookups}, Pass{"fuse_elementwise", FuseElementwise}}) {
+      PassReport report;
+      (void)TRY(RunOne(pass, packed, report));
+    }
+    TRY(clean(packed));
+  }
   return result;
 }
 

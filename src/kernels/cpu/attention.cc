@@ -46,9 +46,15 @@ Head FindHead(const AttentionArgs& args, const AttentionTile& tile) {
 
 // Keys of all that query i sees.
 inline int64_t Visible(const AttentionArgs& args, const AttentionTile& tile, int64_t i) {
-  if (!args.causal) return tile.keys;
-  const int64_t seen = i + args.causal_offset + 1;
-  return seen < 0 ? 0 : Min(tile.keys, seen);
+  int64_t seen = tile.keys;
+  if (args.causal) seen = Min(seen, i + args.causal_offset + 1);
+  if (args.window_after >= 0) seen = Min(seen, i + args.window_after + 1);
+  return seen < 0 ? 0 : seen;
+}
+
+// The first key that query i sees.
+inline int64_t FirstVisible(const AttentionArgs& args, int64_t i) {
+  return args.window_before < 0 || i < args.window_before ? 0 : i - args.window_before;
 }
 
 // Running state of the rows of a tile.
@@ -172,8 +178,8 @@ inline void ScoreStrip(const AttentionArgs& args, const float* q, const float* k
 
 // The scores of a strip become weights; the outputs accumulated so far shrink to the new maxima.
 inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
-                        int64_t j0, int64_t first, int64_t rows, int64_t depth, Buffers& buffers,
-                        State& state) {
+                        int64_t j0, int64_t first, int64_t rows, int64_t depth, bool begun,
+                        Buffers& buffers, State& state) {
   constexpr int kAtOnce = kLanes == 16 ? 4 : 2;
   Row row[kStripRowsMax];
   for (int64_t i = 0; i < rows; ++i) {
@@ -184,14 +190,18 @@ inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, co
     row[i].sum = &state.sum[query - tile.query_begin];
   }
   int64_t i = 0;
-  if (!args.causal) {
+  const bool banded = args.window_before >= 0 || args.window_after >= 0;
+  if (!args.causal && !banded) {
     for (; i + kAtOnce <= rows; i += kAtOnce) SoftmaxRows<kAtOnce>(row + i, depth, depth);
   }
   for (; i < rows; ++i) {
     const int64_t seen = Visible(args, tile, first + i) - j0;
-    SoftmaxRows<1>(row + i, seen < 0 ? 0 : Min(depth, seen), depth);
+    const int64_t count = seen < 0 ? 0 : Min(depth, seen);
+    const int64_t hidden = Min(count, FirstVisible(args, first + i) - j0);
+    for (int64_t j = 0; j < hidden; ++j) row[i].scores[j] = kMinusInfinity;
+    SoftmaxRows<1>(row + i, count, depth);
   }
-  if (j0 == 0) return;
+  if (!begun) return;
   for (i = 0; i < rows; ++i) {
     if (row[i].factor == 1.0f) continue;
     ScaleRow(head.out + (first + i) * args.out_row, args.value_dim, row[i].factor);
@@ -228,7 +238,10 @@ void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
     state.maximum[i] = kMinusInfinity;
     state.sum[i] = 0;
   }
-  for (int64_t j0 = 0; j0 < tile.keys; j0 += tile.key_block) {
+  // Blocks begin at multiples of their size wherever a tile begins, so that a row's bits are its
+  // own.
+  const int64_t first = FirstVisible(args, tile.query_begin) / tile.key_block * tile.key_block;
+  for (int64_t j0 = first; j0 < tile.keys; j0 += tile.key_block) {
     const int64_t keys = Min(tile.key_block, tile.keys - j0);
     if (Visible(args, tile, tile.query_end - 1) <= j0) break;
     const float* const k = head.k + j0 * args.k.row;
@@ -242,8 +255,9 @@ void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
       const int64_t depth = Min(keys, Visible(args, tile, row + rows - 1) - j0);
       if (depth <= 0) return;
       ScoreStrip(args, head.q + row * args.q.row, k, rows, depth, buffers);
-      WeighScores(args, tile, head, j0, row, rows, depth, buffers, state);
-      WeighStrip(args, v, head.out + row * args.out_row, rows, depth, keys, j0 > 0, buffers);
+      const bool begun = j0 > first;
+      WeighScores(args, tile, head, j0, row, rows, depth, begun, buffers, state);
+      WeighStrip(args, v, head.out + row * args.out_row, rows, depth, keys, begun, buffers);
     });
   }
   for (int64_t i = tile.query_begin; i < tile.query_end; ++i) {

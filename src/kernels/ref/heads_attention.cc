@@ -19,6 +19,7 @@ void AttendOne(const kernels::AttentionArgs& args, int64_t b, int64_t h, int64_t
       ragged ? args.out + h * args.out_head + (args.sequence_starts[b] + i) * args.out_row
              : args.out + b * args.out_batch + h * args.out_head + i * args.out_row;
   if (args.causal) keys = std::clamp<int64_t>(i + args.causal_offset + 1, 0, keys);
+  if (args.window_after >= 0) keys = std::min(keys, i + args.window_after + 1);
   std::fill(out, out + args.value_dim, 0.0f);
   if (keys == 0) return;
   std::vector<double> weights(static_cast<size_t>(keys));
@@ -33,6 +34,9 @@ void AttendOne(const kernels::AttentionArgs& args, int64_t b, int64_t h, int64_t
       // Where the mask is so negative that f32 forgets the score, so must the reference.
       score = static_cast<float>(score) +
               args.mask[b * args.mask_batch + h * args.mask_head + i * args.mask_query + j];
+    }
+    if (args.window_before >= 0 && j < i - args.window_before) {
+      score = -std::numeric_limits<double>::infinity();
     }
     weights[static_cast<size_t>(j)] = score;
     highest = std::max(highest, score);

@@ -1,0 +1,164 @@
+"""Exports tiny encoders of the families that people serve, with answers that PyTorch computed.
+
+Every family goes through the TorchScript exporter (opset 17) and the dynamo exporter (opset 20),
+with random seeded weights. Beside each FILE.onnx lies FILE.json: inputs of three sequences of
+different lengths, padded, and the outputs at them. ONNX Runtime must agree before a file is kept.
+
+    python export_encoders.py ../tests/conformance/encoders
+"""
+
+import argparse
+import json
+import os
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import transformers
+from transformers import (BertConfig, BertModel, DebertaV2Config, DebertaV2Model, DistilBertConfig,
+                          DistilBertModel, ModernBertConfig, ModernBertModel, RobertaConfig,
+                          RobertaModel)
+
+SEED = 20261121
+LENGTHS = (11, 7, 4)
+SIZES = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+             intermediate_size=32, max_position_embeddings=48)
+
+
+class Encoder(torch.nn.Module):
+    """A model's last hidden states, and their mean over the mask, normalised."""
+
+    def __init__(self, model: torch.nn.Module, takes_types: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.takes_types = takes_types
+
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        """Hidden states [B, S, H] and sentence embeddings [B, H]."""
+        more = {"token_type_ids": token_type_ids} if self.takes_types else {}
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask,
+                            **more).last_hidden_state
+        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+        return hidden, torch.nn.functional.normalize(mean, dim=1)
+
+
+def families():
+    """Name, model class, configuration, attention implementation, whether it takes types."""
+    deberta = dict(relative_attention=True, pos_att_type=["p2c", "c2p"])
+    return [
+        ("bert", BertModel, BertConfig(**SIZES), "sdpa", True),
+        ("bert_eager", BertModel, BertConfig(**SIZES), "eager", True),
+        ("roberta", RobertaModel, RobertaConfig(**SIZES, type_vocab_size=1, pad_token_id=1),
+         "sdpa", False),
+        ("distilbert", DistilBertModel,
+         DistilBertConfig(vocab_size=64, dim=32, n_layers=2, n_heads=2, hidden_dim=32,
+                          max_position_embeddings=48), "sdpa", False),
+        ("deberta_v2", DebertaV2Model, DebertaV2Config(**SIZES, type_vocab_size=2, **deberta),
+         "eager", False),
+        ("deberta_v3", DebertaV2Model,
+         DebertaV2Config(**(SIZES | dict(intermediate_size=16)), type_vocab_size=0, position_buckets=16, share_att_key=True,
+                         norm_rel_ebd="layer_norm", position_biased_input=False, **deberta),
+         "eager", False),
+        ("modernbert", ModernBertModel,
+         ModernBertConfig(**SIZES, local_attention=8, global_attn_every_n_layers=2,
+                          pad_token_id=0, bos_token_id=1,
+                          eos_token_id=2, cls_token_id=1, sep_token_id=2), "sdpa", False),
+    ]
+
+
+def draw(takes_types: bool, pad: int) -> dict[str, torch.Tensor]:
+    """Three sequences of different lengths, padded."""
+    length = max(LENGTHS)
+    mask = (torch.arange(length)[None] < torch.tensor(LENGTHS)[:, None]).long()
+    ids = torch.randint(3, 60, mask.shape) * mask + (1 - mask) * pad
+    drawn = {"input_ids": ids, "attention_mask": mask}
+    if takes_types:
+        drawn["token_type_ids"] = (torch.arange(length)[None] > 2).long() * mask
+    return drawn
+
+
+def export(module, inputs, exporter: str, path: Path) -> None:
+    """Writes ONNX with the batch and the length left open."""
+    names = ["hidden", "sentence_embedding"]
+    if exporter == "ts17":
+        axes = {name: {0: "batch", 1: "length"} for name in [*inputs, "hidden"]}
+        torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=17,
+                          input_names=list(inputs), output_names=names,
+                          dynamic_axes=axes | {"sentence_embedding": {0: "batch"}}, dynamo=False)
+        return
+    batch = torch.export.Dim("batch", min=1, max=64)
+    length = torch.export.Dim("length", min=2, max=48)
+    torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=20,
+                      input_names=list(inputs), output_names=names,
+                      dynamic_shapes=tuple({0: batch, 1: length} for _ in inputs), dynamo=True,
+                      external_data=False, verbose=False)
+
+
+def strip(path: Path) -> None:
+    """Removes traces of the exporting machine."""
+    model = onnx.load(str(path))
+    parts = [model, model.graph, *model.graph.node, *model.functions, *model.graph.initializer,
+             *model.graph.value_info, *model.graph.input, *model.graph.output]
+    for part in parts:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    del model.graph.value_info[:]
+    # Names of modules are half of a small file.
+    short = {v.name: v.name for v in [*model.graph.input, *model.graph.output]} | {"": ""}
+    for at, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{at}"
+        for names in (node.input, node.output):
+            names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
+    for weight in model.graph.initializer:
+        weight.name = short.setdefault(weight.name, f"v{len(short)}")
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def main() -> None:
+    """Exports every family both ways."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", help="families; all when none is named")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    for name, cls, config, attention, takes_types in families():
+        if arguments.names and name not in arguments.names:
+            continue
+        torch.manual_seed(SEED)
+        config._attn_implementation = attention
+        module = Encoder(cls(config).eval(), takes_types).eval()
+        inputs = draw(takes_types, 1 if name == "roberta" else 0)
+        with torch.no_grad():
+            expected = dict(zip(("hidden", "sentence_embedding"), module(*inputs.values())))
+        answer = {"torch": torch.__version__, "transformers": transformers.__version__,
+                  "lengths": LENGTHS,
+                  "inputs": {k: v.tolist() for k, v in inputs.items()},
+                  "outputs": {k: [float(f"{x:.7g}") for x in v.flatten().tolist()]
+                              for k, v in expected.items()}}
+        for exporter in ("ts17", "dynamo20"):
+            path = arguments.folder / f"{name}_{exporter}.onnx"
+            export(module, inputs, exporter, path)
+            strip(path)
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            known = {i.name for i in session.get_inputs()}
+            got = session.run(None, {k: v.numpy() for k, v in inputs.items() if k in known})
+            # At padding, where every key may be hidden, anything may stand.
+            real = inputs["attention_mask"].numpy()[..., None]
+            for ours, theirs, kept in zip(got, expected.values(), (real, 1)):
+                np.testing.assert_allclose(ours * kept, theirs.numpy() * kept, rtol=1e-3, atol=1e-4)
+            path.with_suffix(".json").write_text(json.dumps(answer) + "\n", encoding="utf-8")
+            print(path.name, path.stat().st_size, "bytes", flush=True)
+
+
+if __name__ == "__main__":
+    main()

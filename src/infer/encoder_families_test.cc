@@ -1,0 +1,144 @@
+// Tiny encoders as two exporters write them (tests/conformance/encoders), served without their
+// padding, against answers that PyTorch computed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/json.h"
+#include "infer/direct_runner.h"
+#include "infer/prepared_request.h"
+
+namespace sluice::infer {
+namespace {
+
+using tensor::DType;
+using tensor::Shape;
+using tensor::Tensor;
+
+const std::string kFolder = "tests/conformance/encoders";
+
+// A fixture's answers, rows padded to the longest.
+struct Answers {
+  std::vector<int64_t> lengths;
+  std::vector<tensor::NamedTensor> inputs;
+  std::vector<float> hidden, sentence;
+};
+
+std::vector<double> Numbers(base::JsonValue value) {
+  std::vector<double> numbers(static_cast<size_t>(value.CountScalars()));
+  CHECK(value.ReadNumbers(std::span(numbers)).ok());
+  return numbers;
+}
+
+Answers ReadAnswers(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  base::JsonDocument document;
+  const base::JsonValue root = document.Parse(text.str()).value();
+  Answers answers;
+  for (const double length : Numbers(root.Get("lengths").value())) {
+    answers.lengths.push_back(static_cast<int64_t>(length));
+  }
+  const base::Status read = root.Get("inputs").value().ForEachMember(
+      [&](std::string_view name, base::JsonValue value) -> base::Status {
+        const std::vector<double> numbers = Numbers(value);
+        const int64_t rows = static_cast<int64_t>(answers.lengths.size());
+        const int64_t count = static_cast<int64_t>(numbers.size());
+        Tensor tensor = Tensor::Allocate(DType::kI64, Shape({rows, count / rows}), 1 << 20).value();
+        for (size_t i = 0; i < numbers.size(); ++i) {
+          tensor.mutable_view().as<int64_t>()[i] = static_cast<int64_t>(numbers[i]);
+        }
+        answers.inputs.push_back({std::string(name), tensor});
+        return base::Ok();
+      });
+  CHECK(read.ok());
+  const base::JsonValue outputs = root.Get("outputs").value();
+  for (const double x : Numbers(outputs.Get("hidden").value())) {
+    answers.hidden.push_back(static_cast<float>(x));
+  }
+  for (const double x : Numbers(outputs.Get("sentence_embedding").value())) {
+    answers.sentence.push_back(static_cast<float>(x));
+  }
+  return answers;
+}
+
+std::vector<std::string> Families() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+    if (entry.path().extension() == ".onnx") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+class EncoderFamilyTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    Options options;
+    options.model = GetParam();
+    options.model_file = GetParam() + ".onnx";
+    base::Result<std::shared_ptr<const ServedModel>> served = LoadServedModel(kFolder, options);
+    ASSERT_TRUE(served.ok()) << served.error().message;
+    runner_ = std::make_unique<DirectRunner>(std::move(served).value(), DirectRunner::Options{});
+    answers_ = ReadAnswers(kFolder + "/" + GetParam() + ".json");
+  }
+  const graph::Model& model() const { return *runner_->served().graph; }
+  std::vector<tensor::NamedTensor> Run() {
+    auto request = std::make_unique<engine::Request>();
+    for (const tensor::NamedTensor& input : answers_.inputs) {
+      for (const graph::TensorInterface& wanted : model().inputs()) {
+        if (wanted.name == input.name) request->inputs.push_back(input);
+      }
+    }
+    base::Result<std::vector<tensor::NamedTensor>> outputs = runner_->Run(std::move(request));
+    CHECK(outputs.ok()) << outputs.error().message;
+    return std::move(outputs).value();
+  }
+
+  std::unique_ptr<DirectRunner> runner_;
+  Answers answers_;
+};
+
+TEST_P(EncoderFamilyTest, AnswersAsPyTorchDoes) {
+  const std::vector<tensor::NamedTensor> outputs = Run();
+  ASSERT_EQ(outputs.size(), 2U);
+  const int64_t rows = static_cast<int64_t>(answers_.lengths.size());
+  const int64_t longest = outputs[0].tensor.shape[1];
+  const int64_t width = outputs[0].tensor.shape[2];
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < longest * width; ++i) {
+      const int64_t at = row * longest * width + i;
+      const float got = outputs[0].tensor.view().as<float>()[at];
+      if (i < answers_.lengths[static_cast<size_t>(row)] * width) {
+        EXPECT_NEAR(got, answers_.hidden[static_cast<size_t>(at)], 2e-4F) << row << " " << i;
+      } else if (model().ragged() != nullptr) {
+        EXPECT_EQ(got, 0.0F) << "padding of row " << row;
+      }
+    }
+  }
+  for (int64_t i = 0; i < rows * width; ++i) {
+    EXPECT_NEAR(outputs[1].tensor.view().as<float>()[i], answers_.sentence[static_cast<size_t>(i)],
+                1e-4F);
+  }
+}
+
+TEST_P(EncoderFamilyTest, RunsWithoutPaddingOrSaysWhyNot) {
+  if (GetParam().starts_with("deberta")) {
+    // Its biases of positions by content have no packed form.
+    EXPECT_EQ(model().ragged(), nullptr);
+    EXPECT_NE(model().ragged_reason().find("node '"), std::string::npos) << model().ragged_reason();
+    return;
+  }
+  EXPECT_NE(model().ragged(), nullptr) << model().ragged_reason();
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, EncoderFamilyTest, ::testing::ValuesIn(Families()),
+                         [](const auto& family) { return family.param; });
+
+}  // namespace
+}  // namespace sluice::infer
