@@ -1,6 +1,7 @@
 #include "kernels/trees.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::kernels {
 namespace {
@@ -11,33 +12,36 @@ constexpr int64_t kSums = 512;  // of a tile; fewer rows at a time where there a
 // Walks side by side, so that the loads of one hide behind those of the others.
 constexpr int kWalks = 8;
 // Levels between two looks whether all have arrived.
-constexpr int kLevels = 4;
+constexpr int kLevels = 2;
 
+// Chosen by arithmetic: which way a row goes is a coin toss, and a wrong guess of a branch costs
+// more than the walk down several levels.
 template <bool special>
 inline int32_t Next(const TreeNode* nodes, int32_t at, const float* row) {
   const TreeNode& node = nodes[at];
   const float value = row[node.feature & kTreeFeature];
-  bool yes = value <= node.split;
+  auto yes = static_cast<int32_t>(value <= node.split);
   if constexpr (special) {
-    yes = (node.feature & kTreeEquals) != 0 ? value == node.split : yes;
-    yes = yes || (value != value && (node.feature & kTreeNanYes) != 0);
+    const auto equals = static_cast<int32_t>(node.feature / kTreeEquals & 1);
+    const auto nan_yes = static_cast<int32_t>(node.feature / kTreeNanYes & 1);
+    const auto same = static_cast<int32_t>(value == node.split);
+    yes = (yes & ~equals) | (same & equals) | (static_cast<int32_t>(value != value) & nan_yes);
   }
-  return yes ? node.yes : node.no;
+  return node.no ^ ((node.yes ^ node.no) & -yes);
 }
 
-// Moves each walk from `at` to its leaf.
-template <bool special>
-void Walk(const TreeNode* nodes, const float* const rows[kWalks], int32_t depth,
-          int32_t at[kWalks]) {
+// Moves each walk from `at` to its leaf. The walks are named one by one, so that they stay in
+// registers.
+template <bool special, size_t... walk>
+void Walk(const TreeNode* nodes, const float* const rows[kWalks], int32_t depth, int32_t at[kWalks],
+          std::index_sequence<walk...>) {
+  int32_t now[kWalks] = {at[walk]...};
   for (int32_t level = 0; level < depth; level += kLevels) {
-    uint32_t arrived = kTreeLeaf;
-    for (int i = 0; i < kLevels; ++i) {
-      for (int walk = 0; walk < kWalks; ++walk)
-        at[walk] = Next<special>(nodes, at[walk], rows[walk]);
-    }
-    for (int walk = 0; walk < kWalks; ++walk) arrived &= nodes[at[walk]].feature;
-    if (arrived != 0) return;
+    for (int i = 0; i < kLevels; ++i)
+      ((now[walk] = Next<special>(nodes, now[walk], rows[walk])), ...);
+    if (((nodes[now[walk]].feature & kTreeLeaf) & ...) != 0) break;
   }
+  ((at[walk] = now[walk]), ...);
 }
 
 inline void AddLeaf(const TreesArgs& args, int32_t leaf, double* sums) {
@@ -62,7 +66,7 @@ void ByTree(const TreesArgs& args, const float* row, double* sums) {
       at[walk] = root[0];
       depth = std::max(depth, root[1]);
     }
-    Walk<special>(args.nodes, rows, depth, at);
+    Walk<special>(args.nodes, rows, depth, at, std::make_index_sequence<kWalks>());
     const int64_t count = std::min<int64_t>(kWalks, args.trees - tree);
     for (int64_t walk = 0; walk < count; ++walk) AddLeaf(args, at[walk], sums);
   }
@@ -80,7 +84,7 @@ void ByRow(const TreesArgs& args, const float* x, int64_t count, double* sums) {
         rows[walk] = x + std::min(first + walk, count - 1) * args.features;
         at[walk] = root[0];
       }
-      Walk<special>(args.nodes, rows, root[1], at);
+      Walk<special>(args.nodes, rows, root[1], at, std::make_index_sequence<kWalks>());
       const int64_t last = std::min<int64_t>(kWalks, count - first);
       for (int64_t walk = 0; walk < last; ++walk)
         AddLeaf(args, at[walk], sums + (first + walk) * args.targets);
