@@ -168,7 +168,7 @@ void TellKernel(const graph::StepInfo& info, const std::vector<StepRow>& steps,
   if (IsProduct(step.kind) && (step.bound == "memory" || (rows > 0 && rows < kManyRows))) {
     loss.remedy = "more rows a step (" + std::to_string(rows) +
                   " here): weights are read once for all of them";
-  } else if (IsProduct(step.kind)) {
+  } else if (step.kind == "linear") {
     loss.remedy = "bf16 or int8 weights raise the roof itself; fewer columns lower the work";
   } else {
     loss.remedy = "none in the model: the kernel has room";
@@ -284,8 +284,14 @@ void FindUnfused(const graph::Plan& plan, const std::vector<StepFlow>& flows,
     const StepRow& producer = steps[from];
     const bool after_softmax = step.kind == "matmul" && producer.kind == "softmax";
     if (!CouldFollow(step.kind) && !after_softmax) continue;
-    const std::vector<int>& readers = flows[from].readers;
-    const bool only_reader = readers.size() == 1 && !flows[from].is_output;
+    // A node's steps count as one reader: what prepares its rows and what multiplies them.
+    std::vector<int> others;
+    for (const int reader : flows[from].readers) {
+      if (plan.infos[static_cast<size_t>(reader)].node != plan.infos[i].node) {
+        others.push_back(reader);
+      }
+    }
+    const bool only_reader = others.empty() && !flows[from].is_output;
     const int64_t read = std::min(flow.read_bytes, step.bytes);
     step.unfused_bytes = only_reader ? 2 * read : read;
     // The bytes of a concatenation's other steps are theirs.
@@ -298,9 +304,8 @@ void FindUnfused(const graph::Plan& plan, const std::vector<StepFlow>& flows,
       step.unfused_why = "not fused: " + std::string(theirs->second);
     } else if (producer.reference) {
       step.unfused_why = "'" + producer.label + "' runs on a reference kernel";
-    } else if (!only_reader && readers.size() > 1) {
-      const int other = readers.front() == static_cast<int>(i) ? readers.back() : readers.front();
-      step.unfused_why = "also read by '" + steps[static_cast<size_t>(other)].label + "'";
+    } else if (!others.empty()) {
+      step.unfused_why = "also read by '" + steps[static_cast<size_t>(others.front())].label + "'";
     } else if (!only_reader) {
       step.unfused_why = "also an output of the model";
     }
@@ -320,7 +325,7 @@ void DivideTime(const LossContext& context, size_t index, StepRow& step) {
     const double saved = static_cast<double>(step.unfused_bytes) /
                          context.roofs->LevelOf(step.bytes / 2).gbytes / 1e3;
     // What is left of the step must still do its arithmetic.
-    const double arithmetic = static_cast<double>(step.flops) / context.roofs->gflops / 1e3;
+    const double arithmetic = static_cast<double>(step.flops) / step.peak_gflops / 1e3;
     lose(Cause::kUnfused, std::min(saved, std::max(0.0, step.us - arithmetic)));
     roof = std::min(std::max(arithmetic, roof - saved), left);
   }
@@ -336,8 +341,8 @@ void DivideTime(const LossContext& context, size_t index, StepRow& step) {
   const int64_t lanes = LaneCount();
   if (columns > 0 && columns % lanes != 0) {
     const double padded = static_cast<double>((columns + lanes - 1) / lanes * lanes);
-    const double arithmetic = static_cast<double>(step.flops) / context.roofs->gflops / 1e3 *
-                              padded / static_cast<double>(columns);
+    const double arithmetic = static_cast<double>(step.flops) / step.peak_gflops / 1e3 * padded /
+                              static_cast<double>(columns);
     lose(Cause::kNarrow, std::min(arithmetic - roof, left - roof));
   }
   const Cause rest = step.us < kSmallUs     ? Cause::kFixed

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/machine.h"
+#include "kernels/low_gemm.h"
 #include "kernels/target.h"
 #include "report/flow.h"
 #include "report/losses.h"
@@ -38,6 +39,20 @@ int64_t ConstantBytes(const graph::Value& value) {
   return bytes;
 }
 
+// Of products of low precision, which name their path behind the last comma, as much more than f32
+// multiply-adds as the path's instructions do.
+double PeakOf(const Roofs& roofs, const StepRow& step) {
+  if (step.kind.substr(0, 7) != "linear ") return roofs.gflops;
+  const size_t comma = step.detail.rfind(", ");
+  if (comma == std::string::npos) return roofs.gflops;
+  const std::string_view name = std::string_view(step.detail).substr(comma + 2);
+  for (int i = 0; i < kernels::kLowPathCount; ++i) {
+    const auto path = static_cast<kernels::LowPath>(i);
+    if (name == kernels::LowPathName(path)) return roofs.gflops * kernels::LowPathSpeedup(path);
+  }
+  return roofs.gflops;
+}
+
 void FillRoof(const Roofs& roofs, int64_t footprint, const StepFlow& flow, StepRow& step) {
   const int64_t weights = std::min(flow.weight_bytes, step.bytes);
   const MemoryLevel& far = roofs.LevelOf(footprint);
@@ -45,7 +60,7 @@ void FillRoof(const Roofs& roofs, int64_t footprint, const StepFlow& flow, StepR
   const MemoryLevel& near = roofs.LevelOf((step.bytes - weights) / 2);
   const double far_us = static_cast<double>(weights) / far.gbytes / 1e3;
   const double near_us = static_cast<double>(step.bytes - weights) / near.gbytes / 1e3;
-  const double arithmetic_us = static_cast<double>(step.flops) / roofs.gflops / 1e3;
+  const double arithmetic_us = static_cast<double>(step.flops) / step.peak_gflops / 1e3;
   const double memory_us = far_us + near_us;
   step.level = far_us > near_us ? far.name : near.name;
   step.roof_us = std::max(arithmetic_us, memory_us);
@@ -231,6 +246,7 @@ void MakeSteps(const ReportArgs& args, const std::vector<StepFlow>& flows, Repor
     step.flops = info.work.flops;
     step.bytes = info.work.bytes;
     step.reference = step.kind.substr(0, 9) == "reference";
+    step.peak_gflops = PeakOf(report.roofs, step);
     FillRoof(report.roofs, footprint, flows[i], step);
     step.us = report.measured ? static_cast<double>(args.timing->median_ns[i]) / 1e3
                               : PredictUs(step, plan.steps[i]);

@@ -45,6 +45,7 @@ struct StepRow {
   double us = 0;                 // median measured, or predicted
   double roof_us = 0;            // the same work at the roof
   double intensity = 0;          // flops a byte
+  double peak_gflops = 0;        // of the instructions that compute it
   double attainable_gflops = 0;  // min(peak, intensity * bandwidth); 0 without flops
   std::string_view bound;        // "arithmetic", "memory" or "fixed cost"
   std::string_view level;  // the cache whose bandwidth is its roof: "L1", "L2", "L3", "memory"
