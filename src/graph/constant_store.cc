@@ -10,22 +10,20 @@ namespace {
 using tensor::Tensor;
 using TensorPtr = std::shared_ptr<const Tensor>;
 
-// Four interleaved chains, so that the multiplier's latency does not set the pace. Only a finder.
+// Only a finder, so some thousand pieces of a large tensor do.
 uint64_t Hash(const Tensor& tensor) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
-  uint64_t lanes[4] = {1, 2, 3, static_cast<uint64_t>(tensor.dtype)};
-  const std::byte* at = tensor.buffer.data();
-  int64_t left = tensor.view().bytes();
-  for (; left >= 32; left -= 32, at += 32) {
-    uint64_t words[4];
-    std::memcpy(words, at, sizeof words);
-    for (int i = 0; i < 4; ++i) {
-      lanes[i] = (lanes[i] ^ words[i]) * kOdd;
-      lanes[i] ^= lanes[i] >> 29;
-    }
+  constexpr int64_t kPieces = 4096;
+  constexpr auto kPiece = static_cast<int64_t>(sizeof(uint64_t));
+  const int64_t pieces = tensor.view().bytes() / kPiece;
+  const int64_t stride = pieces / kPieces + 1;
+  uint64_t hash = static_cast<uint64_t>(pieces) ^ static_cast<uint64_t>(tensor.dtype);
+  for (int64_t i = 0; i < pieces; i += stride) {
+    uint64_t word = 0;
+    std::memcpy(&word, tensor.buffer.data() + i * kPiece, sizeof word);
+    hash = (hash ^ word) * kOdd;
+    hash ^= hash >> 29;
   }
-  uint64_t hash = static_cast<uint64_t>(left);
-  for (const uint64_t lane : lanes) hash = ((hash << 31 | hash >> 33) ^ lane) * kOdd;
   return hash;
 }
 
