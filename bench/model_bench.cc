@@ -6,6 +6,7 @@
 //   run N                   N runs -> "seconds MEAN", processor time
 //   output FILE             writes the first output's raw bytes -> "ok"
 //   roof                    -> "gflops X": f32 multiply-adds of this core, now
+//   dots                    -> the same of the dot products that WEIGHTS run on
 //
 // An error answers "error TEXT". The process ends with its input.
 #include <time.h>
@@ -35,6 +36,7 @@ double ProcessorSeconds() {
 // A loaded model, the caller's inputs and, once they are all bound, the plan for their shapes.
 struct Bench {
   std::shared_ptr<const sluice::graph::Model> model;
+  sluice::kernels::WeightForm form = sluice::kernels::WeightForm::kF32;
   std::vector<sluice::tensor::Buffer> inputs;
   std::vector<sluice::tensor::Shape> shapes;
   std::shared_ptr<const sluice::graph::Plan> plan;
@@ -125,6 +127,12 @@ Result<std::string> Obey(Bench& bench, const std::string& line) {
     std::snprintf(text, sizeof text, "gflops %.4g", sluice::kernels::MultiplyAddRoof());
     return std::string(text);
   }
+  if (verb == "dots") {
+    if (bench.form == sluice::kernels::WeightForm::kF32) return InvalidArgument("weights are f32");
+    std::snprintf(text, sizeof text, "gflops %.4g",
+                  sluice::kernels::LowPathRoof(sluice::kernels::PathFor(bench.form)));
+    return std::string(text);
+  }
   return InvalidArgument("no such verb: " + verb);
 }
 
@@ -152,6 +160,7 @@ int main(int argc, char** argv) {
   }
   Bench bench;
   bench.model = *std::move(model);
+  if (options.weights.has_value()) bench.form = options.weights->form;
   bench.inputs.resize(bench.model->inputs().size());
   bench.shapes.resize(bench.inputs.size());
   std::cout << "ok" << std::endl;

@@ -88,15 +88,26 @@ def ort_transformer_file(path, heads, hidden):
     return fused
 
 
-def openvino_run(path, feed):
-    return openvino_runs(path)(feed)
+def ort_int8_file(path):
+    """ONNX Runtime's dynamic quantisation, s8 weights with a scale for each column; cached beside the model."""
+    quantised = path.with_name(f"{path.stem}_int8.onnx")
+    if not quantised.exists():
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        quantize_dynamic(str(path), str(quantised), weight_type=QuantType.QInt8, per_channel=True,
+                         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+    return quantised
 
 
-def openvino_runs(path):
+def openvino_run(path, feed, precision="f32"):
+    return openvino_runs(path, precision)(feed)
+
+
+def openvino_runs(path, precision="f32"):
     """One compiled model; a callable that makes a request of its own for a feed."""
     import openvino as ov
     compiled = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1,
-                                                          "INFERENCE_PRECISION_HINT": "f32"})
+                                                          "INFERENCE_PRECISION_HINT": precision})
 
     def bind(feed):
         request = compiled.create_infer_request()
@@ -113,10 +124,10 @@ class Sluice:
     As `requests`, build/release/bench/request_bench: whole requests, prepared and answered as the server does.
     """
 
-    def __init__(self, path, feed, requests=False):
+    def __init__(self, path, feed, requests=False, weights="f32"):
         folder = harness.ROOT / "build/release/bench"
         command = [str(folder / "request_bench"), str(path.parent), path.name] if requests else [
-            str(folder / "model_bench"), str(path)]
+            str(folder / "model_bench"), str(path), weights]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.folder = tempfile.TemporaryDirectory()
         self._answer("ok")
@@ -154,10 +165,19 @@ class Sluice:
         """GFLOP/s of fused multiply-adds on this core, now."""
         return float(self._ask("roof", "gflops"))
 
+    def dot_roof(self):
+        """GFLOP/s (or GOP/s) of the dot products that its weights run on, now."""
+        return float(self._ask("dots", "gflops"))
+
     def close(self):
         self.process.stdin.close()
         self.process.wait(30)
         self.folder.cleanup()
+
+
+def cosine(ours, theirs):
+    ours, theirs = ours.ravel().astype(np.float64), np.asarray(theirs, np.float64).ravel()
+    return float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs)))
 
 
 def check_equal(ours, theirs, case):

@@ -10,6 +10,12 @@
 namespace sluice::kernels {
 namespace {
 
+// Rows of C that lie on the stack before they are prepared, and floats of them.
+constexpr int64_t kPreparedRows = 64;
+constexpr int64_t kPreparedFloats = int64_t{100} << 10;
+// Between such rows: not a multiple of a page for the usual widths.
+constexpr int64_t kPreparedPadding = 16;
+
 // Up to here a product by vpdpbusd is as fast as one by tiles, which cost some setting up.
 constexpr int64_t kTilesRowsMin = 4;
 
@@ -45,7 +51,51 @@ GemmPlan Plan(const LowGemmArgs& args) {
   input.strip = StripOf(args);
   const double speedup = RunsOnTiles(args) ? 12 : LowPathSpeedup(args.b.path);
   input.products_max = static_cast<int64_t>(speedup * static_cast<double>(kTileProducts));
-  return PlanLow(input, MachineCaches());
+  GemmPlan plan = PlanLow(input, MachineCaches());
+  if (args.out.data == nullptr) return plan;
+  // A row's range is known only when all of it is there.
+  plan.tile_rows = kPreparedRows;
+  plan.row_tiles = (args.m + kPreparedRows - 1) / kPreparedRows;
+  plan.tile_columns = (args.b.n + input.width - 1) / input.width * input.width;
+  plan.column_tiles = 1;
+  plan.block_columns = plan.tile_columns;
+  return plan;
+}
+
+using RunFunction = void (*)(const LowGemmArgs&, const GemmPlan&, const GemmRegion&);
+
+LowRows RowsFrom(const LowRows& rows, int64_t row) {
+  LowRows from = rows;
+  from.data += row * rows.stride;
+  from.scales += row;
+  from.zeros += row;
+  return from;
+}
+
+// Tiles of whole rows: some rows of C on the stack, then prepared.
+void RunPrepared(const LowGemmArgs& args, const GemmPlan& plan, Tiles tiles, RunFunction run) {
+  alignas(64) float strip[kPreparedFloats];
+  const int64_t stride = args.b.n + kPreparedPadding;
+  const int64_t rows_max =
+      std::min(kPreparedRows, kPreparedFloats / stride / kTilesRows * kTilesRows);
+  const int64_t end = std::min(args.m, tiles.end * plan.tile_rows);
+  for (int64_t row = tiles.begin * plan.tile_rows; row < end; row += rows_max) {
+    LowGemmArgs part = args;
+    part.m = std::min(rows_max, end - row);
+    part.rows = RowsFrom(args.rows, row);
+    if (args.residual != nullptr) part.residual += row * args.residual_stride;
+    part.c = strip;
+    part.c_stride = stride;
+    run(part, plan, {0, part.m, 0, args.b.n});
+    PrepareRowsArgs prepare;
+    prepare.m = part.m;
+    prepare.k = args.b.n;
+    prepare.a = strip;
+    prepare.a_stride = stride;
+    prepare.rows = RowsFrom(args.out, row);
+    prepare.path = args.out_path;
+    SLUICE_PICK_ISA(args.b.target, RunPrepareRows)(prepare, 0, part.m);
+  }
 }
 
 constexpr int64_t kPrepareBytes = int64_t{64} << 10;  // of activations that a tile prepares
@@ -106,6 +156,12 @@ Work PrepareRowsWork(const PrepareRowsArgs& args) {
   return {4 * args.m * args.k, args.m * (4 * args.k + LowRowBytes(args.k, args.path))};
 }
 
+bool LowGemmPrepares(const LowMatrix& b) {
+  if (b.path == LowPath::kWiden) return false;
+  return (b.n + kPreparedPadding) * kTilesRows <= kPreparedFloats &&
+         b.groups * 4 * b.n <= MachineCaches().l2_bytes / 2;
+}
+
 int64_t LowGemmTiles(const LowGemmArgs& args) {
   const GemmPlan plan = Plan(args);
   return plan.row_tiles * plan.column_tiles;
@@ -119,7 +175,7 @@ void LowGemm(const LowGemmArgs& args, Tiles tiles) {
     return ForRegions(plan, args.m, args.b.n, tiles,
                       [&](const GemmRegion& region) { run(args, region); });
   }
-  void (*run)(const LowGemmArgs&, const GemmPlan&, const GemmRegion&) = nullptr;
+  RunFunction run = nullptr;
   if (RunsOnTiles(args)) {
     run = amx::RunLowTiles;
   } else if (args.b.path == LowPath::kVnni) {
@@ -129,6 +185,7 @@ void LowGemm(const LowGemmArgs& args, Tiles tiles) {
   } else {
     run = args.b.path == LowPath::kBytes ? avx2::RunLowBytes : avx2::RunLowWords;
   }
+  if (args.out.data != nullptr) return RunPrepared(args, plan, tiles, run);
   ForRegions(plan, args.m, args.b.n, tiles,
              [&](const GemmRegion& region) { run(args, plan, region); });
 }

@@ -57,6 +57,10 @@ struct PrepareRowsArgs {
   LowRows rows;
   LowPath path = LowPath::kWords;  // not kWiden
   Target target = Target::kAvx2;
+  // Of kInt8: above 0 every row has this scale and zero, and a code is round(x / scale) + zero
+  // within 0 … 255, halves to even: ONNX's QuantizeLinear.
+  float fixed_scale = 0;
+  float fixed_zero = 0;
 };
 int64_t PrepareRowsTiles(const PrepareRowsArgs& args);
 void PrepareRows(const PrepareRowsArgs& args, Tiles tiles);
@@ -75,7 +79,14 @@ struct LowGemmArgs {
   float* c = nullptr;  // rows `c_stride` apart
   int64_t c_stride = 0;
   Activation activation = Activation::kNone;
+  // C goes into these rows, prepared for a product of out_path, in place of `c`: the same bits as
+  // by PrepareRows. Needs LowGemmPrepares(b). No path of kWiden on either side.
+  LowRows out;
+  LowPath out_path = LowPath::kWords;
 };
+// Whether a product with this matrix may prepare its result: a strip of C fits on the stack, and
+// the matrix stays in L2 while strips pass over all of it.
+bool LowGemmPrepares(const LowMatrix& b);
 int64_t LowGemmTiles(const LowGemmArgs& args);
 void LowGemm(const LowGemmArgs& args, Tiles tiles);
 Work LowGemmWork(const LowGemmArgs& args);

@@ -55,39 +55,66 @@ struct Codes {
   std::vector<float> sums;
 };
 
+// The code of a column's largest element, signed: the greatest one for which all elements are
+// integers, or 127 where there is none.
+int32_t PeakCode(const MatrixSource& source, int64_t n, float peak) {
+  // What rounding a product of a code and a scale to f32, and dividing again, leaves.
+  constexpr float kSlack = 1e-4f;
+  for (int32_t code = peak < 0 ? 128 : 127; code >= 1; --code) {
+    const float factor = static_cast<float>(code) / std::fabs(peak);
+    bool fits = std::isfinite(factor);
+    for (int64_t k = 0; fits && k < source.k; ++k) {
+      const float x = ElementAt(source, k, n) * factor;
+      fits = std::fabs(x - std::nearbyint(x)) <= kSlack;
+    }
+    if (fits) return code;
+  }
+  return 0;
+}
+
+// Of each column the element of the largest magnitude; the negative one of two.
+std::vector<float> PeaksOf(const MatrixSource& source) {
+  std::vector<float> peaks(static_cast<size_t>(source.n), 0.0f);
+  for (int64_t k = 0; k < source.k; ++k) {
+    for (int64_t n = 0; n < source.n; ++n) {
+      const float x = ElementAt(source, k, n);
+      float& peak = peaks[static_cast<size_t>(n)];
+      if (std::fabs(x) > std::fabs(peak) || x == -std::fabs(peak)) peak = x;
+      if (!std::isfinite(x)) peak = NAN;
+      if (std::isnan(peak)) peak = NAN;
+    }
+  }
+  return peaks;
+}
+
+// Below this a factor could overflow: a column of zeros for all that f32 can tell.
+constexpr float kPeakMin = 1e-35f;
+
 base::Result<Codes> Quantise(const MatrixSource& source) {
   Codes codes;
   const auto count = static_cast<size_t>(source.n);
   codes.values.resize(count * static_cast<size_t>(source.k));
   codes.scales.assign(count, 0.0f);
   codes.sums.assign(count, 0.0f);
-  std::vector<float> odd(count, 0.0f);
-  for (int64_t k = 0; k < source.k; ++k) {
-    for (size_t n = 0; n < count; ++n) {
-      const float x = ElementAt(source, k, static_cast<int64_t>(n));
-      codes.scales[n] = std::max(codes.scales[n], std::fabs(x));
-      odd[n] += x * 0.0f;
-    }
-  }
+  const std::vector<float> peaks = PeaksOf(source);
   std::vector<float> factors(count, 0.0f);
   for (size_t n = 0; n < count; ++n) {
-    if (!(odd[n] == 0.0f)) {
+    if (!std::isfinite(peaks[n])) {
       return base::InvalidArgument("column " + std::to_string(n) +
                                    " of the weight holds a value that is not finite");
     }
-    // Below this the factor could overflow: a column of zeros for all that f32 can tell.
-    if (codes.scales[n] < 1e-35f) {
-      codes.scales[n] = 0.0f;
-      continue;
-    }
-    factors[n] = 127.0f / codes.scales[n];
-    codes.scales[n] /= 127.0f;
+    const float peak = std::fabs(peaks[n]);
+    if (peak < kPeakMin) continue;
+    const int32_t exact = PeakCode(source, static_cast<int64_t>(n), peaks[n]);
+    const auto code = static_cast<float>(exact == 0 ? 127 : exact);
+    factors[n] = code / peak;
+    codes.scales[n] = peak / code;
   }
   std::vector<int32_t> sums(count, 0);
   for (int64_t k = 0; k < source.k; ++k) {
     for (size_t n = 0; n < count; ++n) {
       const float x = ElementAt(source, k, static_cast<int64_t>(n)) * factors[n];
-      const auto code = static_cast<int8_t>(std::clamp(std::nearbyint(x), -127.0f, 127.0f));
+      const auto code = static_cast<int8_t>(std::clamp(std::nearbyint(x), -128.0f, 127.0f));
       codes.values[n * static_cast<size_t>(source.k) + static_cast<size_t>(k)] = code;
       sums[n] += code;
     }
@@ -142,6 +169,16 @@ void PlaceCodes(const LowMatrix& matrix, const Codes& codes, std::byte* out) {
 }
 
 }  // namespace
+
+bool HoldsInt8Exactly(const MatrixSource& source) {
+  const std::vector<float> peaks = PeaksOf(source);
+  for (int64_t n = 0; n < source.n; ++n) {
+    const float peak = peaks[static_cast<size_t>(n)];
+    if (!std::isfinite(peak)) return false;
+    if (std::fabs(peak) >= kPeakMin && PeakCode(source, n, peak) == 0) return false;
+  }
+  return true;
+}
 
 bool LowFormTakes(WeightForm form, int64_t k, int64_t n) {
   if (k < 1 || n < 1) return false;

@@ -15,9 +15,14 @@ namespace sluice::kernels {
 inline constexpr int64_t kLowDepthMax = 65536;
 bool LowFormTakes(WeightForm form, int64_t k, int64_t n);
 
+// Whether every column is a multiple of some scale by integers in [-128, 127], as a quantiser
+// leaves it: then int8 keeps it without loss.
+bool HoldsInt8Exactly(const MatrixSource& source);
+
 // Bytes that PackLow writes at most for any path.
 int64_t LowMatrixBytes(const MatrixSource& source, WeightForm form);
-// Packs into `out`, aligned to 64 bytes. int8 scales are max |w| / 127 of a column. Source elements
+// Packs into `out`, aligned to 64 bytes. int8 scales are
+// max |w| / 127 of a column, or what makes a column that HoldsInt8Exactly lossless. Source elements
 // that are not finite are kInvalidArgument for kInt8 and kInt8Storage.
 base::Result<LowMatrix> PackLow(const MatrixSource& source, WeightForm form, std::byte* out);
 // Bytes of a packed matrix: what `data`, `scales` and `sums` take together.

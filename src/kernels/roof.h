@@ -4,11 +4,17 @@
 
 #include <cstdint>
 
+#include "kernels/low_path.h"
+
 namespace sluice::kernels {
 
 // GFLOP/s of the active target's f32 multiply-adds, over about a millisecond of this thread's
 // processor time.
 double MultiplyAddRoof();
+
+// GFLOP/s (for integers GOP/s) of the instructions that `path` runs on here, which this machine
+// must have: for kVnni those of AMX where the machine has it.
+double LowPathRoof(LowPath path);
 
 // GB/s of reading `bytes` (at least 256) over and over; 0 below that. Keeps its memory for the next
 // call: one thread.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 #include <thread>
 #include <vector>
@@ -103,6 +104,35 @@ TEST(WeightStore, ThreadsThatRaceForTheSameContentShareOneResult) {
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(store.resident_count(), 1);
   for (const auto& result : results) EXPECT_EQ(result, results[0]);
+}
+
+TEST(WeightStore, EqualInt8WeightsAreOneAndOtherFormsAndScalesAreNot) {
+  WeightStore store;
+  std::vector<float> values;
+  for (int i = 0; i < 40 * 33; ++i) values.push_back(static_cast<float>((i * 37) % 101) - 50.5f);
+  const MatrixSource source = {values.data(), tensor::DType::kF32, 40, 33, 33, 1};
+  const auto first = store.PackLow(source, WeightForm::kInt8).value();
+  const std::vector<float> copy = values;
+  MatrixSource again = source;
+  again.data = copy.data();
+  EXPECT_EQ(store.PackLow(again, WeightForm::kInt8).value(), first);
+  EXPECT_NE(store.PackLow(source, WeightForm::kInt8Storage).value()->matrix().data,
+            first->matrix().data);
+  for (float& x : values) x *= 2;  // the same codes with another scale
+  const auto scaled = store.PackLow(source, WeightForm::kInt8).value();
+  EXPECT_NE(scaled, first);
+  EXPECT_EQ(store.resident_bytes(), first->bytes() + scaled->bytes());
+  EXPECT_EQ(store.resident_count(), 2);
+}
+
+TEST(WeightStore, AWeightThatIsNotFiniteIsNoInt8Weight) {
+  WeightStore store;
+  std::vector<float> values(40 * 33, 1.0f);
+  values[70] = NAN;
+  const auto packed =
+      store.PackLow({values.data(), tensor::DType::kF32, 40, 33, 33, 1}, WeightForm::kInt8);
+  ASSERT_FALSE(packed.ok());
+  EXPECT_NE(packed.error().message.find("column 4"), std::string::npos);
 }
 
 }  // namespace

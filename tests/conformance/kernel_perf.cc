@@ -36,9 +36,10 @@ void Perf::Measure(const std::string& shape, const kernels::Work& work, const Ro
   run();
   const double once = std::max(Now() - start, 1e-7);
   const auto repeats = static_cast<int64_t>(std::max(1.0, kRoundSeconds / once));
-  const bool flops = roof.kind == Roof::Kind::kMultiplyAdd;
+  const bool flops = roof.kind != Roof::Kind::kRead;
   const double amount = static_cast<double>(flops ? work.flops : work.bytes) / 1e9;
   const auto measure_roof = [&] {
+    if (roof.kind == Roof::Kind::kDots) return kernels::LowPathRoof(roof.path);
     return flops ? kernels::MultiplyAddRoof() : kernels::ReadRoof(roof.bytes);
   };
   std::vector<double> rates, roofs, shares;

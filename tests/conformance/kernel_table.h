@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/low_path.h"
 #include "kernels/work.h"
 
 namespace sluice::conformance {
@@ -40,10 +41,12 @@ class Report {
 };
 
 // What a measurement is a share of: the fused multiply-adds of one core on the active target, or
-// reading `bytes` again and again from wherever so many bytes stay.
+// the dot products of a path of low precision, or reading `bytes` again and again from wherever so
+// many bytes stay.
 struct Roof {
-  enum class Kind { kMultiplyAdd, kRead } kind = Kind::kMultiplyAdd;
+  enum class Kind { kMultiplyAdd, kRead, kDots } kind = Kind::kMultiplyAdd;
   int64_t bytes = 0;
+  kernels::LowPath path = kernels::LowPath::kWiden;
 };
 
 // Measures one kernel on one target, in rounds between which the roof is measured too.

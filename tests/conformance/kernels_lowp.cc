@@ -249,11 +249,56 @@ void CheckOddRows(Report& report) {
   report.Expect("odd rows", as_told);
 }
 
+// A result that is prepared at once has the bits of one that is stored and prepared.
+void CheckPrepared(Report& report, WeightForm form) {
+  for (const Shape s : {Shape{1, 40, 70}, {7, 384, 65}, {130, 1000, 384}, {65, 1536, 100}}) {
+    const std::vector<float> w = RandomFloats(s.k * s.n, 24);
+    const LowWeight weight({w.data(), tensor::DType::kF32, s.k, s.n, s.n, 1}, form);
+    if (!LowGemmPrepares(weight.packed)) continue;
+    const std::vector<float> a = RandomFloats(s.m * s.k, 25);
+    const std::vector<float> residual = RandomFloats(s.m * s.n, 26);
+    std::vector<float> c(static_cast<size_t>(s.m * s.n));
+    Product product(weight.packed, a.data(), s.k, s.m);
+    product.args.residual = residual.data();
+    product.args.residual_stride = s.n;
+    product.args.activation = Activation::kRelu;
+    product.args.c = c.data();
+    product.args.c_stride = s.n;
+    product.Run();
+    LowMatrix next = weight.packed;
+    next.k = s.n;
+    const Product want(next, c.data(), s.n, s.m);
+    Product got(next, c.data(), s.n, s.m);
+    const int64_t floats = s.m * got.args.rows.stride / 4;
+    std::memset(got.rows.data(), 0, static_cast<size_t>(floats * 4));
+    got.scales.assign(got.scales.size(), -1.0f);
+    product.args.c = nullptr;
+    product.args.out = got.args.rows;
+    product.args.out_path = weight.packed.path;
+    for (int64_t t = LowGemmTiles(product.args); t-- > 0;) LowGemm(product.args, {t, t + 1});
+    const bool scaled = form == WeightForm::kInt8;
+    const int64_t bytes =
+        s.n *
+        (weight.packed.path == LowPath::kVnni || weight.packed.path == LowPath::kBytes ? 1 : 2);
+    bool same = true;
+    for (int64_t i = 0; i < s.m; ++i) {
+      const int64_t at = i * got.args.rows.stride;
+      same = same && std::memcmp(got.args.rows.data + at, want.args.rows.data + at,
+                                 static_cast<size_t>(bytes)) == 0;
+      const auto row = static_cast<size_t>(i);
+      same = same && (!scaled ||
+                      (got.scales[row] == want.scales[row] && got.zeros[row] == want.zeros[row]));
+    }
+    report.Expect(Name(s) + " prepared at once", same);
+  }
+}
+
 template <WeightForm form>
 void Check(Report& report) {
   OnEveryPath(form, [&] {
     CheckShapes(report, form);
     CheckActivations(report, form);
+    CheckPrepared(report, form);
   });
   CheckInvariance(report, form);
   if (form != WeightForm::kInt8) return;
@@ -287,7 +332,8 @@ void Measure(Perf& perf) {
       product.args.activation = layer.activation;
       perf.Measure(Name({m, layer.n, layer.k}) + " " + ActivationName(layer.activation) + " " +
                        LowPathName(weight.packed.path),
-                   LowGemmWork(product.args), {}, [&] { product.Run(); });
+                   LowGemmWork(product.args), {Roof::Kind::kDots, 0, weight.packed.path},
+                   [&] { product.Run(); });
       if (weight.packed.path == LowPath::kWiden) continue;
       perf.Measure(Name({m, layer.n, layer.k}) + " prepare", PrepareRowsWork(product.prepare()),
                    {Roof::Kind::kRead, m * layer.k * 4}, [&] { product.Prepare(); });

@@ -1,6 +1,7 @@
 // Linear layers whose weight is kept in 16 or 8 bits: a step that prepares the rows of activations,
 // shared by the layers that read them, and the product.
 #include <cstddef>
+#include <optional>
 
 #include "graph/lower/low_linear.h"
 
@@ -37,7 +38,9 @@ PreparedParts PartsOf(Ref buffer, int64_t m, int64_t stride) {
 PreparedParts Prepare(Lowering& lowering, const Node& node, const LowLinear& linear) {
   const kernels::LowMatrix& b = linear.weight->matrix();
   const int64_t stride = kernels::LowRowBytes(b.k, b.path);
-  Ref& buffer = lowering.PreparedRows(node.input(0), b.path);
+  const float fixed = node.Float("input_scale", 0);
+  Ref own;
+  Ref& buffer = fixed > 0 ? own : lowering.PreparedRows(node.input(0), b.path);
   if (buffer.buffer >= 0) return PartsOf(buffer, linear.m, stride);
   buffer = {lowering.builder().NewBuffer(linear.m * (stride + 8)), 0};
   const PreparedParts parts = PartsOf(buffer, linear.m, stride);
@@ -48,6 +51,8 @@ PreparedParts Prepare(Lowering& lowering, const Node& node, const LowLinear& lin
   args.rows.stride = stride;
   args.path = b.path;
   args.target = b.target;
+  args.fixed_scale = fixed;
+  args.fixed_zero = static_cast<float>(node.Int("input_zero", 0));
   StepInfo info = lowering.Info(node, "prepare rows");
   info.detail = std::to_string(args.m) + "x" + std::to_string(args.k) + " to " +
                 (b.form == kernels::WeightForm::kInt8 ? "int8" : "bf16");
@@ -62,6 +67,23 @@ PreparedParts Prepare(Lowering& lowering, const Node& node, const LowLinear& lin
        {offsetof(PrepareRowsArgs, rows) + offsetof(LowRows, scales), parts.scales},
        {offsetof(PrepareRowsArgs, rows) + offsetof(LowRows, zeros), parts.zeros}});
   return parts;
+}
+
+// The path for which every reader of `value` wants it prepared, when nobody reads it otherwise.
+std::optional<kernels::LowPath> OnlyPreparedFor(const Lowering& lowering, const Value* value) {
+  std::optional<kernels::LowPath> path;
+  if (value->uses.empty() || lowering.graph().IsOutput(value)) return std::nullopt;
+  for (const Use& use : value->uses) {
+    const kernels::LowWeight* weight =
+        use.node->Is("FusedLinear") && use.index == 0 ? lowering.low_weight(*use.node) : nullptr;
+    if (weight == nullptr || weight->matrix().path == kernels::LowPath::kWiden ||
+        use.node->Has("input_scale")) {
+      return std::nullopt;
+    }
+    if (path.has_value() && *path != weight->matrix().path) return std::nullopt;
+    path = weight->matrix().path;
+  }
+  return path;
 }
 
 }  // namespace
@@ -83,15 +105,33 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
     rows = Prepare(lowering, node, linear);
     args.rows.stride = rows.stride;
   }
-  const Ref c = lowering.Define(node.output());
+  // A result that only such layers read exists in its prepared form alone.
+  const Ref whole = lowering.Define(node.output());
+  Ref c = whole;
+  PreparedParts out;
+  std::optional<kernels::LowPath> next;
+  if (kernels::LowGemmPrepares(b)) next = OnlyPreparedFor(lowering, node.output());
+  if (next.has_value()) {
+    c = {};
+    args.out_path = *next;
+    args.out.stride = kernels::LowRowBytes(b.n, *next);
+    Ref& buffer = lowering.PreparedRows(node.output(), *next);
+    buffer = {lowering.builder().NewBuffer(args.m * (args.out.stride + 8)), 0};
+    out = PartsOf(buffer, args.m, args.out.stride);
+  }
   StepInfo info = lowering.Info(node, std::string("linear ") + WeightFormName(b.form));
   info.detail = linear.detail + ", " + LowPathName(b.path);
+  if (next.has_value()) info.detail += ", result prepared";
+  // Tiles differ where the result is prepared: any pointer but null says so.
+  std::byte mark{};
+  if (next.has_value()) args.out.data = &mark;
   StepSpec spec{.run = RunLowGemm,
                 .tiles = kernels::LowGemmTiles(args),
                 .work = kernels::LowGemmWork(args),
                 .speedup = kernels::LowPathSpeedup(b.path),
                 .info = std::move(info)};
   constexpr size_t kRows = offsetof(LowGemmArgs, rows);
+  constexpr size_t kOut = offsetof(LowGemmArgs, out);
   lowering.builder().Add(std::move(spec), args,
                          {{kRows + offsetof(LowRows, data), rows.data},
                           {kRows + offsetof(LowRows, scales), rows.scales},
@@ -99,7 +139,10 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
                           {offsetof(LowGemmArgs, a), a},
                           {offsetof(LowGemmArgs, bias), linear.bias},
                           {offsetof(LowGemmArgs, residual), linear.residual.ref},
-                          {offsetof(LowGemmArgs, c), c}});
+                          {offsetof(LowGemmArgs, c), c},
+                          {kOut + offsetof(LowRows, data), out.data},
+                          {kOut + offsetof(LowRows, scales), out.scales},
+                          {kOut + offsetof(LowRows, zeros), out.zeros}});
 }
 
 }  // namespace sluice::graph

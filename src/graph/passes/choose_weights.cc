@@ -26,7 +26,7 @@ base::Result<int64_t> ChooseWeights(PassContext& context) {
   if (choice.form == kernels::WeightForm::kF32 && choice.nodes.empty()) return 0;
   int64_t count = 0;
   for (Node* node : context.graph.Nodes()) {
-    if (!node->Is("FusedLinear")) continue;
+    if (!node->Is("FusedLinear") || node->Has("weights")) continue;
     const kernels::WeightForm form =
         choice.For(node->name.empty() ? node->output()->name : node->name);
     if (form == kernels::WeightForm::kF32) continue;

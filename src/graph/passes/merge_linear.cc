@@ -54,7 +54,8 @@ struct Kinship {
 };
 
 std::optional<Kinship> KinshipOf(const Graph& graph, const Node& node) {
-  if (!node.Is("FusedLinear") || node.input(3) != nullptr) return std::nullopt;
+  if (!node.Is("FusedLinear") || node.Has("weights") || node.input(3) != nullptr)
+    return std::nullopt;
   if (node.input(2) != nullptr && !node.input(2)->is_constant()) return std::nullopt;
   const Kinship kinship{node.input(0)->id, OnlyLinearReads(graph, node.output()),
                         node.String("activation", "")};

@@ -49,48 +49,71 @@ RowRange FindRange(const float* x, int64_t k) {
 
 constexpr float kShifter = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
 
-// store(i, codes) for every vector of the row; behind its end the codes mean nothing.
-template <class Store>
-HWY_INLINE void Encode(const float* x, int64_t k, float factor, float zero, Store store) {
+// store(i, code(x)) for every vector of the row; behind its end the codes mean nothing.
+template <class Code, class Store>
+HWY_INLINE void Encode(const float* x, int64_t k, Code code, Store store) {
   const F32 d;
-  const I32 di;
-  const VF scale = hn::Set(d, factor);
-  const VF base = hn::Set(d, kShifter + zero);
-  const VF least = hn::Set(d, kShifter);
-  const VF most = hn::Set(d, kShifter + 255.0f);
-  const auto code = [&](VF v) HWY_ATTR {
-    const VF shifted = hn::Min(hn::Max(hn::MulAdd(v, scale, base), least), most);
-    return hn::And(hn::BitCast(di, shifted), hn::Set(di, 255));
-  };
   int64_t i = 0;
   for (; i + kLanes <= k; i += kLanes) store(i, code(hn::LoadU(d, x + i)));
   if (i == k) return;
   store(i, code(hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(k - i)), d, x + i)));
 }
 
-void PrepareInt8(const PrepareRowsArgs& args, int64_t row) {
+// Codes of 8 bits where the path wants them.
+template <class Code>
+HWY_INLINE void EncodeRow(const PrepareRowsArgs& args, int64_t row, Code code) {
   const float* const x = args.a + row * args.a_stride;
-  const RowRange range = FindRange(x, args.k);
-  const float span = range.high - range.low;
-  const bool flat = !(span > 1e-30f);
-  const float factor = flat || !range.finite ? 0.0f : 255.0f / span;
-  const float zero = (kShifter - range.low * factor) - kShifter;
-  float scale = flat ? 0.0f : span / 255.0f;
-  if (!range.finite) scale = __builtin_nanf("");
-  args.rows.scales[row] = scale;
-  args.rows.zeros[row] = range.finite ? zero : 0.0f;
   std::byte* const to = args.rows.data + row * args.rows.stride;
   if (args.path == LowPath::kWords) {
     auto* const words = reinterpret_cast<int16_t*>(to);
-    Encode(x, args.k, factor, range.finite ? zero : 0.0f,
-           [&](int64_t i, hn::Vec<I32> codes)
-               HWY_ATTR { hn::StoreU(hn::DemoteTo(I16(), codes), I16(), words + i); });
+    Encode(x, args.k, code, [&](int64_t i, hn::Vec<I32> codes) HWY_ATTR {
+      hn::StoreU(hn::DemoteTo(I16(), codes), I16(), words + i);
+    });
   } else {
     auto* const bytes = reinterpret_cast<uint8_t*>(to);
-    Encode(x, args.k, factor, range.finite ? zero : 0.0f,
-           [&](int64_t i, hn::Vec<I32> codes)
-               HWY_ATTR { hn::StoreU(hn::DemoteTo(U8(), codes), U8(), bytes + i); });
+    Encode(x, args.k, code, [&](int64_t i, hn::Vec<I32> codes) HWY_ATTR {
+      hn::StoreU(hn::DemoteTo(U8(), codes), U8(), bytes + i);
+    });
   }
+}
+
+void PrepareInt8(const PrepareRowsArgs& args, int64_t row) {
+  const F32 d;
+  const I32 di;
+  const RowRange range = FindRange(args.a + row * args.a_stride, args.k);
+  const float span = range.high - range.low;
+  const bool flat = !(span > 1e-30f);
+  const float factor = flat || !range.finite ? 0.0f : 255.0f / span;
+  const float zero = range.finite ? (kShifter - range.low * factor) - kShifter : 0.0f;
+  args.rows.scales[row] = !range.finite ? __builtin_nanf("") : flat ? 0.0f : span / 255.0f;
+  args.rows.zeros[row] = zero;
+  const VF scale = hn::Set(d, factor);
+  const VF base = hn::Set(d, kShifter + zero);
+  const VF least = hn::Set(d, kShifter);
+  const VF most = hn::Set(d, kShifter + 255.0f);
+  EncodeRow(args, row, [&](VF v) HWY_ATTR {
+    const VF shifted = hn::Min(hn::Max(hn::MulAdd(v, scale, base), least), most);
+    return hn::And(hn::BitCast(di, shifted), hn::Set(di, 255));
+  });
+}
+
+void PrepareFixed(const PrepareRowsArgs& args, int64_t row) {
+  const F32 d;
+  const I32 di;
+  const bool finite = FindRange(args.a + row * args.a_stride, args.k).finite;
+  args.rows.scales[row] = finite ? args.fixed_scale : __builtin_nanf("");
+  args.rows.zeros[row] = args.fixed_zero;
+  const VF scale = hn::Set(d, args.fixed_scale);
+  const VF shifter = hn::Set(d, kShifter);
+  const VF zero = hn::Set(d, args.fixed_zero);
+  const VF bound = hn::Set(d, 1024.0f);
+  EncodeRow(args, row, [&](VF v) HWY_ATTR {
+    // Rounded before the zero point is added: halves go to the even quotient.
+    const VF quotient = hn::Min(hn::Max(hn::Div(v, scale), hn::Neg(bound)), bound);
+    const VF shifted = hn::Add(hn::Add(quotient, shifter), zero);
+    const VF within = hn::Min(hn::Max(shifted, shifter), hn::Set(d, kShifter + 255.0f));
+    return hn::And(hn::BitCast(di, within), hn::Set(di, 255));
+  });
 }
 
 // Round to nearest, ties to even; NaN stays NaN.
@@ -196,6 +219,8 @@ void RunPrepareRows(const PrepareRowsArgs& args, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     if (brain) {
       PrepareBF16(args, row);
+    } else if (args.fixed_scale > 0) {
+      PrepareFixed(args, row);
     } else {
       PrepareInt8(args, row);
     }
