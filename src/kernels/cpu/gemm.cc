@@ -44,7 +44,8 @@ class Fetcher {
 
   void Set(int64_t strip, MicroArgs& micro) const {
     const int64_t bytes = kPanel * kFloatBytes;  // of B for each k
-    micro.part = a_ == nullptr ? depth_ : depth_ / kAheads;
+    const int64_t part = a_ == nullptr ? depth_ : depth_ / kAheads;
+    micro.part = part > 0 ? part : 1;  // sums of nothing are products too
     const int64_t parts = a_ == nullptr ? 1 : kAheads;
     const int64_t step = (bytes * parts + strips_ - 1) / strips_;
     micro.ahead[0] = {b_ + strip * depth_ * bytes / strips_, step};
