@@ -110,6 +110,10 @@ void AppendHead(std::string& out, const Report& report) {
        BytesText(report.activation_bytes_unshared) + " without sharing");
   Tile(out, "Requests", report.joined ? "joined" : "alone", "batching along dimension 0");
   out += "</dl>\n<p><strong>Batching:</strong> " + Escape(report.batching) + ".</p>\n";
+  out += "<p><strong>Padding:</strong> " +
+         Escape(report.packed ? "none: requests of any lengths run as packed rows"
+                              : "kept: " + report.packed_reason) +
+         ".</p>\n";
   if (report.interpreted) {
     out += "<p><strong>Runs in the interpreter, which allocates:</strong> " +
            Escape(report.interpreted_reason) + ".</p>\n";

@@ -150,6 +150,8 @@ std::string ToJson(const Report& report, const Comparison* comparison) {
   json.EndArray();
   json.Key("batching").BeginObject().Key("joined").Bool(report.joined);
   json.Key("reason").String(report.batching).EndObject();
+  json.Key("packed_rows").BeginObject().Key("used").Bool(report.packed);
+  json.Key("reason").String(report.packed_reason).EndObject();
   json.Key("interpreted").Bool(report.interpreted);
   json.Key("interpreted_reason").String(report.interpreted_reason);
   WriteTotal(json, report);

@@ -296,6 +296,8 @@ Report MakeReport(const ReportArgs& args) {
                                                  : "; requests run padded: ";
     report.batching += model.ragged_reason();
   }
+  report.packed = model.ragged() != nullptr;
+  report.packed_reason = report.packed ? "" : model.ragged_reason();
   report.interpreted = model.interpreted();
   report.interpreted_reason = model.interpreted_reason();
   report.passes = model.passes().reports;
@@ -311,7 +313,8 @@ Report MakeReport(const ReportArgs& args) {
   context.roofs = args.roofs;
   context.length = length;
   context.mean_length = args.mean_length;
-  if (length > 0) {
+  // Packed rows have no padding to lose time on.
+  if (length > 0 && !report.packed) {
     context.padding = std::clamp(1 - args.mean_length / static_cast<double>(length), 0.0, 1.0);
   }
   for (size_t i = 0; i < report.steps.size(); ++i) {

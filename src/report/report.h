@@ -99,7 +99,9 @@ struct Report {
   std::vector<graph::TensorInterface> outputs;
   std::vector<tensor::Shape> shapes;  // of the inputs, as planned
   bool joined = false;
-  std::string batching;  // the proof, or which node stood in the way
+  std::string batching;       // the proof, or which node stood in the way
+  bool packed = false;        // requests run as packed rows, without their padding
+  std::string packed_reason;  // what stood in the way
   bool interpreted = false;
   std::string interpreted_reason;
 

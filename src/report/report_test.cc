@@ -147,13 +147,30 @@ TEST(ReportTest, TrafficBetweenStepsThatOneFusionWouldSaveIsCounted) {
 }
 
 TEST(ReportTest, PaddingCostsTheShareOfRowsThatItIs) {
-  const Opened opened = Open("bert_encoder_ts15", 4, 16);
+  // Nothing in this graph tells padding from words, so requests run padded.
+  TestGraph graph;
+  Value* x = graph.Input("x", {graph.Symbol("b"), graph.Symbol("s"), 8});
+  graph.Output("y", graph.Add("Softmax", {x}));
+  const Opened opened =
+      OpenForLooking(graph.Compile(), {.batch = 4, .length = 16, .dims = {}}).value();
   const Timing timing = Even(opened, 3);
   const Report padded = Make(opened, &timing, 4);
+  EXPECT_FALSE(padded.packed);
+  EXPECT_FALSE(padded.packed_reason.empty());
   EXPECT_NEAR(padded.padding_percent, 75, 1e-9);
   EXPECT_NE(FindLoss(padded, Cause::kPadding), nullptr);
   EXPECT_EQ(FindLoss(Make(opened, &timing, 16), Cause::kPadding), nullptr);
   EXPECT_EQ(FindLoss(Make(opened, &timing), Cause::kPadding), nullptr);
+}
+
+TEST(ReportTest, PackedRowsLoseNothingToPadding) {
+  const Opened opened = Open("bert_encoder_ts15", 4, 16);
+  ASSERT_NE(opened.model->ragged(), nullptr) << opened.model->ragged_reason();
+  const Timing timing = Even(opened, 3);
+  const Report report = Make(opened, &timing, 4);
+  EXPECT_TRUE(report.packed);
+  EXPECT_EQ(FindLoss(report, Cause::kPadding), nullptr);
+  EXPECT_NE(ToText(report, nullptr, {}).find("packed rows"), std::string::npos);
 }
 
 TEST(ReportTest, LayersAreTheModulesThatNodeNamesTell) {

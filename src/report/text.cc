@@ -112,6 +112,13 @@ void AppendHead(std::string& out, const Report& report, const Paint& paint) {
   std::string verdict;
   Wrap(verdict, (report.joined ? "requests are joined: " : "alone: ") + report.batching, 10, 100);
   out += verdict.substr(10);
+  out += "padding   ";
+  std::string padding;
+  Wrap(padding,
+       report.packed ? "none: requests of any lengths run as packed rows"
+                     : "kept: " + report.packed_reason,
+       10, 100);
+  out += padding.substr(10);
   if (report.interpreted) {
     out += "runs in   ";
     std::string why;
