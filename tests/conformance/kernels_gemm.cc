@@ -61,6 +61,8 @@ void CheckShapes(Report& report) {
                         {113, 17, 1537},
                         {250, 70, 90},
                         {40, 48, 7000},
+                        {300, 33, 1},
+                        {300, 33, 3},
                         {0, 8, 8}}) {
     const Weight w(s.k, s.n, 7);
     const int64_t a_stride = s.k + 3, c_stride = s.n + 5;

@@ -44,12 +44,13 @@ class Fetcher {
 
   void Set(int64_t strip, MicroArgs& micro) const {
     const int64_t bytes = kPanel * kFloatBytes;  // of B for each k
-    const int64_t part = a_ == nullptr ? depth_ : depth_ / kAheads;
-    micro.part = part > 0 ? part : 1;  // sums of nothing are products too
-    const int64_t parts = a_ == nullptr ? 1 : kAheads;
+    // Parts of one k would be more than there are addresses for.
+    const bool cut = a_ != nullptr && depth_ >= 2 * kAheads;
+    const int64_t parts = cut ? kAheads : 1;
+    micro.part = depth_ / parts;
     const int64_t step = (bytes * parts + strips_ - 1) / strips_;
     micro.ahead[0] = {b_ + strip * depth_ * bytes / strips_, step};
-    micro.ahead[1] = {a_ + strip * a_share_, (a_share_ + micro.part - 1) / micro.part};
+    if (cut) micro.ahead[1] = {a_ + strip * a_share_, (a_share_ + micro.part - 1) / micro.part};
   }
 
  private:
