@@ -275,8 +275,11 @@ TEST_F(ServerTest, CancelsTheCallOfAClientThatWentAway) {
   EXPECT_TRUE(Eventually([&] { return loader_.control("identity")->dropped.load() == 1; }));
   GrpcClient client("127.0.0.1", server_->grpc_port());
   inference::ModelInferResponse response;
-  EXPECT_FALSE(client.Infer(Message(), response, base::Duration::Millis(20)).ok());
-  EXPECT_TRUE(Eventually([&] { return loader_.control("identity")->dropped.load() == 2; }));
+  // On a busy machine a call may end before it has reached the server.
+  EXPECT_TRUE(Eventually([&] {
+    EXPECT_FALSE(client.Infer(Message(), response, base::Duration::Millis(20)).ok());
+    return loader_.control("identity")->dropped.load() >= 2;
+  }));
 }
 
 TEST_F(ServerTest, RefusesWhatTheQueueDoesNotTake) {
