@@ -113,7 +113,8 @@ def openvino_runs(path, precision="f32"):
         request = compiled.create_infer_request()
         for name, value in feed.items():
             request.set_tensor(name, ov.Tensor(value, shared_memory=True))
-        return request.infer, lambda: request.get_output_tensor(0).data
+        # The tensors share the feed's memory and do not keep it.
+        return lambda feed=feed: request.infer(), lambda: request.get_output_tensor(0).data
 
     return bind
 
