@@ -1,9 +1,11 @@
-// Reads elements of results in tests, whatever their float type.
+// Makes inputs for tests, and reads elements of results whatever their float type.
 #pragma once
 
 #include <cstdint>
+#include <random>
 
 #include "tensor/float16.h"
+#include "tensor/tensor.h"
 #include "tensor/view.h"
 
 namespace sluice::graph {
@@ -22,6 +24,15 @@ inline double ValueAt(const tensor::ConstView& view, int64_t i) {
     default:
       return 0;
   }
+}
+
+// f32 in [-1, 1).
+inline tensor::Tensor Random(const tensor::Shape& shape, uint32_t seed) {
+  tensor::Tensor tensor = tensor::Tensor::Allocate(tensor::DType::kF32, shape, 1 << 30).value();
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> values(-1, 1);
+  for (float& v : tensor.mutable_view().span<float>()) v = values(random);
+  return tensor;
 }
 
 }  // namespace sluice::graph

@@ -3,6 +3,7 @@
 
 #include "conformance/huge_floats.h"
 #include "conformance/kernel_table.h"
+#include "conformance/product_shape.h"
 #include "kernels/gemm.h"
 #include "kernels/ref/gemm.h"
 #include "tensor/float16.h"
@@ -11,14 +12,6 @@ namespace sluice::conformance {
 namespace {
 
 using namespace kernels;
-
-struct Shape {
-  int64_t m, n, k;
-};
-
-std::string Name(const Shape& s) {
-  return std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k);
-}
 
 // A weight with its packed copy.
 struct Weight {

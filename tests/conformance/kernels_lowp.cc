@@ -5,6 +5,7 @@
 
 #include "conformance/huge_floats.h"
 #include "conformance/kernel_table.h"
+#include "conformance/product_shape.h"
 #include "kernels/low_gemm.h"
 #include "kernels/low_packing.h"
 #include "kernels/ref/low_gemm.h"
@@ -13,14 +14,6 @@ namespace sluice::conformance {
 namespace {
 
 using namespace kernels;
-
-struct Shape {
-  int64_t m, n, k;
-};
-
-std::string Name(const Shape& s) {
-  return std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k);
-}
 
 // A weight packed for the features of now.
 struct LowWeight {

@@ -67,14 +67,6 @@ std::string Describe(const ImageWindow& w, int64_t from, int64_t to) {
          std::to_string(w.out_rows) + "x" + std::to_string(w.out_columns);
 }
 
-kernels::Activation ActivationNamed(std::string_view name) {
-  for (int i = 0; i < kernels::kActivationCount; ++i) {
-    const auto activation = static_cast<kernels::Activation>(i);
-    if (name == kernels::ActivationName(activation)) return activation;
-  }
-  return kernels::Activation::kNone;
-}
-
 // What the forms of a convolution share.
 struct ConvStep {
   const Node* node = nullptr;

@@ -16,14 +16,6 @@ namespace {
 using tensor::Shape;
 using tensor::Tensor;
 
-Tensor Random(const Shape& shape, uint32_t seed) {
-  Tensor tensor = Tensor::Allocate(tensor::DType::kF32, shape, 1 << 30).value();
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> values(-1, 1);
-  for (float& v : tensor.mutable_view().span<float>()) v = values(random);
-  return tensor;
-}
-
 // The reference kernels of the interpreter are the oracle.
 void ExpectSame(TestGraph& g, const Shape& input, const Model& model) {
   const std::vector<Tensor> inputs = {Random(input, 7)};

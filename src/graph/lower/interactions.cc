@@ -22,16 +22,6 @@ void RunSecondOrder(const void* args, kernels::Tiles tiles) {
   kernels::SecondOrder(*static_cast<const SecondOrderArgs*>(args), tiles);
 }
 
-// Features [B, F, D] with rows of unit stride; copies when it must.
-Place Features(Lowering& lowering, const Value* value) {
-  Place place = lowering.place(value);
-  const Shape& shape = lowering.shape(value);
-  if (shape[2] == 1 || place.strides[2] == 1) return place;
-  place.ref = lowering.Packed(value);
-  SetPackedStrides(shape, place);
-  return place;
-}
-
 // Where the node's rows of `columns` go: into the concatenation that reads them, or memory of its
 // own.
 Place Result(Lowering& lowering, const Node& node, int64_t columns) {
@@ -75,7 +65,7 @@ base::Result<bool> LowerPairDots(Lowering& lowering, const Node& node) {
   auto runs = std::make_shared<std::vector<PairRun>>(RunsOf(node));
   args.runs = runs->data();
   args.run_count = static_cast<int64_t>(runs->size());
-  const Place x = Features(lowering, node.input(0));
+  const Place x = WholeRows(lowering, node.input(0));
   args.x_batch = x.strides[0];
   args.x_row = x.strides[1];
   const Place y = Result(lowering, node, args.pairs);
@@ -101,7 +91,7 @@ base::Result<bool> LowerSecondOrder(Lowering& lowering, const Node& node) {
   args.columns = shape[2];
   args.scale = node.Float("scale", 0.5F);
   args.reduces = node.Int("reduces", 1) != 0;
-  const Place x = Features(lowering, node.input(0));
+  const Place x = WholeRows(lowering, node.input(0));
   args.x_batch = x.strides[0];
   args.x_row = x.strides[1];
   const Place y = Result(lowering, node, lowering.shape(node.output())[1]);

@@ -22,4 +22,21 @@ const LoweringRule* FindLoweringRule(const Node& node) {
   return found == rules->end() ? nullptr : found->second;
 }
 
+kernels::Activation ActivationNamed(std::string_view name) {
+  for (int i = 0; i < kernels::kActivationCount; ++i) {
+    const auto activation = static_cast<kernels::Activation>(i);
+    if (name == kernels::ActivationName(activation)) return activation;
+  }
+  return kernels::Activation::kNone;
+}
+
+Place WholeRows(Lowering& lowering, const Value* value) {
+  Place place = lowering.place(value);
+  const tensor::Shape& shape = lowering.shape(value);
+  if (shape[2] == 1 || place.strides[2] == 1) return place;
+  place.ref = lowering.Packed(value);
+  SetPackedStrides(shape, place);
+  return place;
+}
+
 }  // namespace sluice::graph

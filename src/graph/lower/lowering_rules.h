@@ -26,6 +26,9 @@ std::span<const LoweringRule> RecurrentRules();
 // The kernel's activation by the name that passes give it.
 kernels::Activation ActivationNamed(std::string_view name);
 
+// The value [B, S, D] where it lies if its rows have unit stride, else packed.
+Place WholeRows(Lowering& lowering, const Value* value);
+
 // A gather by one known index is a slice without its axis.
 base::Result<bool> LowerGatherAsView(Lowering& lowering, const Node& node);
 

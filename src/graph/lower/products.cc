@@ -234,16 +234,6 @@ base::Result<bool> LowerMatMul(Lowering& lowering, const Node& node) {
 
 }  // namespace
 
-kernels::Activation ActivationNamed(std::string_view name) {
-  if (name == "relu") return kernels::Activation::kRelu;
-  if (name == "sigmoid") return kernels::Activation::kSigmoid;
-  if (name == "tanh") return kernels::Activation::kTanh;
-  if (name == "gelu_erf") return kernels::Activation::kGeluErf;
-  if (name == "gelu_tanh") return kernels::Activation::kGeluTanh;
-  if (name == "silu") return kernels::Activation::kSilu;
-  return kernels::Activation::kNone;
-}
-
 std::span<const LoweringRule> ProductRules() {
   static constexpr LoweringRule kRules[] = {
       {"FusedLinear", ~0u, LowerLinear},

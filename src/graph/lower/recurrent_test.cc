@@ -14,14 +14,6 @@ namespace {
 using tensor::Shape;
 using tensor::Tensor;
 
-Tensor Random(const Shape& shape, uint32_t seed) {
-  Tensor tensor = Tensor::Allocate(tensor::DType::kF32, shape, 1 << 30).value();
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> values(-1, 1);
-  for (float& v : tensor.mutable_view().span<float>()) v = values(random);
-  return tensor;
-}
-
 Tensor Lengths(std::initializer_list<int32_t> lengths) {
   Tensor tensor =
       Tensor::Allocate(tensor::DType::kI32, Shape({static_cast<int64_t>(lengths.size())}), 1 << 20)

@@ -15,16 +15,6 @@ void RunRowMlp(const void* args, kernels::Tiles tiles) {
   kernels::RowMlp(*static_cast<const RowMlpArgs*>(args), tiles);
 }
 
-// The value [B, S, D] where it lies if its rows are whole, else packed.
-Place WholeRows(Lowering& lowering, const Value* value) {
-  Place place = lowering.place(value);
-  const Shape& shape = lowering.shape(value);
-  if (shape[2] == 1 || place.strides[2] == 1) return place;
-  place.ref = lowering.Packed(value);
-  SetPackedStrides(shape, place);
-  return place;
-}
-
 base::Result<bool> LowerRowMlp(Lowering& lowering, const Node& node) {
   const Shape& shape = lowering.shape(node.input(0));
   const Shape& gate_shape = lowering.shape(node.input(1));

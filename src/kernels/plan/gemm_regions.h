@@ -10,6 +10,23 @@
 
 namespace sluice::kernels {
 
+// `count` tiles from `first` on, along one side of C.
+struct TileSpan {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+// The part of C [m, n] under a rectangle of tiles.
+inline GemmRegion RegionOf(const GemmPlan& plan, int64_t m, int64_t n, TileSpan rows,
+                           TileSpan columns) {
+  GemmRegion region;
+  region.row_begin = rows.first * plan.tile_rows;
+  region.row_end = std::min(m, (rows.first + rows.count) * plan.tile_rows);
+  region.column_begin = columns.first * plan.tile_columns;
+  region.column_end = std::min(n, (columns.first + columns.count) * plan.tile_columns);
+  return region;
+}
+
 // Tiles count down a column of tiles first. A range is one rectangle for each column that it
 // touches, and whole columns beside each other are one, so that a long range packs each strip of A
 // and reads each block of B once.
@@ -21,12 +38,7 @@ void ForRegions(const GemmPlan& plan, int64_t m, int64_t n, Tiles tiles, Run run
     const int64_t left = tiles.end - tile;
     const int64_t columns = row == 0 ? std::max<int64_t>(1, left / plan.row_tiles) : 1;
     const int64_t rows = std::min(left, plan.row_tiles - row);
-    GemmRegion region;
-    region.row_begin = row * plan.tile_rows;
-    region.row_end = std::min(m, (row + rows) * plan.tile_rows);
-    region.column_begin = column * plan.tile_columns;
-    region.column_end = std::min(n, (column + columns) * plan.tile_columns);
-    run(region);
+    run(RegionOf(plan, m, n, {row, rows}, {column, columns}));
     tile += columns * rows;
   }
 }
@@ -41,12 +53,7 @@ void ForRegionsByRow(const GemmPlan& plan, int64_t m, int64_t n, Tiles tiles, Ru
     const int64_t left = tiles.end - tile;
     const int64_t rows = column == 0 ? std::max<int64_t>(1, left / plan.column_tiles) : 1;
     const int64_t columns = std::min(left, plan.column_tiles - column);
-    GemmRegion region;
-    region.row_begin = row * plan.tile_rows;
-    region.row_end = std::min(m, (row + rows) * plan.tile_rows);
-    region.column_begin = column * plan.tile_columns;
-    region.column_end = std::min(n, (column + columns) * plan.tile_columns);
-    run(region);
+    run(RegionOf(plan, m, n, {row, rows}, {column, columns}));
     tile += columns * rows;
   }
 }
