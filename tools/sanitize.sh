@@ -10,6 +10,6 @@ for preset in asan tsan; do
     # Debian's gRPC and Abseil carry no instrumentation: their internals would be reported as races.
     export TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/../../tools/tsan.supp halt_on_error=1"
     export UBSAN_OPTIONS=print_stacktrace=1
-    ctest --output-on-failure -j 2 -LE slow
+    ctest --output-on-failure --timeout 1800 -j 2 -LE slow
   )
 done

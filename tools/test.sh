@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 printf '\n== test: ctest\n'
-(cd build/release && ctest --output-on-failure -j 2)
+(cd build/release && ctest --output-on-failure --timeout 600 -j 2)
 printf '\n== test: ONNX node tests\n'
 grep -hE '^onnx node tests: .* of 1653' build/release/Testing/Temporary/LastTest.log | sort -u || true
 printf '\n== test: real clients against the binary\n'

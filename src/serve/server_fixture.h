@@ -42,9 +42,11 @@ class FakeLoader : public ModelLoader {
       description.inputs[0] = {"INPUT0", tensor::DType::kBytes, {-1, -1}, false};
       description.outputs[0] = {"OUTPUT0", tensor::DType::kBytes, {-1, -1}, false};
     }
-    return engine::EngineVersion::Create(
+    std::shared_ptr<const engine::EngineVersion> version = TRY(engine::EngineVersion::Create(
         std::make_unique<FakeEngine>(std::move(description), control(source.name)), loop_,
-        std::move(retire));
+        std::move(retire)));
+    last_version = version.get();
+    return version;
   }
   // Of all engines with this model's name, also of those to come.
   std::shared_ptr<FakeControl> control(const std::string& model) {
@@ -58,7 +60,9 @@ class FakeLoader : public ModelLoader {
     loop_.Wake();
   }
   engine::DeviceLoop& loop() { return loop_; }
-  std::string last_content;  // read after a load has ended
+  // Of the last load: read after it has ended, and the version while it is served.
+  std::string last_content;
+  const engine::EngineVersion* last_version = nullptr;
 
  private:
   engine::DeviceLoop loop_;
@@ -128,6 +132,10 @@ class ServerFixture : public ::testing::Test {
     base::Result<HttpReply> reply = client.Send(method, target, body, headers);
     CHECK(reply.ok()) << reply.error().message;
     return std::move(*reply);
+  }
+  // How many requests of the model were dropped because nobody waited for them any more.
+  int64_t CancelledRequests() {
+    return loader_.last_version->statistics().snapshot().cancelled.count;
   }
   static std::string InferJson(const std::string& more = "") {
     return R"({"inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"FP32",)"

@@ -27,6 +27,7 @@ grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
 void GenericCall::Await(const Environment& environment) {
   auto call = std::make_shared<GenericCall>(environment);
   call->self_ = call;
+  environment.lane->CallAwaited();
   call->context_.AsyncNotifyWhenDone(&call->ended_);
   grpc::ServerCompletionQueue& queue = environment.lane->queue();
   environment.generic->RequestCall(&call->context_, &call->stream_, &queue, &queue, &call->came_);
@@ -35,8 +36,7 @@ void GenericCall::Await(const Environment& environment) {
 void GenericCall::Came(bool ok) {
   if (!ok) {
     // The server shuts down; the call never came, and so its end does not either.
-    self_ = nullptr;
-    return;
+    return Release();
   }
   Await(environment_);
   environment_.counters->in_flight.fetch_add(1, std::memory_order_relaxed);
@@ -88,26 +88,30 @@ void GenericCall::ReadDone(bool ok) {
     }
   }
   if (!finishing_) behaviour_->MessageCame(ok ? &message_ : nullptr);
-  Release();
+  CompletionCame();
 }
 
 void GenericCall::WriteDone(bool ok) {
   behaviour_->Written(ok);
-  Release();
+  CompletionCame();
 }
 
 void GenericCall::Finished(bool) {
   environment_.counters->in_flight.fetch_sub(1, std::memory_order_relaxed);
-  Release();
+  CompletionCame();
 }
 
 void GenericCall::Ended(bool) {
   if (!finishing_ && context_.IsCancelled() && behaviour_ != nullptr) behaviour_->Cancelled();
-  Release();
+  CompletionCame();
+}
+
+void GenericCall::CompletionCame() {
+  if (--completions_ == 0 && finishing_) Release();
 }
 
 void GenericCall::Release() {
-  if (--completions_ > 0 || !finishing_) return;
+  environment_.lane->CallEnded();
   self_ = nullptr;
 }
 

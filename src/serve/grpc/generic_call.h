@@ -63,6 +63,7 @@ class GenericCall : public std::enable_shared_from_this<GenericCall> {
   void WriteDone(bool ok);
   void Finished(bool ok);
   void Ended(bool ok);
+  void CompletionCame();
   void Release();
 
   const Environment environment_;

@@ -43,6 +43,7 @@ CallContext ContextOf(const grpc::ServerContext& context, base::Time arrival) {
 void InferCall::Await(const Environment& environment) {
   auto call = std::make_shared<InferCall>(environment);
   call->self_ = call;
+  environment.lane->CallAwaited();
   call->context_.AsyncNotifyWhenDone(&call->ended_);
   environment.method->Request(&call->context_, &call->message_, &call->writer_,
                               &environment.lane->queue(), &call->came_);
@@ -54,8 +55,7 @@ InferCall::InferCall(const Environment& environment)
 void InferCall::Came(bool ok) {
   if (!ok) {
     // The server shuts down; the call never came, and so its end does not either.
-    self_ = nullptr;
-    return;
+    return Release();
   }
   Await(environment_);
   environment_.counters->in_flight.fetch_add(1, std::memory_order_relaxed);
@@ -117,12 +117,17 @@ void InferCall::Finish(const grpc::Status& status) {
 
 void InferCall::Finished(bool) {
   environment_.counters->in_flight.fetch_sub(1, std::memory_order_relaxed);
-  if (--completions_ == 0) self_ = nullptr;
+  if (--completions_ == 0) Release();
 }
 
 void InferCall::Ended(bool) {
   if (call_ != nullptr && context_.IsCancelled()) call_->Cancel();
-  if (--completions_ == 0) self_ = nullptr;
+  if (--completions_ == 0) Release();
+}
+
+void InferCall::Release() {
+  environment_.lane->CallEnded();
+  self_ = nullptr;
 }
 
 }  // namespace sluice::serve

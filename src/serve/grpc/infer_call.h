@@ -55,6 +55,7 @@ class InferCall : public engine::ReplySink,
   void Came(bool ok);
   void Finished(bool ok);
   void Ended(bool ok);
+  void Release();
   base::Status Submit();
   void Finish(const grpc::Status& status);
 

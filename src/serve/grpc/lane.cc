@@ -29,6 +29,7 @@ void GrpcLane::Run() {
 
 void GrpcLane::Join() {
   if (!thread_.joinable()) return;
+  for (int calls = calls_.load(); calls != 0; calls = calls_.load()) calls_.wait(calls);
   {
     std::lock_guard lock(mutex_);
     closed_ = true;

@@ -5,6 +5,7 @@
 #include <grpcpp/alarm.h>
 #include <grpcpp/server_builder.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -39,9 +40,16 @@ class GrpcLane {
   ~GrpcLane();
 
   void Start();
-  // After the server was shut down: no completion comes any more.
+  // After the server was shut down, which lets no further call come. Waits until every call that
+  // this lane awaited has had its last completion: a call may still start an operation before, which
+  // a closed queue would not take.
   void Join();
   grpc::ServerCompletionQueue& queue() { return *queue_; }
+  // A call of this lane: from the wait for it to its last completion.
+  void CallAwaited() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void CallEnded() {
+    if (calls_.fetch_sub(1, std::memory_order_acq_rel) == 1) calls_.notify_one();
+  }
 
   // Any thread. On this very thread the delivery waits until the completion at hand is dealt with.
   void Deliver(std::shared_ptr<Delivery> delivery);
@@ -59,6 +67,7 @@ class GrpcLane {
   bool closed_ = false;                          // guarded by mutex_
   std::unique_ptr<grpc::Alarm> alarm_;           // guarded by mutex_; set while mail is on its way
   std::vector<std::shared_ptr<Delivery>> opened_;
+  std::atomic<int> calls_{0};
   MemberTag<GrpcLane, &GrpcLane::MailArrived> mail_tag_{this};
 };
 
