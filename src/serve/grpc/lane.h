@@ -41,8 +41,8 @@ class GrpcLane {
 
   void Start();
   // After the server was shut down, which lets no further call come. Waits until every call that
-  // this lane awaited has had its last completion: until then a call may start an operation, which a
-  // closed queue would not take.
+  // this lane awaited has had its last completion: until then one may start an operation, and a
+  // closed queue takes none.
   void Join();
   grpc::ServerCompletionQueue& queue() { return *queue_; }
   // A call of this lane: from the wait for it to its last completion.
