@@ -29,6 +29,7 @@ void Attention(const AttentionArgs& args, Tiles tiles) {
   CHECK(args.dim >= 1 && args.value_dim >= 1);
   CHECK(args.sequence_starts == nullptr ||
         (args.mask == nullptr && args.key_lengths == nullptr && args.queries == args.keys));
+  CHECK(args.relative[0].rows == nullptr || args.sequence_starts != nullptr);
   const auto run = SLUICE_PICK_ISA(ActiveTarget(), RunAttention);
   const int64_t query_tile = QueryTile(args);
   const int64_t query_tiles = QueryTiles(args);

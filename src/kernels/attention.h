@@ -28,6 +28,19 @@ struct HeadsView {
   int64_t row = 0;
 };
 
+// A bias of scores by content and distance (DeBERTa's disentangled attention): the score of query i
+// and key j grows by factor * rows[head][i or j][columns[j - i + reach - 1]].
+struct RelativeBias {
+  const float* rows = nullptr;  // element (h, row, column) at h * head + row * row_stride + column
+  int64_t head = 0;
+  int64_t row_stride = 0;
+  const int32_t* columns = nullptr;  // [2 * reach - 1]; each within a row
+  int64_t reach = 0;                 // sequences are at most this long
+  float factor = 1.0f;
+  bool by_key = false;  // the row is the key's, else the query's
+};
+inline constexpr int kRelativeBiasesMax = 2;
+
 struct AttentionArgs {
   int64_t batch = 0;
   int64_t heads = 0;
@@ -62,6 +75,9 @@ struct AttentionArgs {
   // Ragged form: [batch + 1] ascending row offsets from 0, queries and keys of sequence b being
   // rows [starts[b], starts[b + 1]), each at most `queries` (= `keys`) long. Null: padded.
   const int32_t* sequence_starts = nullptr;
+
+  // Used up to the first without rows; with the ragged form alone.
+  RelativeBias relative[kRelativeBiasesMax] = {};
 };
 
 // The caller has validated all sizes, lengths and offsets. dim and value_dim are at least 1.

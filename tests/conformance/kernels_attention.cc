@@ -1,4 +1,5 @@
 // Attention against its reference, on the active target.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -213,11 +214,64 @@ void CheckRaggedPaddedAndAlone(Report& report) {
   }
 }
 
+// Biases by content and distance over packed rows, in company and alone.
+void CheckRelativeBiases(Report& report) {
+  constexpr int64_t kHeads = 2, kDim = 24, kHidden = kHeads * kDim, kColumns = 40, kReach = 330;
+  const std::array<int32_t, 6> starts = {0, 1, 31, 31, 331, 350};
+  const int64_t tokens = starts.back();
+  const std::vector<float> q = RandomFloats(tokens * kHidden, 41, -2, 2);
+  const std::vector<float> k = RandomFloats(tokens * kHidden, 42, -2, 2);
+  const std::vector<float> v = RandomFloats(tokens * kHidden, 43);
+  const std::vector<float> by_query = RandomFloats(kHeads * tokens * kColumns, 44, -3, 3);
+  const std::vector<float> by_key = RandomFloats(kHeads * tokens * kColumns, 45, -3, 3);
+  std::vector<int32_t> columns, mirrored;
+  for (int64_t d = 0; d < 2 * kReach - 1; ++d) {
+    columns.push_back(static_cast<int32_t>(std::clamp<int64_t>(d - kReach + 21, 0, kColumns - 1)));
+    mirrored.push_back(static_cast<int32_t>(kColumns - 1) - columns.back());
+  }
+  AttentionArgs args;
+  args.batch = static_cast<int64_t>(starts.size()) - 1;
+  args.heads = kHeads;
+  args.queries = args.keys = kReach;
+  args.dim = args.value_dim = kDim;
+  args.q = {q.data(), 0, kDim, kHidden};
+  args.k = {k.data(), 0, kDim, kHidden};
+  args.v = {v.data(), 0, kDim, kHidden};
+  args.out_head = kDim;
+  args.out_row = kHidden;
+  args.scale = 0.1F;
+  args.sequence_starts = starts.data();
+  const kernels::RelativeBias query_bias = {
+      by_query.data(), tokens * kColumns, kColumns, columns.data(), kReach, 0.3F, false};
+  const kernels::RelativeBias key_bias = {
+      by_key.data(), tokens * kColumns, kColumns, mirrored.data(), kReach, 0.7F, true};
+  args.relative[0] = query_bias;
+  Check(report, "bias by query and distance", args, tokens * kHidden);
+  args.relative[0] = key_bias;
+  Check(report, "bias by key and distance", args, tokens * kHidden);
+  args.relative[1] = query_bias;
+  Check(report, "biases by key and by query", args, tokens * kHidden);
+  const std::vector<float> together = Run(args, tokens * kHidden);
+  for (size_t b = 0; b + 1 < starts.size(); ++b) {
+    const int64_t start = starts[b], length = starts[b + 1] - start;
+    const std::array<int32_t, 2> own = {0, static_cast<int32_t>(length)};
+    AttentionArgs alone = args;
+    alone.batch = 1;
+    alone.sequence_starts = own.data();
+    for (kernels::HeadsView* view : {&alone.q, &alone.k, &alone.v}) view->data += start * kHidden;
+    for (kernels::RelativeBias& bias : alone.relative) bias.rows += start * kColumns;
+    report.SameBits("biased, alone", Run(alone, length * kHidden),
+                    std::span(together).subspan(static_cast<size_t>(start * kHidden),
+                                                static_cast<size_t>(length * kHidden)));
+  }
+}
+
 void CheckAttention(Report& report) {
   CheckShapes(report);
   CheckFullyMasked(report);
   CheckGroupedHeads(report);
   CheckRaggedPaddedAndAlone(report);
+  CheckRelativeBiases(report);
 }
 
 void MeasureAttention(Perf& perf) {

@@ -14,6 +14,8 @@ using kernels::AttentionArgs;
 using kernels::HeadsView;
 using tensor::Shape;
 
+constexpr int64_t kBiasRowMax = 1 << 20;  // a block of keys times this fits 32 bits
+
 void RunAttention(const void* args, kernels::Tiles tiles) {
   kernels::Attention(*static_cast<const AttentionArgs*>(args), tiles);
 }
@@ -149,6 +151,28 @@ base::Result<bool> LowerRaggedAttention(Lowering& lowering, const Node& node) {
   args.q = ViewOf(q_axes);
   args.k = ViewOf(k_axes);
   args.v = ViewOf(v_axes);
+  std::vector<PointerField> pointers = {{offsetof(AttentionArgs, q.data), q_axes.ref},
+                                        {offsetof(AttentionArgs, k.data), k_axes.ref},
+                                        {offsetof(AttentionArgs, v.data), v_axes.ref}};
+  for (int i = 0; i < kernels::kRelativeBiasesMax; ++i) {
+    const size_t input = 5 + 2 * static_cast<size_t>(i);
+    if (node.input(input) == nullptr) break;
+    const Axes bias_rows = rows(input, false);
+    const Shape& columns = lowering.shape(node.input(input + 1));
+    kernels::RelativeBias& bias = args.relative[i];
+    bias.head = bias_rows.heads;
+    bias.row_stride = bias_rows.row;
+    bias.reach = (columns.elements() + 1) / 2;
+    bias.factor = node.Floats("bias_factors")[static_cast<size_t>(i)];
+    bias.by_key = node.Ints("biases_by_key")[static_cast<size_t>(i)] != 0;
+    if (bias.reach < args.queries || bias.row_stride > kBiasRowMax) {
+      return base::InvalidArgument("node '" + node.name + "': biases do not reach");
+    }
+    const size_t at = offsetof(AttentionArgs, relative) + sizeof(bias) * static_cast<size_t>(i);
+    pointers.push_back({at + offsetof(kernels::RelativeBias, rows), bias_rows.ref});
+    pointers.push_back(
+        {at + offsetof(kernels::RelativeBias, columns), lowering.Packed(node.input(input + 1))});
+  }
   const Ref out = DefineOutput(lowering, node.output(), args);
   const Ref starts = lowering.Packed(node.input(4));
   // Lengths are data: for the prediction all sequences are taken to be equally long.
@@ -160,16 +184,14 @@ base::Result<bool> LowerRaggedAttention(Lowering& lowering, const Node& node) {
   StepInfo info = lowering.Info(node, "attention");
   info.detail = std::to_string(args.batch) + " sequences of " + std::to_string(tokens) + " rows, " +
                 std::to_string(args.heads) + " heads of " + std::to_string(args.dim);
+  if (args.relative[0].reach > 0) info.detail += ", biased by content and distance";
   StepSpec spec{.run = RunAttention,
                 .tiles = kernels::AttentionTiles(args),
                 .work = {2 * args.heads * tokens * seen * dims, 2 * args.heads * tokens * dims * 4},
                 .info = std::move(info)};
-  lowering.builder().Add(std::move(spec), args,
-                         {{offsetof(AttentionArgs, q.data), q_axes.ref},
-                          {offsetof(AttentionArgs, k.data), k_axes.ref},
-                          {offsetof(AttentionArgs, v.data), v_axes.ref},
-                          {offsetof(AttentionArgs, sequence_starts), starts},
-                          {offsetof(AttentionArgs, out), out}});
+  pointers.push_back({offsetof(AttentionArgs, sequence_starts), starts});
+  pointers.push_back({offsetof(AttentionArgs, out), out});
+  lowering.builder().AddBlock(std::move(spec), std::as_bytes(std::span(&args, 1)), pointers);
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include "graph/op.h"
 #include "graph/ops/rules.h"
 #include "graph/ops/tables.h"
+#include "kernels/attention.h"
 
 namespace sluice::graph {
 namespace {
@@ -26,10 +27,13 @@ base::Status InferFusedLinear(InferContext& context) {
   return base::Ok();
 }
 
-// FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?, starts?) -> [..., Sq, Dv]:
+// FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?, starts?, (rows, columns)…)
+// -> [..., Sq, Dv]:
 // softmax(scale * q k + mask) v, the mask f32 and broadcast to [..., Sq, Sk]. With starts, int32
 // [sequences + 1], Sq = Sk are the packed rows of all sequences (leading axes: at most [1, heads]),
-// each of which sees its own alone, those within window_before and window_after if these are set.
+// each of which sees its own alone, those within window_before and window_after if these are set;
+// each pair of rows [..., Sq, R] and columns int32 [2 * length_max - 1] is a
+// kernels::RelativeBias, with "bias_factors" and "biases_by_key".
 base::Status InferFusedAttention(InferContext& context) {
   const SymShape* q = context.shape(0);
   const SymShape* k = context.shape(1);
@@ -175,7 +179,8 @@ base::Status InferFusedSecondOrder(InferContext& context) {
 
 constexpr OpDef kFusedOps[] = {
     {"FusedLinear", 1, 2, 4, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
-    {"FusedAttention", 1, 3, 5, 1, 1, kNoTraits, InferFusedAttention, nullptr, kOurDomain},
+    {"FusedAttention", 1, 3, 5 + 2 * kernels::kRelativeBiasesMax, 1, 1, kNoTraits,
+     InferFusedAttention, nullptr, kOurDomain},
     {"FusedChain", 1, 1, -1, 1, 1, kNoTraits, InferFusedChain, nullptr, kOurDomain},
     {"FusedLookups", 1, 2, -1, 1, -1, kNoTraits, InferFusedLookups, nullptr, kOurDomain},
     {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},

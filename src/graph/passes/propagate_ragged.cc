@@ -183,7 +183,8 @@ base::Result<RaggedPropagator::States> RaggedPropagator::Follow(const Node& node
   }
   // What an operand's shape alone decides is not looked at by these.
   const bool shape_operand = node.Is("Reshape") || node.Is("Expand") ||
-                             node.Is("ConstantOfShape") || node.Is("Range") || node.Is("Slice");
+                             node.Is("ConstantOfShape") || node.Is("Range") || node.Is("Slice") ||
+                             node.Is("Tile");
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const Value* value = node.inputs[i];
     if (value == nullptr || StateOf(value).kind != Kind::kOpaque) continue;

@@ -1,6 +1,6 @@
 // The rules of the ragged form: what each op does to sequences and tokens, and what it becomes over
 // packed rows. The pass that runs them is propagate_ragged.cc, attention and pooling are
-// ragged_sites.cc.
+// ragged_sites.cc, scores that no recogniser made an attention ragged_scores.cc.
 #pragma once
 
 #include <map>
@@ -77,6 +77,18 @@ class RaggedPropagator {
   base::Result<States> CumSum(const Node& node);
   base::Result<States> Reduce(const Node& node);
   base::Result<States> Attention(const Node& node);
+  // Of scores that are no node yet: ragged_scores.cc.
+  base::Result<States> ScoreProduct(const Node& node);
+  base::Result<States> ScoreBias(const Node& node);
+  base::Result<States> ScoreElementwise(const Node& node);
+  base::Result<States> ScoreReshape(const Node& node);
+  base::Result<States> ScoreTranspose(const Node& node);
+  base::Result<States> ScoreSoftmax(const Node& node);
+  base::Result<States> WeighValues(const Node& node);
+  base::Result<States> AddMask(const Value* value, State scores, const MaskTable& mask,
+                               int mask_rank);
+  base::Result<States> Tile(const Node& node);
+  base::Result<States> RepeatedProduct(const Node& node);
   // A [1, tokens, ...] value with one row a sequence made of each sequence's rows.
   base::Result<State> Segments(const Node& node, const State& tokens, std::string_view mode);
 

@@ -87,6 +87,7 @@ std::optional<Affine> RaggedPropagator::AffineArithmetic(const Node& node) {
 }
 
 base::Result<RaggedPropagator::States> RaggedPropagator::Elementwise(const Node& node) {
+  if (Has(node, Kind::kScores)) return ScoreElementwise(node);
   if (Has(node, Kind::kTokens)) return TokenElementwise(node);
   if (Has(node, Kind::kSequences)) {
     std::vector<Value*> inputs;
@@ -271,6 +272,9 @@ base::Result<RaggedPropagator::States> RaggedPropagator::NormOfSum(const Node& n
 base::Result<RaggedPropagator::States> RaggedPropagator::MatMul(const Node& node) {
   const State& left = StateOf(node.input(0));
   const State& right = StateOf(node.input(1));
+  if (left.kind == Kind::kScores) return WeighValues(node);
+  if (right.kind == Kind::kRepeated) return RepeatedProduct(node);
+  if (left.kind == Kind::kTokens && right.kind == Kind::kTokens) return ScoreProduct(node);
   if (left.kind == Kind::kSequences && right.kind == Kind::kFree && Rank(node.input(1)) == 2 &&
       Rank(node.input(0)) >= 2) {
     Value* const weight = TRY(FreeImage(node.input(1)));
@@ -300,6 +304,7 @@ base::Result<RaggedPropagator::States> RaggedPropagator::MatMul(const Node& node
 base::Result<RaggedPropagator::States> RaggedPropagator::AlongAxis(const Node& node) {
   const Value* x = node.input(0);
   const State& state = StateOf(x);
+  if (state.kind == Kind::kScores && node.Is("Softmax")) return ScoreSoftmax(node);
   const int64_t fallback = node.Is("Split") || node.Is("Concat") ? 0 : -1;
   const int64_t axis = NormalAxisOf(node.Int("axis", fallback), x);
   std::vector<Value*> inputs = {state.image};
@@ -384,6 +389,13 @@ base::Result<RaggedState> RaggedPropagator::ReshapeTokens(const Node& node) {
     if (const std::optional<Dim> others = symbols().DivideExact(extent, batch_);
         others.has_value() && !extent.Is(0)) {
       if (static_cast<int>(axis) > out.length) return No("it moves the sequences behind tokens");
+      // Merged with others, sequences keep their place among them.
+      const auto product = [&](const SymShape& shape, size_t count) {
+        return symbols().Product(std::span(shape).first(count));
+      };
+      const bool kept =
+          state.batch < 0 || product(from, static_cast<size_t>(state.batch)) == product(to, axis);
+      if (!kept) return No("it moves the sequences among other axes");
       out.batch = static_cast<int>(axis);
       extent = *others;
     }
@@ -400,6 +412,7 @@ base::Result<RaggedPropagator::States> RaggedPropagator::Reshape(const Node& nod
   const SymShape& from = *x->shape;
   const SymShape& to = *node.output()->shape;
   if (state.kind == Kind::kTokens) return One(TRY(ReshapeTokens(node)));
+  if (state.kind == Kind::kScores) return ScoreReshape(node);
   if (state.kind == Kind::kSequences) {
     if (to.empty() || !(to[0] == batch_)) return No("it merges the batch with another axis");
     std::vector<int64_t> target = {-1};
@@ -475,6 +488,13 @@ base::Result<RaggedPropagator::States> RaggedPropagator::Transpose(const Node& n
   }
   if (state.kind == Kind::kSequences) return CopySequences(node, {state.image});
   if (state.kind == Kind::kFree) return CopyFree(node);
+  if (state.kind == Kind::kScores) return ScoreTranspose(node);
+  if (state.kind == Kind::kRepeated) {
+    State out = state;
+    out.image = TRY(writer_.Copy(node, {state.image}))[0];
+    out.batch = to(state.batch);
+    return One(std::move(out));
+  }
   if (state.kind == Kind::kTable) {
     std::optional<MaskTable> moved = MoveAxes(state.table, map);
     if (moved.has_value()) return One(TableState(*std::move(moved)));

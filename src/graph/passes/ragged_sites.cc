@@ -34,6 +34,7 @@ const std::map<std::string_view, RaggedPropagator::Rule>& RaggedPropagator::Rule
       {"Squeeze", &P::Reshape},
       {"Unsqueeze", &P::Reshape},
       {"Transpose", &P::Transpose},
+      {"Tile", &P::Tile},
       {"Expand", &P::Expand},
       {"ConstantOfShape", &P::Fill},
       {"Range", &P::Range},
@@ -277,6 +278,9 @@ base::Result<RaggedPropagator::States> RaggedPropagator::GatherNd(const Node& no
 // Rows of a buffer that is the same for every sequence, at positions that tokens carry.
 base::Result<RaggedPropagator::States> RaggedPropagator::GatherElements(const Node& node) {
   const State& data = StateOf(node.input(0));
+  if (data.kind == Kind::kTokens && StateOf(node.input(1)).kind == Kind::kTable) {
+    return ScoreBias(node);
+  }
   const State at = TRY(Tokenize(node.input(1), node));
   const int64_t axis = NormalAxisOf(node.Int("axis", 0), node.input(0));
   if (data.kind == Kind::kTable && data.table.uniform()) return One(data);

@@ -13,6 +13,24 @@
 
 namespace sluice::graph {
 
+// Scores of queries against keys while they are not yet an attention. The last two axes of the
+// value are the queries and the keys of a sequence.
+struct RaggedScores {
+  // rows[i or j][columns[j - i + length_max - 1]] times the factor, i the query and j the key.
+  struct Bias {
+    Value* rows = nullptr;  // image [.., tokens, columns]
+    std::vector<int32_t> columns;
+    double factor = 1;
+    bool by_key = false;
+  };
+  Value* q = nullptr;  // images [.., tokens, width] and [.., width, tokens]; null: no product yet
+  Value* k = nullptr;
+  double scale = 1;
+  std::vector<Bias> biases;
+  std::optional<MaskTable> mask;  // of [sequences, queries, keys]
+  bool normalized = false;        // softmax has made them weights
+};
+
 // What a value of the padded graph is, in terms of sequences and tokens.
 struct RaggedState {
   enum class Kind : uint8_t {
@@ -22,15 +40,19 @@ struct RaggedState {
     kTable,      // decided by the mask and positions
     kAffine,     // integers that only shapes and indices decide
     kPairs,      // index tuples along the last axis, each part affine
+    kRepeated,   // the same rows for every sequence, one behind the other on the batch axis
+    kScores,     // [.., batch, .., length, length], not computed: see RaggedScores
     kOpaque,     // not understood; harmless unless something needs it
   };
   Kind kind = Kind::kFree;
-  Value* image = nullptr;      // in the ragged graph; null for kTable, kAffine, kPairs and kOpaque
-  int batch = -1;              // kTokens: the axis of the sequences, alone or merged; -1: none
-  int length = -1;             // kTokens: the axis of the tokens; == batch when the two are merged
+  Value* image =
+      nullptr;      // in the ragged graph; null for kTable, kAffine, kPairs, kScores, kOpaque
+  int batch = -1;   // kTokens: the axis of the sequences, alone or merged; -1: none
+  int length = -1;  // kTokens: the axis of the tokens; == batch when the two are merged
   std::optional<double> pad;   // kTokens: what the padded graph has at padding, where that is known
   MaskTable table;             // kTable
   std::vector<Affine> affine;  // kAffine: one; kPairs: one a part
+  RaggedScores scores;         // kScores
   std::string why;             // kOpaque: the node and the reason
 };
 

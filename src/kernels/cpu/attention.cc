@@ -176,6 +176,35 @@ inline void ScoreStrip(const AttentionArgs& args, const float* q, const float* k
   }
 }
 
+// scores [0, count) of query `query` against keys j0 and on grow by the bias. Elements that share a
+// vector share nothing else: a score's bits are its own.
+inline void AddRelative(const RelativeBias& bias, const AttentionTile& tile, int64_t query,
+                        int64_t j0, int64_t count, float* scores) {
+  const F32 d;
+  const hn::RebindToSigned<F32> di;
+  const int64_t row = tile.first_row + (bias.by_key ? j0 : query);
+  const float* const rows = bias.rows + tile.head * bias.head + row * bias.row_stride;
+  const int32_t* const columns = bias.columns + (j0 - query + bias.reach - 1);
+  const VF factor = hn::Set(d, bias.factor);
+  // Where the row is the key's, each lane reads a row of its own.
+  const auto step = static_cast<int32_t>(bias.by_key ? bias.row_stride : 0);
+  const auto lanes = hn::Mul(hn::Iota(di, 0), hn::Set(di, step));
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    const auto first = hn::Set(di, static_cast<int32_t>(j) * step);
+    const auto at = hn::Add(hn::LoadU(di, columns + j), hn::Add(lanes, first));
+    const VF s = hn::LoadU(d, scores + j);
+    hn::StoreU(hn::MulAdd(factor, hn::GatherIndex(d, rows, at), s), d, scores + j);
+  }
+  if (j == count) return;
+  // Lanes behind the end read the first element of all.
+  const auto rest = hn::FirstN(di, static_cast<size_t>(count - j));
+  const auto first = hn::Set(di, static_cast<int32_t>(j) * step);
+  const auto places = hn::Add(hn::MaskedLoad(rest, di, columns + j), hn::Add(lanes, first));
+  const VF gathered = hn::GatherIndex(d, rows, hn::IfThenElseZero(rest, places));
+  hn::StoreU(hn::MulAdd(factor, gathered, hn::LoadU(d, scores + j)), d, scores + j);
+}
+
 // The scores of a strip become weights; the outputs accumulated so far shrink to the new maxima.
 inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
                         int64_t j0, int64_t first, int64_t rows, int64_t depth, bool begun,
@@ -188,6 +217,10 @@ inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, co
     row[i].mask = head.mask == nullptr ? nullptr : head.mask + query * args.mask_query + j0;
     row[i].maximum = &state.maximum[query - tile.query_begin];
     row[i].sum = &state.sum[query - tile.query_begin];
+    for (const RelativeBias& bias : args.relative) {
+      if (bias.rows == nullptr) break;
+      AddRelative(bias, tile, query, j0, depth, row[i].scores);
+    }
   }
   int64_t i = 0;
   const bool banded = args.window_before >= 0 || args.window_after >= 0;

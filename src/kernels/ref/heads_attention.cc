@@ -30,6 +30,13 @@ void AttendOne(const kernels::AttentionArgs& args, int64_t b, int64_t h, int64_t
       score += static_cast<double>(row(args.q, h, i)[d]) * row(args.k, key_head, j)[d];
     }
     score *= args.scale;
+    for (const RelativeBias& bias : args.relative) {
+      if (bias.rows == nullptr) break;
+      const int64_t at = args.sequence_starts[b] + (bias.by_key ? j : i);
+      const int32_t column = bias.columns[j - i + bias.reach - 1];
+      score += static_cast<double>(bias.factor) *
+               bias.rows[h * bias.head + at * bias.row_stride + column];
+    }
     if (args.mask != nullptr) {
       // Where the mask is so negative that f32 forgets the score, so must the reference.
       score = static_cast<float>(score) +
