@@ -9,8 +9,10 @@
 namespace sluice::engine {
 
 // The whole of scheduling: offer = best(engines); form(offer, slot); launch(slot); commit(oldest).
-bool DeviceLoop::Turn(base::Duration step_max) {
-  const base::Time now = Now();
+bool DeviceLoop::Turn(base::Duration step_max, base::Time read) {
+  // A submitter's reading may be older than the loop's own last one.
+  const base::Time now = std::max(read, last_read_);
+  last_read_ = now;
   Collect(now);
   SweepIfDue(now);
   bool worked = CommitFinished();
@@ -207,11 +209,14 @@ void DeviceLoop::Commit(Slot& slot) {
   seat.engine->Commit(step, status, replies_);
   --seat.in_flight;
   const base::Time now = Now();
+  last_read_ = now;
   for (size_t i = first; i < replies_.rows().size(); ++i) {
     Replies::Row& row = replies_.rows()[i];
     if (row.request == nullptr) continue;
-    row.reply.timings = {step.formed - row.request->enqueued, step.launched - step.formed,
-                         step.computed(), now - step.finished, step.rows};
+    // Others may have been pushed since the turn's clock was read.
+    const base::Duration queued = std::max({}, step.formed - row.request->enqueued);
+    row.reply.timings = {queued, step.launched - step.formed, step.computed(), now - step.finished,
+                         step.rows};
   }
   if (status == StepStatus::kDone) seat.statistics->RecordStep(step, now);
   if (status == StepStatus::kAbandoned) seat.statistics->RecordAbandoned();
@@ -231,7 +236,7 @@ void DeviceLoop::Commit(Slot& slot) {
 void DeviceLoop::PostReplies() {
   std::vector<Replies::Row>& rows = replies_.rows();
   if (rows.empty()) return;
-  const base::Time now = Now();
+  const base::Time now = last_read_;
   int64_t answered = 0;
   int64_t payloads = 0;
   for (Replies::Row& row : rows) {
@@ -263,6 +268,7 @@ bool DeviceLoop::ReachSafepoint(Slot& slot) {
     if (quick < slot.looked + options_.quantum) return true;
   }
   const base::Time now = Now();
+  last_read_ = now;
   slot.looked = now;
   if (!slot.step->wanted(now)) {
     slot.abandoned = true;

@@ -149,7 +149,8 @@ class DeviceLoop {
   void WorkerMain();
   void MeasureHandoff();
   // The lease holder.
-  bool Turn(base::Duration step_max);
+  // `read`: the clock a moment ago.
+  bool Turn(base::Duration step_max, base::Time read);
   void Collect(base::Time now);
   void TakeRequest(std::unique_ptr<Request> request, base::Time now);
   void CarryOutCommands();
@@ -203,6 +204,7 @@ class DeviceLoop {
   Backlog backlog_;           // of all engines, by latest start
   base::Time last_finished_;  // of the steps that were not nested
   base::Time swept_;
+  base::Time last_read_;  // of the clock, by whoever held the lease
   base::Time next_wake_ = base::Time::Never();
 
   base::Duration handoff_cost_;

@@ -77,7 +77,7 @@ void DeviceLoop::WorkerMain() {
     const uint32_t ticket = doorbell_.Ticket();
     base::Time wake = base::Time::Never();
     if (TryLease()) {
-      while (Turn(base::Duration::Max())) {
+      while (Turn(base::Duration::Max(), Now())) {
       }
       wake = next_wake_;
       lease_.store(0, std::memory_order_seq_cst);
@@ -90,7 +90,7 @@ void DeviceLoop::WorkerMain() {
 bool DeviceLoop::RunOnce() {
   CHECK(!options_.threaded) << "the worker runs this loop";
   if (!TryLease()) return false;
-  const bool worked = Turn(base::Duration::Max());
+  const bool worked = Turn(base::Duration::Max(), Now());
   lease_.store(0, std::memory_order_seq_cst);
   return worked;
 }
@@ -100,7 +100,8 @@ bool DeviceLoop::RunOnce() {
 void DeviceLoop::Accept(std::unique_ptr<Request> request) {
   Statistics& statistics = request->pin->statistics();
   Seat& seat = request->pin->seat();
-  request->enqueued = Now();
+  const base::Time now = Now();
+  request->enqueued = now;
   request->bytes = 0;
   for (const tensor::NamedTensor& input : request->inputs) {
     request->bytes += input.tensor.buffer.bytes();
@@ -116,7 +117,7 @@ void DeviceLoop::Accept(std::unique_ptr<Request> request) {
   }
   if (refused != nullptr) {
     Reply reply = RefusalReply(refused);
-    statistics.RecordReply(*request, reply, request->enqueued);
+    statistics.RecordReply(*request, reply, now);
     const std::shared_ptr<ReplySink> sink = request->sink;
     Waker* waker = sink->waker();
     sink->Post(std::move(reply));
@@ -127,7 +128,7 @@ void DeviceLoop::Accept(std::unique_ptr<Request> request) {
   }
   if (options_.inline_below.ns > 0 && seat.short_steps.load(std::memory_order_relaxed)) {
     if (!TryLease()) return;  // the holder looks into the inbox after it has let go
-    Turn(options_.inline_below);
+    Turn(options_.inline_below, now);
     Leave();
   } else if (lease_.load(std::memory_order_seq_cst) == 0) {
     doorbell_.Ring();

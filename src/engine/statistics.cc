@@ -46,17 +46,17 @@ void Statistics::RecordReply(const Request& request, const Reply& reply, base::T
     if (reply.reason[0] != '\0') RecordRefusal(reply.reason);
     return;
   }
-  success_.Record(took);
-  Add(inference_count_, request.rows);
-  queue_.Record(reply.timings.queue);
-  input_.Record(reply.timings.input);
-  infer_.Record(reply.timings.compute);
-  output_.Record(reply.timings.output);
+  success_.Count(took);
+  AddAlone(inference_count_, request.rows);
+  queue_.Count(reply.timings.queue);
+  input_.Count(reply.timings.input);
+  infer_.Count(reply.timings.compute);
+  output_.Count(reply.timings.output);
   histograms_.queue_us->Observe(reply.timings.queue.us());
   const base::Time deadline = request.call->deadline();
   if (deadline.never()) return;
   if (now > deadline) {
-    Add(late_, 1);
+    AddAlone(late_, 1);
   } else {
     histograms_.slack_us->Observe((deadline - now).us());
   }
@@ -67,11 +67,11 @@ void Statistics::RecordStep(const Step& step, base::Time committed) {
   clock_gettime(CLOCK_REALTIME_COARSE, &wall);  // to some milliseconds, and cheap
   last_inference_ms_.store(int64_t{wall.tv_sec} * 1000 + wall.tv_nsec / 1'000'000,
                            std::memory_order_relaxed);
-  Add(execution_count_, 1);
+  AddAlone(execution_count_, 1);
   Sized& sized = batches_[static_cast<size_t>(std::clamp<int64_t>(step.rows, 0, rows_max_))];
-  sized.input.Record(step.launched - step.formed);
-  sized.infer.Record(step.computed());
-  sized.output.Record(committed - step.finished);
+  sized.input.Count(step.launched - step.formed);
+  sized.infer.Count(step.computed());
+  sized.output.Count(committed - step.finished);
   histograms_.step_us->Observe(step.computed().us());
   histograms_.step_rows->Observe(static_cast<double>(step.rows));
 }

@@ -44,6 +44,11 @@ class Fetcher {
 
   void Set(int64_t strip, MicroArgs& micro) const {
     const int64_t bytes = kPanel * kFloatBytes;  // of B for each k
+    if (strips_ == 1) {
+      micro.part = depth_;
+      micro.ahead[0] = {b_, bytes};
+      return;
+    }
     // Parts of one k would be more than there are addresses for.
     const bool cut = a_ != nullptr && depth_ >= 2 * kAheads;
     const int64_t parts = cut ? kAheads : 1;

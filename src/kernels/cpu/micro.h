@@ -158,6 +158,7 @@ constexpr int PanelsAtOnce(int rows) {
 
 struct MicroTable {
   MicroFunction many[kStripRows];  // PanelsAtOnce(rows) full panels
+  MicroFunction pair[kStripRows];  // two full panels, where PanelsAtOnce(rows) is more than one
   MicroFunction full[kStripRows];  // one full panel
   MicroFunction two[kStripRows];   // more than one vector of columns, masked
   MicroFunction one[kStripRows];   // up to one vector of columns, masked
@@ -166,6 +167,7 @@ struct MicroTable {
 template <int... kRow>
 constexpr MicroTable MakeMicroTable(std::integer_sequence<int, kRow...>) {
   return {{Micro<kRow + 1, 2, PanelsAtOnce(kRow + 1), false>...},
+          {Micro < kRow + 1, 2, PanelsAtOnce(kRow + 1) == 1 ? 1 : 2, false > ...},
           {Micro<kRow + 1, 2, 1, false>...},
           {Micro<kRow + 1, 2, 1, true>...},
           {Micro<kRow + 1, 1, 1, true>...}};
@@ -183,6 +185,7 @@ inline MicroChoice ChooseMicro(int rows, int64_t columns, int64_t panels, MicroA
   if (columns >= panels * kPanel) {
     return {panels == 1 ? kMicro.full[row] : kMicro.many[row], panels * kPanel};
   }
+  if (panels > 2 && columns >= 2 * kPanel) return {kMicro.pair[row], 2 * kPanel};
   if (columns >= kPanel) return {kMicro.full[row], kPanel};
   args.columns = static_cast<int>(columns > kLanes ? columns - kLanes : columns);
   return {columns > kLanes ? kMicro.two[row] : kMicro.one[row], columns};

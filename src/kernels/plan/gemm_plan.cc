@@ -73,6 +73,13 @@ GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSiz
   const int64_t half = caches.l2_bytes / 2 / static_cast<int64_t>(sizeof(float));
   GemmPlan plan;
   plan.block_depth = k;
+  const int64_t strip = StripRows(target);
+  if (m >= 1 && m <= strip && 2 * m * n * k <= kTileProducts) {
+    // One small tile. A product of a microsecond must not wait for the divisions below.
+    const int64_t panel = PanelColumns(target);  // a power of two
+    const int64_t columns = (n + panel - 1) & -panel;
+    return {strip, columns, 1, 1, k, columns, 2 * strip * k <= half};
+  }
   // One strip passes over B once, whatever the depth.
   if (m > StripRows(target)) {
     plan.block_depth = CeilDiv(k, CeilDiv(k, std::max<int64_t>(1, half / kTileRowsMin)));
