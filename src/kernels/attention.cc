@@ -19,6 +19,29 @@ int64_t QueryTiles(const AttentionArgs& args) {
   return (args.queries + tile - 1) / tile;
 }
 
+// Tiles t … t + together - 1, all of one head, as one.
+AttentionTile FindTile(const AttentionArgs& args, int64_t t, int64_t together, int64_t key_block) {
+  const int64_t query_tile = QueryTile(args);
+  const int64_t query_tiles = QueryTiles(args);
+  AttentionTile tile = {};
+  tile.key_block = key_block;
+  tile.sequence = t / (args.heads * query_tiles);
+  tile.head = t / query_tiles % args.heads;
+  int64_t queries = args.queries;
+  tile.keys = args.keys;
+  if (args.sequence_starts != nullptr) {
+    tile.first_row = args.sequence_starts[tile.sequence];
+    queries = args.sequence_starts[tile.sequence + 1] - tile.first_row;
+    tile.keys = queries;
+  } else if (args.key_lengths != nullptr) {
+    tile.keys = args.key_lengths[tile.sequence];
+  }
+  const int64_t within = t % query_tiles;
+  tile.query_begin = std::min(queries, within * query_tile);
+  tile.query_end = std::min(queries, (within + together) * query_tile);
+  return tile;
+}
+
 }  // namespace
 
 int64_t AttentionTiles(const AttentionArgs& args) {
@@ -33,28 +56,20 @@ void Attention(const AttentionArgs& args, Tiles tiles) {
   const auto run = SLUICE_PICK_ISA(ActiveTarget(), RunAttention);
   const int64_t query_tile = QueryTile(args);
   const int64_t query_tiles = QueryTiles(args);
-  AttentionTile tile = {};
-  tile.key_block = AttentionKeyBlock(args.dim, args.value_dim);
+  const int64_t key_block = AttentionKeyBlock(args.dim, args.value_dim);
   for (int64_t t = tiles.begin; t < tiles.end;) {
-    tile.sequence = t / (args.heads * query_tiles);
-    tile.head = t / query_tiles % args.heads;
-    int64_t queries = args.queries;
-    tile.keys = args.keys;
-    if (args.sequence_starts != nullptr) {
-      tile.first_row = args.sequence_starts[tile.sequence];
-      queries = args.sequence_starts[tile.sequence + 1] - tile.first_row;
-      tile.keys = queries;
-    } else if (args.key_lengths != nullptr) {
-      tile.keys = args.key_lengths[tile.sequence];
-    }
     // Neighbouring tiles of a head run as one, sharing its packed keys and values.
-    const int64_t within = t % query_tiles;
-    const int64_t together = std::min(
-        {tiles.end - t, query_tiles - within, std::max<int64_t>(1, kQueriesMax / query_tile)});
-    tile.query_begin = within * query_tile;
-    tile.query_end = std::min(queries, (within + together) * query_tile);
-    if (tile.query_begin < tile.query_end) run(args, tile);
+    const int64_t together = std::min({tiles.end - t, query_tiles - t % query_tiles,
+                                       std::max<int64_t>(1, kQueriesMax / query_tile)});
+    const AttentionTile tile = FindTile(args, t, together, key_block);
     t += together;
+    if (tile.query_begin == tile.query_end) continue;
+    if (t >= AttentionTiles(args)) {
+      run(args, tile, nullptr);
+    } else {
+      const AttentionTile following = FindTile(args, t, 1, key_block);
+      run(args, tile, &following);
+    }
   }
 }
 

@@ -139,6 +139,20 @@ void CheckFullyMasked(Report& report) {
   }
 }
 
+// The first block of keys hardly counts, by masks on both sides of the bound where maxima are no
+// longer multiplied with log2(e), and its outputs shrink to nothing.
+void CheckShrinkingBlocks(Report& report) {
+  const Shape s = {1, 2, 10, 300, 64, 64};
+  Operands o(s);
+  for (const float value : {-30.0f, -1e6f, -3e6f, std::numeric_limits<float>::lowest()}) {
+    std::vector<float> mask(static_cast<size_t>(s.keys), 0.0f);
+    std::fill_n(mask.begin(), 256, value);
+    AttentionArgs args = o.args;
+    args.mask = mask.data();
+    Check(report, "a first block masked with " + std::to_string(value), args, o.out_count());
+  }
+}
+
 void CheckGroupedHeads(Report& report) {
   const Shape s = {2, 6, 9, 40, 32, 32};
   Operands o(s);
@@ -269,6 +283,7 @@ void CheckRelativeBiases(Report& report) {
 void CheckAttention(Report& report) {
   CheckShapes(report);
   CheckFullyMasked(report);
+  CheckShrinkingBlocks(report);
   CheckGroupedHeads(report);
   CheckRaggedPaddedAndAlone(report);
   CheckRelativeBiases(report);

@@ -57,82 +57,158 @@ inline int64_t FirstVisible(const AttentionArgs& args, int64_t i) {
   return args.window_before < 0 || i < args.window_before ? 0 : i - args.window_before;
 }
 
-// Running state of the rows of a tile.
+// Running state of the rows of a tile. A strip's rows are the lanes of one vector.
 struct State {
-  float maximum[kQueriesMax];
-  float sum[kQueriesMax];
+  float maximum[kQueriesMax + 2 * kLanes];
+  float sum[kQueriesMax + 2 * kLanes];
 };
+static_assert(kStripRows <= kLanes);
 
-// A row's scores, mask and state while it becomes weights.
-struct Row {
-  float* scores;      // the buffer is longer than any row
-  const float* mask;  // null: none
-  float* maximum;
-  float* sum;
-  float factor = 1.0f;  // by which what was accumulated before must shrink
-};
+constexpr float kLog2E = 1.44269504088896341f;
+// Scores are shifted by an integer of powers of two near their maximum: rounding it costs nothing,
+// and blocks of keys that were shifted differently differ by an exact factor. Beyond this bound the
+// maximum itself is subtracted first.
+constexpr float kMaximumFused = 1048576.0f;
 
-// For each of kRows rows: scores [0, count) += mask, turned into weights e^(score - maximum) in
-// place; [count, padded) become 0. Several rows at a time only hide latency: each row's operations
-// and their order are its own.
-template <int kRows>
-inline void SoftmaxRows(Row* rows, int64_t count, int64_t padded) {
+// 2^y for y in [-inf, 1], to 1.7e-7 relative; 0 at and below -127; NaN for NaN. The polynomial is
+// our own minimax fit of 2^r on [-1/2, 1/2] with p(0) = 1, so that the clamp's own value, p(0)
+// with 127 taken from its exponent, is the bits of zero.
+HWY_INLINE VF PowerOfTwo(VF y) {
+  const F32 d;
+  const I32 di;
+  const VF shifter = hn::Set(d, 12582912.0f);  // adding it rounds, see ExpInRange
+  y = hn::Max(hn::Set(d, -127.0f), y);         // the operand that may be NaN comes second
+  const VF shifted = hn::Add(y, shifter);
+  const VF r = hn::Sub(y, hn::Sub(shifted, shifter));
+  VF p = hn::Set(d, 0x1.5bba0cp-10f);
+  p = hn::MulAdd(p, r, hn::Set(d, 0x1.3cea8cp-7f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0x1.c6b750p-5f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0x1.ebf9bep-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0x1.62e42ap-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), power));
+}
+
+// Lane i of the result is op over the lanes of vector i of `vectors`, kLanes of which may be read;
+// in the same order for each.
+template <class Op>
+HWY_INLINE VF ReduceEach(const float* vectors, int64_t count, Op op) {
+  const F32 d;
+  const hn::Repartition<uint64_t, F32> d64;
+  const hn::Half<F32> half;
+  const hn::FixedTag<float, 4> four;
+  alignas(64) float result[kLanes];
+  for (int64_t i = 0; i < count; i += 4) {
+    const float* const from = vectors + i * kLanes;
+    const VF r0 = hn::Load(d, from);
+    const VF r1 = hn::Load(d, from + kLanes);
+    const VF r2 = hn::Load(d, from + 2 * kLanes);
+    const VF r3 = hn::Load(d, from + 3 * kLanes);
+    const auto low =
+        hn::BitCast(d64, op(hn::InterleaveLower(d, r0, r1), hn::InterleaveUpper(d, r0, r1)));
+    const auto high =
+        hn::BitCast(d64, op(hn::InterleaveLower(d, r2, r3), hn::InterleaveUpper(d, r2, r3)));
+    const VF blocks = op(hn::BitCast(d, hn::InterleaveLower(d64, low, high)),
+                         hn::BitCast(d, hn::InterleaveUpper(d64, low, high)));
+    const auto halves = op(hn::LowerHalf(half, blocks), hn::UpperHalf(half, blocks));
+    if constexpr (kLanes == 16) {
+      hn::Store(op(hn::LowerHalf(four, halves), hn::UpperHalf(four, halves)), four, result + i);
+    } else {
+      hn::Store(halves, four, result + i);
+    }
+  }
+  return hn::Load(d, result);
+}
+
+// The maxima of scores [0, count), one for each lane, after the mask was added to them in place.
+// What the last vector holds beyond them becomes -inf.
+template <bool kMasked>
+HWY_INLINE VF MaximaOfRow(float* scores, const float* mask, int64_t count) {
   const F32 d;
   const VF low = hn::Set(d, kMinusInfinity);
-  const auto rest = hn::FirstN(d, static_cast<size_t>(count % kLanes));
-  const int64_t whole = count - count % kLanes;
-  VF highest[kRows];
-  Unroll<kRows>([&](auto i) __attribute__((always_inline)) { highest[i] = low; });
-  for (int64_t j = 0; j < whole; j += kLanes) {
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      VF s = hn::LoadU(d, rows[i].scores + j);
-      if (rows[i].mask != nullptr) {
-        s = hn::Add(s, hn::LoadU(d, rows[i].mask + j));
-        hn::StoreU(s, d, rows[i].scores + j);
-      }
-      highest[i] = hn::Max(highest[i], s);
-    });
-  }
-  if (whole < count) {
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      VF s = hn::LoadU(d, rows[i].scores + whole);
-      if (rows[i].mask != nullptr) s = hn::Add(s, hn::MaskedLoad(rest, d, rows[i].mask + whole));
-      s = hn::IfThenElse(rest, s, low);
-      hn::StoreU(s, d, rows[i].scores + whole);
-      highest[i] = hn::Max(highest[i], s);
-    });
-  }
-  VF shift[kRows];
-  Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-    const float block_maximum = hn::GetLane(hn::MaxOfLanes(d, highest[i]));
-    const float before = *rows[i].maximum;
-    const float after = block_maximum > before ? block_maximum : before;
-    *rows[i].maximum = after;
-    // While every score is -inf any finite shift will do: all weights are 0.
-    const float finite = after == kMinusInfinity ? 0.0f : after;
-    shift[i] = hn::Set(d, finite);
-    rows[i].factor = before - finite;
-  });
-  VF total[kRows];
-  Unroll<kRows>([&](auto i) __attribute__((always_inline)) { total[i] = hn::Zero(d); });
+  VF highest[2] = {low, low};
+  const auto take = [&](auto i, int64_t at) __attribute__((always_inline)) {
+    VF s = hn::LoadU(d, scores + at);
+    if constexpr (kMasked) {
+      s = hn::Add(s, hn::LoadU(d, mask + at));
+      hn::StoreU(s, d, scores + at);
+    }
+    highest[i] = hn::Max(highest[i], s);
+  };
   int64_t j = 0;
+  for (; j + 2 * kLanes <= count; j += 2 * kLanes) {
+    Unroll<2>([&](auto i) __attribute__((always_inline)) { take(i, j + i * kLanes); });
+  }
+  if (j + kLanes <= count) {
+    take(std::integral_constant<int, 0>(), j);
+    j += kLanes;
+  }
+  if (j < count) {
+    const auto rest = hn::FirstN(d, static_cast<size_t>(count - j));
+    VF s = hn::LoadU(d, scores + j);
+    if constexpr (kMasked) s = hn::Add(s, hn::MaskedLoad(rest, d, mask + j));
+    s = hn::IfThenElse(rest, s, low);
+    hn::StoreU(s, d, scores + j);
+    highest[1] = hn::Max(highest[1], s);
+  }
+  return hn::Max(highest[0], highest[1]);
+}
+
+// Scores [0, count) of a row become weights 2^(score log2(e) + offset), [count, padded) become 0;
+// returns the weights' sums, one chain for each lane.
+HWY_INLINE VF WeighRow(float* scores, int64_t count, int64_t padded, float offset) {
+  const F32 d;
+  const VF log2e = hn::Set(d, kLog2E);
+  const VF shift = hn::Set(d, offset);
+  VF total = hn::Zero(d);
+  int64_t j = 0;
+  constexpr int kAtOnce = 4;  // hides latency; the order of the sum stays
+  for (; j + kAtOnce * kLanes <= count; j += kAtOnce * kLanes) {
+    VF weight[kAtOnce];
+    Unroll<kAtOnce>([&](auto i) __attribute__((always_inline)) {
+      weight[i] = PowerOfTwo(hn::MulAdd(hn::LoadU(d, scores + j + i * kLanes), log2e, shift));
+    });
+    Unroll<kAtOnce>([&](auto i) __attribute__((always_inline)) {
+      hn::StoreU(weight[i], d, scores + j + i * kLanes);
+      total = hn::Add(total, weight[i]);
+    });
+  }
   for (; j < count; j += kLanes) {
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      const VF p = ExpNegative(hn::Sub(hn::LoadU(d, rows[i].scores + j), shift[i]));
-      hn::StoreU(p, d, rows[i].scores + j);
-      total[i] = hn::Add(total[i], p);
-    });
+    const VF weight = PowerOfTwo(hn::MulAdd(hn::LoadU(d, scores + j), log2e, shift));
+    hn::StoreU(weight, d, scores + j);
+    total = hn::Add(total, weight);
   }
-  for (; j < padded; j += kLanes) {
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      hn::StoreU(hn::Zero(d), d, rows[i].scores + j);
-    });
+  for (; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, scores + j);
+  return total;
+}
+
+inline void SubtractFromRow(float* scores, int64_t count, float maximum) {
+  const F32 d;
+  const VF shift = hn::Set(d, maximum);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    hn::StoreU(hn::Sub(hn::LoadU(d, scores + j), shift), d, scores + j);
   }
-  Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-    const float factor = hn::GetLane(ExpNegative(hn::Set(d, rows[i].factor)));
-    *rows[i].sum = *rows[i].sum * factor + hn::GetLane(hn::SumOfLanes(d, total[i]));
-    rows[i].factor = factor;
-  });
+}
+
+HWY_INLINE hn::Mask<F32> IsFused(VF maximum) {
+  const F32 d;
+  return hn::Le(hn::Abs(maximum), hn::Set(d, kMaximumFused));
+}
+
+// By which what was weighed against `before` shrinks when `after` takes its place; `after` is not
+// -inf.
+HWY_INLINE VF Shrinking(VF before, VF after) {
+  const F32 d;
+  const VF log2e = hn::Set(d, kLog2E);
+  const auto power = [&](VF maximum) __attribute__((always_inline)) {
+    const VF exact = hn::Mul(maximum, log2e);
+    return hn::IfThenElse(IsFused(maximum), hn::Round(exact), exact);
+  };
+  const VF apart = hn::Sub(power(before), power(after));
+  const VF together = hn::Mul(hn::Sub(before, after), log2e);
+  const VF powers = hn::IfThenElse(hn::Or(IsFused(before), IsFused(after)), apart, together);
+  return hn::IfThenElse(hn::Eq(before, after), hn::Set(d, 1.0f), PowerOfTwo(powers));
 }
 
 inline void ScaleRow(float* row, int64_t count, float factor) {
@@ -153,6 +229,7 @@ struct Buffers {
   alignas(64) float scores[kStripRowsMax * kStripStride];
   alignas(64) float keys[kHeadBlock];
   alignas(64) float values[kHeadBlock];
+  alignas(64) float lanes[kLanes * kLanes];  // a vector for each row of a strip
 };
 
 // scores [rows, keys] = scale * Q K^T for one strip, in chunks of the head's dimension. With a
@@ -205,46 +282,148 @@ inline void AddRelative(const RelativeBias& bias, const AttentionTile& tile, int
   hn::StoreU(hn::MulAdd(factor, gathered, hn::LoadU(d, scores + j)), d, scores + j);
 }
 
-// The scores of a strip become weights; the outputs accumulated so far shrink to the new maxima.
-inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
-                        int64_t j0, int64_t first, int64_t rows, int64_t depth, bool begun,
-                        Buffers& buffers, State& state) {
-  constexpr int kAtOnce = kLanes == 16 ? 4 : 2;
-  Row row[kStripRowsMax];
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t query = first + i;
-    row[i].scores = buffers.scores + i * kStripStride;
-    row[i].mask = head.mask == nullptr ? nullptr : head.mask + query * args.mask_query + j0;
-    row[i].maximum = &state.maximum[query - tile.query_begin];
-    row[i].sum = &state.sum[query - tile.query_begin];
+// A strip's rows and the block of keys that they meet.
+struct Strip {
+  int64_t first, rows;
+  int64_t j0, depth;  // keys [j0, j0 + depth)
+  bool begun;         // earlier blocks were met before
+};
+
+// Masks of all kinds reach the strip's scores; lane i of the result is the maximum of row i, and
+// counts[i] are the keys that it sees of this block.
+inline VF MaskScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
+                     const Strip& strip, Buffers& buffers, int64_t* counts) {
+  const F32 d;
+  for (int64_t i = 0; i < strip.rows; ++i) {
+    const int64_t query = strip.first + i;
+    float* const scores = buffers.scores + i * kStripStride;
+    const int64_t seen = Visible(args, tile, query) - strip.j0;
+    counts[i] = seen < 0 ? 0 : Min(strip.depth, seen);
     for (const RelativeBias& bias : args.relative) {
       if (bias.rows == nullptr) break;
-      AddRelative(bias, tile, query, j0, depth, row[i].scores);
+      AddRelative(bias, tile, query, strip.j0, counts[i], scores);
+    }
+    const int64_t hidden = Min(counts[i], FirstVisible(args, query) - strip.j0);
+    for (int64_t j = 0; j < hidden; ++j) scores[j] = kMinusInfinity;
+    const VF maxima =
+        head.mask == nullptr
+            ? MaximaOfRow<false>(scores, nullptr, counts[i])
+            : MaximaOfRow<true>(scores, head.mask + query * args.mask_query + strip.j0, counts[i]);
+    hn::Store(maxima, d, buffers.lanes + i * kLanes);
+  }
+  return ReduceEach(
+      buffers.lanes, strip.rows,
+      [](auto a, auto b) __attribute__((always_inline)) { return hn::Max(a, b); });
+}
+
+// The scores of a strip become weights; the outputs accumulated so far shrink to the new maxima.
+inline void WeighScores(const AttentionArgs& args, const AttentionTile& tile, const Head& head,
+                        const Strip& strip, Buffers& buffers, State& state) {
+  const F32 d;
+  const auto rows = hn::FirstN(d, static_cast<size_t>(strip.rows));
+  float* const maxima = state.maximum + (strip.first - tile.query_begin);
+  float* const sums = state.sum + (strip.first - tile.query_begin);
+  int64_t counts[kStripRowsMax];
+  const VF highest = MaskScores(args, tile, head, strip, buffers, counts);
+  const VF before = hn::LoadU(d, maxima);
+  const VF after = hn::IfThenElse(hn::Gt(highest, before), highest, before);
+  hn::BlendedStore(after, rows, d, maxima);
+  // While every score is -inf any finite shift will do: all weights are 0.
+  const VF shift = hn::IfThenElse(hn::Eq(after, hn::Set(d, kMinusInfinity)), hn::Zero(d), after);
+  alignas(64) float shifts[kLanes];
+  alignas(64) float offsets[kLanes];
+  hn::Store(shift, d, shifts);
+  const VF power = hn::Round(hn::Mul(shift, hn::Set(d, -kLog2E)));
+  hn::Store(hn::IfThenElseZero(IsFused(shift), power), d, offsets);
+  for (int64_t i = 0; i < strip.rows; ++i) {
+    float* const scores = buffers.scores + i * kStripStride;
+    if (!(__builtin_fabsf(shifts[i]) <= kMaximumFused)) {
+      SubtractFromRow(scores, counts[i], shifts[i]);
+    }
+    hn::Store(WeighRow(scores, counts[i], strip.depth, offsets[i]), d, buffers.lanes + i * kLanes);
+  }
+  VF sum = ReduceEach(
+      buffers.lanes, strip.rows,
+      [](auto a, auto b) __attribute__((always_inline)) { return hn::Add(a, b); });
+  if (strip.begun) {
+    const VF factor = Shrinking(before, shift);
+    sum = hn::Add(hn::Mul(hn::LoadU(d, sums), factor), sum);
+    alignas(64) float factors[kLanes];
+    hn::Store(factor, d, factors);
+    for (int64_t i = 0; i < strip.rows; ++i) {
+      if (factors[i] == 1.0f) continue;
+      ScaleRow(head.out + (strip.first + i) * args.out_row, args.value_dim, factors[i]);
     }
   }
-  int64_t i = 0;
-  const bool banded = args.window_before >= 0 || args.window_after >= 0;
-  if (!args.causal && !banded) {
-    for (; i + kAtOnce <= rows; i += kAtOnce) SoftmaxRows<kAtOnce>(row + i, depth, depth);
-  }
-  for (; i < rows; ++i) {
-    const int64_t seen = Visible(args, tile, first + i) - j0;
-    const int64_t count = seen < 0 ? 0 : Min(depth, seen);
-    const int64_t hidden = Min(count, FirstVisible(args, first + i) - j0);
-    for (int64_t j = 0; j < hidden; ++j) row[i].scores[j] = kMinusInfinity;
-    SoftmaxRows<1>(row + i, count, depth);
-  }
-  if (!begun) return;
-  for (i = 0; i < rows; ++i) {
-    if (row[i].factor == 1.0f) continue;
-    ScaleRow(head.out + (first + i) * args.out_row, args.value_dim, row[i].factor);
+  hn::BlendedStore(sum, rows, d, sums);
+}
+
+// Outputs of rows [first, first + rows) by the sums of their weights, of which `sums` is the first.
+inline void DivideBySums(const AttentionArgs& args, const Head& head, int64_t first, int64_t rows,
+                         const float* sums) {
+  const F32 d;
+  alignas(64) float factors[kLanes];
+  hn::Store(hn::Div(hn::Set(d, 1.0f), hn::LoadU(d, sums)), d, factors);
+  for (int64_t i = 0; i < rows; ++i) {
+    ScaleRow(head.out + (first + i) * args.out_row, args.value_dim, factors[i]);
   }
 }
 
+// Asks for the rows that the next tile reads, a column of cache lines with each tile of the
+// weights' product: its run over the keys has a slot for each row.
+class NextRows {
+ public:
+  // `turns` tiles of that product will run.
+  NextRows(const AttentionArgs& args, const Head* next, int64_t turns) : turns_(turns) {
+    if (next == nullptr) return;
+    Add(next->k, args.k.row, args.dim);
+    Add(next->v, args.v.row, args.value_dim);
+    Add(next->q, args.q.row, args.dim);
+  }
+
+  void Set(MicroArgs& micro) {
+    micro.part = micro.depth;
+    micro.ahead[0] = {reinterpret_cast<const char*>(micro.b), 0};
+    if (columns_ == 0) return;
+    int64_t column = turn_++ * columns_ / turns_;
+    for (const Matrix& m : matrices_) {
+      if (column < m.columns) {
+        micro.ahead[0] = {m.rows + column * kLine, m.step};
+        return;
+      }
+      column -= m.columns;
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  static constexpr int kMatrices = 3;
+
+  struct Matrix {
+    const char* rows = nullptr;
+    int64_t step = 0;  // bytes
+    int64_t columns = 0;
+  };
+
+  void Add(const float* rows, int64_t row, int64_t width) {
+    constexpr int64_t kFloatBytes = sizeof(float);
+    const int64_t columns = (width * kFloatBytes + kLine - 1) / kLine;
+    matrices_[count_++] = {reinterpret_cast<const char*>(rows), row * kFloatBytes, columns};
+    columns_ += columns;
+  }
+
+  Matrix matrices_[kMatrices];
+  int count_ = 0;
+  int64_t columns_ = 0;
+  int64_t turn_ = 0;
+  int64_t turns_;
+};
+
 // out [rows, value_dim] (+)= weights [rows, depth] V for one strip; `keys` of V are packed at a
 // time.
-inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, int64_t rows,
-                       int64_t depth, int64_t keys, bool accumulate, Buffers& buffers) {
+inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, const Strip& strip,
+                       int64_t keys, NextRows& next, Buffers& buffers) {
+  const int rows = static_cast<int>(strip.rows);
   for (int64_t c = 0; c < args.value_dim; c += kHeadChunk) {
     const int64_t chunk = Min(kHeadChunk, args.value_dim - c);
     if (args.value_dim > kHeadChunk) PackBlock(v + c, args.v.row, 1, keys, chunk, buffers.values);
@@ -255,22 +434,39 @@ inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, in
     micro.b_panel = keys * kPanel;
     micro.c = out + c;
     micro.c_row = args.out_row;
-    micro.depth = depth;
-    micro.accumulate = accumulate;
-    RunPanels(micro, static_cast<int>(rows), chunk, [](int64_t, int64_t) {});
+    micro.depth = strip.depth;
+    micro.accumulate = strip.begun;
+    for (int64_t j = 0; j < chunk;) {
+      const MicroChoice choice = ChooseMicro(rows, chunk - j, PanelsAtOnce(rows), micro);
+      micro.next_c = micro.c + choice.width;
+      next.Set(micro);
+      choice.run(micro);
+      j += choice.width;
+      micro.b += micro.b_panel * (choice.width / kPanel);
+      micro.c += choice.width;
+    }
   }
 }
 
 }  // namespace
 
-void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
+void RunAttention(const AttentionArgs& args, const AttentionTile& tile,
+                  const AttentionTile* following) {
   Buffers buffers;
   State state;
   const Head head = FindHead(args, tile);
-  for (int64_t i = 0; i < tile.query_end - tile.query_begin; ++i) {
-    state.maximum[i] = kMinusInfinity;
-    state.sum[i] = 0;
+  // Lanes beyond the last row are computed and dropped.
+  const F32 d;
+  for (int64_t i = 0; i < tile.query_end - tile.query_begin + kLanes; i += kLanes) {
+    hn::StoreU(hn::Set(d, kMinusInfinity), d, state.maximum + i);
+    hn::StoreU(hn::Zero(d), d, state.sum + i);
   }
+  const int64_t strips = (tile.query_end - tile.query_begin + kStripRows - 1) / kStripRows;
+  const int64_t panels = (args.value_dim + kPanel - 1) / kPanel;
+  // What is more than one block of keys has time for its own misses, and L2 no room for two.
+  const bool fetches = following != nullptr && tile.keys <= tile.key_block;
+  const Head next_head = fetches ? FindHead(args, *following) : head;
+  NextRows next(args, fetches ? &next_head : nullptr, strips * panels);
   // Blocks begin at multiples of their size wherever a tile begins, so that a row's bits are its
   // own.
   const int64_t first = FirstVisible(args, tile.query_begin) / tile.key_block * tile.key_block;
@@ -285,21 +481,21 @@ void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
     }
     ForStrips(tile.query_begin, tile.query_end, [&](int64_t row, int64_t rows) {
       // The last row of a strip sees the most.
-      const int64_t depth = Min(keys, Visible(args, tile, row + rows - 1) - j0);
+      const int64_t seen = Visible(args, tile, row + rows - 1) - j0;
+      const int64_t depth = Min(keys, seen);
       if (depth <= 0) return;
       ScoreStrip(args, head.q + row * args.q.row, k, rows, depth, buffers);
-      const bool begun = j0 > first;
-      WeighScores(args, tile, head, j0, row, rows, depth, begun, buffers, state);
-      WeighStrip(args, v, head.out + row * args.out_row, rows, depth, keys, begun, buffers);
+      const Strip strip = {row, rows, j0, depth, j0 > first};
+      WeighScores(args, tile, head, strip, buffers, state);
+      WeighStrip(args, v, head.out + row * args.out_row, strip, keys, next, buffers);
+      if (seen > tile.key_block) return;
+      DivideBySums(args, head, row, rows, state.sum + (row - tile.query_begin));
     });
   }
   for (int64_t i = tile.query_begin; i < tile.query_end; ++i) {
+    if (Visible(args, tile, i) > first) continue;
     float* const out = head.out + i * args.out_row;
-    if (Visible(args, tile, i) == 0) {
-      for (int64_t j = 0; j < args.value_dim; ++j) out[j] = 0;
-    } else {
-      ScaleRow(out, args.value_dim, 1.0f / state.sum[i - tile.query_begin]);
-    }
+    for (int64_t j = 0; j < args.value_dim; ++j) out[j] = 0;
   }
 }
 

@@ -19,6 +19,8 @@ struct AttentionTile {
 
 inline constexpr int64_t kQueriesMax = 256;
 
-SLUICE_DECLARE_ISA(void RunAttention(const AttentionArgs& args, const AttentionTile& tile))
+// `following` is a tile that may run soon, or null: its rows are fetched meanwhile.
+SLUICE_DECLARE_ISA(void RunAttention(const AttentionArgs& args, const AttentionTile& tile,
+                                     const AttentionTile* following))
 
 }  // namespace sluice::kernels
