@@ -18,6 +18,8 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"gemm_bf16", 6e-8, 1e-6},
       Tolerance{"gemm_int8_storage", 6e-8, 1e-6},
       Tolerance{"gemm_bf16_storage", 6e-8, 1e-6},
+      // Two products of magnitude 1.
+      Tolerance{"rotary", 2e-7, 1e-6},
       Tolerance{"attention", 1.5e-6, 1.5e-6},
       Tolerance{"conv", 6e-8, 1e-6},
       Tolerance{"depthwise", 6e-8, 1e-6},

@@ -6,6 +6,7 @@
 #include "conformance/invariance.h"
 #include "conformance/kernel_table.h"
 #include "kernels/ref/rows.h"
+#include "kernels/rotary.h"
 
 namespace sluice::conformance {
 namespace {
@@ -271,10 +272,90 @@ void MeasureMaskedMean(Perf& perf) {
                [&] { RunWhole(MaskedMeanTiles, MaskedMean, args); });
 }
 
+// Rows of `heads` heads side by side, [length, heads, width], turned as [heads, length, width].
+struct RotaryCase {
+  int64_t heads, length, width, turned;
+  bool interleaved, by_pair;
+};
+
+RotaryArgs RotaryOf(const RotaryCase& c, const float* x, const float* cos, const float* sin,
+                    float* y) {
+  const int64_t columns = c.by_pair ? c.turned / 2 : c.turned;
+  RotaryArgs args;
+  args.extents[1] = c.heads;
+  args.extents[2] = c.length;
+  args.width = c.width;
+  args.turned = c.turned;
+  args.interleaved = c.interleaved;
+  args.by_pair = c.by_pair;
+  args.x = {x, {0, c.width, c.heads * c.width}};
+  args.cos = {cos, {0, 0, columns}};
+  args.sin = {sin, {0, 0, columns}};
+  args.y = y;
+  args.y_strides[1] = c.length * c.width;
+  args.y_strides[2] = c.width;
+  return args;
+}
+
+void CheckRotary(Report& report) {
+  for (const int64_t turned : {2, 6, 8, 16, 30, 32, 34, 64, 128}) {
+    for (int variant = 0; variant < 8; ++variant) {
+      const RotaryCase c = {
+          3, 50, turned + (variant & 1) * 5, turned, (variant & 2) != 0, (variant & 4) != 0};
+      const std::vector<float> x = RandomFloats(c.heads * c.length * c.width, 61);
+      const std::vector<float> cos = RandomFloats(c.length * turned, 62);
+      const std::vector<float> sin = RandomFloats(c.length * turned, 63);
+      Guarded got(static_cast<int64_t>(x.size()));
+      const RotaryArgs args = RotaryOf(c, x.data(), cos.data(), sin.data(), got.data());
+      RunWhole(RotaryTiles, Rotary, args);
+      std::vector<float> want(x.size());
+      for (int64_t h = 0; h < c.heads; ++h) {
+        for (int64_t s = 0; s < c.length; ++s) {
+          const float* const in = args.x.data + h * args.x.strides[1] + s * args.x.strides[2];
+          float* const out = want.data() + (h * c.length + s) * c.width;
+          std::copy(in, in + c.width, out);
+          for (int64_t p = 0; p < turned / 2; ++p) {
+            const int64_t a = c.interleaved ? 2 * p : p;
+            const int64_t b = c.interleaved ? 2 * p + 1 : p + turned / 2;
+            const auto angle = [&](const std::vector<float>& table, int64_t i) -> double {
+              return c.by_pair ? table[static_cast<size_t>(s * turned / 2 + p)]
+                               : table[static_cast<size_t>(s * turned + i)];
+            };
+            out[a] = static_cast<float>(in[a] * angle(cos, a) - in[b] * angle(sin, a));
+            out[b] = static_cast<float>(in[b] * angle(cos, b) + in[a] * angle(sin, b));
+          }
+        }
+      }
+      const std::string name = std::to_string(turned) + " of " + std::to_string(c.width) +
+                               " variant " + std::to_string(variant);
+      report.Compare(name, got.values(), want);
+      report.Expect(name + " stays inside", got.intact());
+      std::vector<float> pieces(x.size());
+      RotaryArgs tiled = args;
+      tiled.y = pieces.data();
+      for (int64_t t = RotaryTiles(args); t-- > 0;) Rotary(tiled, {t, t + 1});
+      report.SameBits(name + " tile by tile", pieces, got.values());
+    }
+  }
+}
+
+void MeasureRotary(Perf& perf) {
+  const RotaryCase c = {12, 512, 64, 64, false, false};
+  const std::vector<float> x = RandomFloats(c.heads * c.length * c.width, 61),
+                           table = RandomFloats(c.length * c.turned, 62);
+  std::vector<float> y(x.size());
+  const RotaryArgs args = RotaryOf(c, x.data(), table.data(), table.data(), y.data());
+  perf.Measure("12x512x64, halves", RotaryWork(args),
+               {.kind = Roof::Kind::kRead, .bytes = static_cast<int64_t>(x.size()) * 8}, [&] {
+                 Rotary(args, {0, RotaryTiles(args)});
+               });
+}
+
 }  // namespace
 
 std::span<const Kernel> RowKernels() {
   static constexpr std::array kKernels = {
+      Kernel{"rotary", CheckRotary, MeasureRotary},
       Kernel{"row_norm", CheckRowNorm, MeasureRowNorm},
       Kernel{"row_l2_norm", CheckRowL2Norm, nullptr},
       Kernel{"row_softmax", CheckRowSoftmax, MeasureRowSoftmax},

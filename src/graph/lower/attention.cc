@@ -130,6 +130,7 @@ base::Result<bool> LowerRaggedAttention(Lowering& lowering, const Node& node) {
   AttentionArgs args;
   args.batch = lowering.shape(node.input(4))[0] - 1;
   args.heads = q.elements(0, rank - 2);
+  args.key_heads = lowering.shape(node.input(1)).elements(0, rank - 2);
   args.queries = std::min(tokens, node.Int("length_max", tokens));
   args.keys = args.queries;
   args.dim = q[rank - 1];
@@ -204,6 +205,7 @@ base::Result<bool> LowerAttention(Lowering& lowering, const Node& node) {
   AttentionArgs args;
   args.batch = rank >= 3 ? q[0] : 1;
   args.heads = rank == 4 ? q[1] : 1;
+  if (rank == 4) args.key_heads = k[1];
   args.queries = q[rank - 2];
   args.keys = k[rank - 1];
   args.dim = q[rank - 1];

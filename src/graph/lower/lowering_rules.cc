@@ -10,9 +10,9 @@ const LoweringRule* FindLoweringRule(const Node& node) {
   static const auto* const rules = [] {
     auto* built = new std::map<std::string_view, const LoweringRule*>();
     for (const std::span<const LoweringRule> table :
-         {ViewRules(), ProductRules(), AttentionRules(), ChainRules(), IntegerRules(), RowRules(),
-          MoveRules(), LookupRules(), InteractionRules(), RowMlpRules(), ImageRules(),
-          RecurrentRules(), TreeRules(), SegmentRules()}) {
+         {ViewRules(), ProductRules(), AttentionRules(), RotaryRules(), ChainRules(),
+          IntegerRules(), RowRules(), MoveRules(), LookupRules(), InteractionRules(), RowMlpRules(),
+          ImageRules(), RecurrentRules(), TreeRules(), SegmentRules()}) {
       for (const LoweringRule& rule : table) built->emplace(rule.op, &rule);
     }
     return built;

@@ -11,6 +11,7 @@ namespace sluice::graph {
 std::span<const LoweringRule> ViewRules();  // what is only another way to look at the same memory
 std::span<const LoweringRule> ProductRules();  // linear layers, matrix products
 std::span<const LoweringRule> AttentionRules();
+std::span<const LoweringRule> RotaryRules();
 std::span<const LoweringRule> ChainRules();        // elementwise
 std::span<const LoweringRule> IntegerRules();      // integer arithmetic
 std::span<const LoweringRule> RowRules();          // norms, softmax, reductions

@@ -29,7 +29,8 @@ base::Status InferFusedLinear(InferContext& context) {
 
 // FusedAttention(q [..., Sq, D], k [..., D, Sk], v [..., Sk, Dv], mask?, starts?, (rows, columns)…)
 // -> [..., Sq, Dv]:
-// softmax(scale * q k + mask) v, the mask f32 and broadcast to [..., Sq, Sk]. With starts, int32
+// softmax(scale * q k + mask) v; of rank 4, k and v may have fewer heads on axis 1, each for as
+// many neighbouring heads of q. The mask is f32 and broadcast to [..., Sq, Sk]. With starts, int32
 // [sequences + 1], Sq = Sk are the packed rows of all sequences (leading axes: at most [1, heads]),
 // each of which sees its own alone, those within window_before and window_after if these are set;
 // each pair of rows [..., Sq, R] and columns int32 [2 * length_max - 1] is a
@@ -45,8 +46,13 @@ base::Status InferFusedAttention(InferContext& context) {
   const size_t rank = q->size();
   const auto agree = [](Dim a, Dim b) { return !a.is_constant() || !b.is_constant() || a == b; };
   bool fits = agree((*q)[rank - 1], (*k)[rank - 2]) && agree((*k)[rank - 1], (*v)[rank - 2]);
-  for (size_t i = 0; i + 2 < rank; ++i)
-    fits = fits && agree((*q)[i], (*k)[i]) && agree((*q)[i], (*v)[i]);
+  for (size_t i = 0; i + 2 < rank; ++i) {
+    // Keys and values may have a head for a group of queries.
+    const Dim few = (*k)[i];
+    const bool grouped = i == 1 && rank == 4 && few.is_constant() && (*q)[i].is_constant() &&
+                         few.constant() > 0 && (*q)[i].constant() % few.constant() == 0;
+    fits = fits && agree((*k)[i], (*v)[i]) && (grouped || agree((*q)[i], few));
+  }
   if (const SymShape* mask = context.shape(3)) {
     fits = fits && mask->size() <= rank;
     for (size_t i = 0; fits && i < mask->size(); ++i) {
@@ -63,6 +69,20 @@ base::Status InferFusedAttention(InferContext& context) {
   SymShape shape = *q;
   shape.back() = v->back();
   context.SetOutput(0, context.dtype(0), std::move(shape));
+  return base::Ok();
+}
+
+// FusedRotary(x [..., D], cos, sin) -> x's shape: kernels/rotary.h over the first "turned" elements
+// of each row (all of them where it is absent), in halves or "interleaved". cos and sin are of one
+// shape that broadcasts to x but for the last axis, which has an element for each turned one or for
+// two.
+base::Status InferFusedRotary(InferContext& context) {
+  const SymShape* x = context.shape(0);
+  const SymShape* table = context.shape(1);
+  if (x == nullptr || table == nullptr || table->empty() || table->size() > x->size()) {
+    return context.Fail("needs known ranks");
+  }
+  context.SetOutput(0, context.dtype(0), std::optional<SymShape>(*x));
   return base::Ok();
 }
 
@@ -185,6 +205,7 @@ constexpr OpDef kFusedOps[] = {
     {"FusedLookups", 1, 2, -1, 1, -1, kNoTraits, InferFusedLookups, nullptr, kOurDomain},
     {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},
     {"FusedSecondOrder", 1, 1, 1, 1, 1, kNoTraits, InferFusedSecondOrder, nullptr, kOurDomain},
+    {"FusedRotary", 1, 3, 3, 1, 1, kNoTraits, InferFusedRotary, nullptr, kOurDomain},
     {"SegmentReduce", 1, 2, 2, 1, 1, kNoTraits, InferSegmentReduce, nullptr, kOurDomain},
     {"SegmentLengths", 1, 1, 1, 1, 1, kNoTraits, InferSegmentLengths, nullptr, kOurDomain},
     {"SegmentCumSum", 1, 2, 2, 1, 1, kNoTraits, InferSegmentCumSum, nullptr, kOurDomain},

@@ -10,8 +10,8 @@
 
 #include "base/result.h"
 #include "graph/ir.h"
-#include "graph/weight_choice.h"
 #include "graph/ragged.h"
+#include "graph/weight_choice.h"
 
 namespace sluice::graph {
 
@@ -63,6 +63,7 @@ base::Result<int64_t> RecognizeBagLoop(PassContext& context);
 base::Result<int64_t> RecognizeLayerNorm(PassContext& context);
 base::Result<int64_t> RecognizeGelu(PassContext& context);
 base::Result<int64_t> RecognizeAttention(PassContext& context);
+base::Result<int64_t> RecognizeRotary(PassContext& context);
 base::Result<int64_t> RecognizeInteraction(PassContext& context);
 base::Result<int64_t> FuseLookups(PassContext& context);
 base::Result<int64_t> FoldBatchNorm(PassContext& context);

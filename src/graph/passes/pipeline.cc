@@ -22,6 +22,7 @@ constexpr std::array kCleaning = {
 constexpr std::array kFusing = {
     Pass{"recognize_layer_norm", RecognizeLayerNorm},
     Pass{"recognize_gelu", RecognizeGelu},
+    Pass{"recognize_rotary", RecognizeRotary},
     Pass{"recognize_attention", RecognizeAttention},
     Pass{"recognize_interaction", RecognizeInteraction},
     Pass{"fold_batch_norm", FoldBatchNorm},

@@ -77,6 +77,7 @@ class RaggedPropagator {
   base::Result<States> CumSum(const Node& node);
   base::Result<States> Reduce(const Node& node);
   base::Result<States> Attention(const Node& node);
+  base::Result<States> Rotary(const Node& node);
   // Of scores that are no node yet: ragged_scores.cc.
   base::Result<States> ScoreProduct(const Node& node);
   base::Result<States> ScoreBias(const Node& node);

@@ -298,6 +298,15 @@ base::Result<RaggedPropagator::States> RaggedPropagator::WeighValues(const Node&
   return One(std::move(out));
 }
 
+// Each token's row turned by the angles of its own place.
+base::Result<RaggedPropagator::States> RaggedPropagator::Rotary(const Node& node) {
+  const State& x = StateOf(node.input(0));
+  if (x.kind != Kind::kTokens || x.length == Rank(node.input(0)) - 1 || !HasAllTokens(x)) {
+    return No("its rows are no tokens");
+  }
+  return TokenElementwise(node);
+}
+
 // The same rows for every sequence, one behind the other on one axis.
 base::Result<RaggedPropagator::States> RaggedPropagator::Tile(const Node& node) {
   const Value* x = node.input(0);

@@ -44,6 +44,7 @@ const std::map<std::string_view, RaggedPropagator::Rule>& RaggedPropagator::Rule
       {"GatherElements", &P::GatherElements},
       {"CumSum", &P::CumSum},
       {"FusedAttention", &P::Attention},
+      {"FusedRotary", &P::Rotary},
       {"ReduceSum", &P::Reduce},
       {"ReduceMean", &P::Reduce},
       {"ReduceMax", &P::Reduce},

@@ -1,6 +1,7 @@
 // Attention: softmax(scale * Q K^T + mask) V, found from the softmax: operands in any order, the
 // scale before or after the product or on Q and K, an additive or a selecting mask, a guard against
 // NaN. Transposes need no matching: they are views.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -168,11 +169,61 @@ bool Fits(const Match& match) {
   return LastExtent(q).has_value() && LastExtent(v).has_value();
 }
 
+// Grouped-query attention: [B, heads, ..] where `value` is it with each head repeated for a group
+// of queries by an expansion, [B, heads, group, ..] merged; null when it is not.
+Value* Ungrouped(const Value* value) {
+  const Node* merge = ProducerIf(value, "Reshape");
+  const Node* spread = merge == nullptr ? nullptr : ProducerIf(merge->input(0), "Expand");
+  if (spread == nullptr || RankOf(value) != 4 || RankOf(spread->output()) != 5) return nullptr;
+  const Node* apart = ProducerIf(spread->input(0), "Unsqueeze");
+  if (apart == nullptr) apart = ProducerIf(spread->input(0), "Reshape");
+  if (apart == nullptr || RankOf(apart->input(0)) != 4) return nullptr;
+  const SymShape& few = *apart->input(0)->shape;
+  const SymShape& alone = *spread->input(0)->shape;
+  const SymShape& many = *spread->output()->shape;
+  const SymShape& all = *value->shape;
+  if (alone.size() != 5 || !alone[2].Is(1) || !few[1].is_constant() || !many[2].is_constant()) {
+    return nullptr;
+  }
+  const bool same = alone[0] == few[0] && alone[1] == few[1] && alone[3] == few[2] &&
+                    alone[4] == few[3] && many[0] == few[0] && many[1] == few[1] &&
+                    many[3] == few[2] && many[4] == few[3] && all[0] == few[0] &&
+                    all[2] == few[2] && all[3] == few[3] &&
+                    all[1].Is(few[1].constant() * many[2].constant());
+  return same ? apart->inputs[0] : nullptr;
+}
+
+// The same of keys, whose last axes may be turned after they are repeated.
+Value* UngroupedKeys(Graph& graph, Value* keys, Node* before, base::Status& status) {
+  if (Value* few = Ungrouped(keys)) return few;
+  const Node* turn = ProducerIf(keys, "Transpose");
+  Value* const few = turn == nullptr ? nullptr : Ungrouped(turn->input(0));
+  if (few == nullptr) return nullptr;
+  const std::span<const int64_t> perm = turn->Ints("perm");
+  const std::vector<int64_t> swap = {0, 1, 3, 2};
+  if (!std::equal(perm.begin(), perm.end(), swap.begin(), swap.end())) return nullptr;
+  Node* turned = graph.AddNode(RequireOp("Transpose"), kOpsetMax, {few}, 1, before);
+  turned->name = turn->name;
+  turned->Set("perm", swap);
+  status = InferNode(graph, *turned);
+  return turned->output();
+}
+
 base::Status Rewrite(Graph& graph, const Node& softmax, const Match& match) {
   double scale = match.scale;
   Value* const q = PeelOperand(graph, match.scores->inputs[0], scale);
-  Value* const k = PeelOperand(graph, match.scores->inputs[1], scale);
-  std::vector<Value*> inputs = {q, k, match.product->inputs[1]};
+  Value* k = PeelOperand(graph, match.scores->inputs[1], scale);
+  Value* v = match.product->inputs[1];
+  if (Value* const few = Ungrouped(v)) {
+    base::Status turned = base::Ok();
+    Value* const keys = UngroupedKeys(graph, k, match.product, turned);
+    TRY(std::move(turned));
+    if (keys != nullptr && (*keys->shape)[1] == (*few->shape)[1]) {
+      k = keys;
+      v = few;
+    }
+  }
+  std::vector<Value*> inputs = {q, k, v};
   if (match.mask != nullptr) inputs.push_back(match.mask);
   Node* fused =
       graph.AddNode(RequireOp("FusedAttention"), kOpsetMax, std::move(inputs), 1, match.product);
