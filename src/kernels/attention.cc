@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/plan/attention_plan.h"
+#include "kernels/plan/gemm_plan.h"
 #include "kernels/target.h"
 
 namespace sluice::kernels {
@@ -20,11 +21,13 @@ int64_t QueryTiles(const AttentionArgs& args) {
 }
 
 // Tiles t … t + together - 1, all of one head, as one.
-AttentionTile FindTile(const AttentionArgs& args, int64_t t, int64_t together, int64_t key_block) {
+AttentionTile FindTile(const AttentionArgs& args, int64_t t, int64_t together) {
   const int64_t query_tile = QueryTile(args);
   const int64_t query_tiles = QueryTiles(args);
   AttentionTile tile = {};
-  tile.key_block = key_block;
+  tile.key_block = AttentionKeyBlock(args.dim, args.value_dim);
+  // The rest of L2 holds what this sequence still needs of its own.
+  tile.fetched_bytes_max = MachineCaches().l2_bytes / 4 * 3;
   tile.sequence = t / (args.heads * query_tiles);
   tile.head = t / query_tiles % args.heads;
   int64_t queries = args.queries;
@@ -56,20 +59,13 @@ void Attention(const AttentionArgs& args, Tiles tiles) {
   const auto run = SLUICE_PICK_ISA(ActiveTarget(), RunAttention);
   const int64_t query_tile = QueryTile(args);
   const int64_t query_tiles = QueryTiles(args);
-  const int64_t key_block = AttentionKeyBlock(args.dim, args.value_dim);
   for (int64_t t = tiles.begin; t < tiles.end;) {
     // Neighbouring tiles of a head run as one, sharing its packed keys and values.
     const int64_t together = std::min({tiles.end - t, query_tiles - t % query_tiles,
                                        std::max<int64_t>(1, kQueriesMax / query_tile)});
-    const AttentionTile tile = FindTile(args, t, together, key_block);
+    const AttentionTile tile = FindTile(args, t, together);
     t += together;
-    if (tile.query_begin == tile.query_end) continue;
-    if (t >= AttentionTiles(args)) {
-      run(args, tile, nullptr);
-    } else {
-      const AttentionTile following = FindTile(args, t, 1, key_block);
-      run(args, tile, &following);
-    }
+    if (tile.query_begin < tile.query_end) run(args, tile);
   }
 }
 

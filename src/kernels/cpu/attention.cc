@@ -232,10 +232,110 @@ struct Buffers {
   alignas(64) float lanes[kLanes * kLanes];  // a vector for each row of a strip
 };
 
+// Fetches into L2 what the next sequence reads and writes, in the order of memory, while the
+// products of this one run. A head's rows are short and far apart: asked for when its turn comes,
+// they arrive at half the rate, and the processor's own prefetchers do not see them.
+class NextSequence {
+ public:
+  NextSequence(const AttentionArgs& args, const AttentionTile& tile) {
+    const int64_t sequence = tile.sequence + 1;
+    if (sequence >= args.batch) return;
+    const bool ragged = args.sequence_starts != nullptr;
+    const int64_t queries = ragged ? tile.keys : args.queries;
+    int64_t first = 0;
+    int64_t rows[] = {args.queries, args.keys};
+    if (ragged) {
+      first = args.sequence_starts[sequence];
+      rows[0] = rows[1] = args.sequence_starts[sequence + 1] - first;
+    }
+    const int64_t key_heads = args.key_heads == 0 ? args.heads : args.key_heads;
+    const auto add = [&](const HeadsView& view, int64_t heads, int64_t count) {
+      const float* const from = view.data + (ragged ? first * view.row : sequence * view.batch);
+      const int64_t floats =
+          count * view.row > heads * view.head ? count * view.row : heads * view.head;
+      Add(reinterpret_cast<const char*>(from), floats * kFloatBytes, view.row * kFloatBytes);
+    };
+    add(args.q, args.heads, rows[0]);
+    add(args.k, key_heads, rows[1]);
+    add(args.v, key_heads, rows[1]);
+    add({args.out, args.out_batch, args.out_head, args.out_row}, args.heads, rows[0]);
+    int64_t bytes = 0;
+    for (const Stretch& stretch : stretches_) bytes += stretch.bytes;
+    if (bytes > tile.fetched_bytes_max) return;
+    // Each tile fetches its share.
+    const int64_t turns = args.heads * queries;
+    const int64_t turn = tile.head * queries + tile.query_begin;
+    at_ = bytes * turn / turns;
+    end_ = bytes * (turn + tile.query_end - tile.query_begin) / turns;
+    const int64_t strips = (tile.query_end - tile.query_begin + kStripRows - 1) / kStripRows;
+    const int64_t key_panels = (tile.keys + kPanel - 1) / kPanel;
+    const int64_t value_panels = (args.value_dim + kPanel - 1) / kPanel;
+    const int64_t slots = strips * (key_panels * args.dim + value_panels * tile.keys);
+    step_ = (end_ - at_) / (slots + 1) + 1;
+  }
+
+  // The share of one tile of a product, whose parts are chosen.
+  void Set(MicroArgs& micro) {
+    const char* from = reinterpret_cast<const char*>(micro.b);
+    int64_t step = 0;
+    if (at_ < end_) {
+      int64_t offset = at_;
+      const Stretch* stretch = stretches_;
+      while (offset >= stretch->bytes) offset -= (stretch++)->bytes;
+      from = stretch->begin + offset;
+      step = step_;
+      at_ += micro.depth * step;
+    }
+    const int64_t parts = micro.depth / micro.part;
+    for (int64_t i = 0; i < parts; ++i, from += micro.part * step) micro.ahead[i] = {from, step};
+  }
+
+ private:
+  static constexpr int64_t kFloatBytes = sizeof(float);
+  static constexpr int kStretches = 4;
+
+  struct Stretch {
+    const char* begin = nullptr;
+    int64_t bytes = 0;
+    int64_t row = 0;  // bytes
+  };
+
+  // Views of the same rows are one stretch.
+  void Add(const char* begin, int64_t bytes, int64_t row) {
+    for (int i = 0; i < count_; ++i) {
+      Stretch& known = stretches_[i];
+      const auto apart = static_cast<int64_t>(reinterpret_cast<uintptr_t>(begin) -
+                                              reinterpret_cast<uintptr_t>(known.begin));
+      if (known.row != row || known.bytes != bytes || apart >= row || -apart >= row) continue;
+      if (apart < 0) known.begin = begin;
+      return;
+    }
+    stretches_[count_++] = {begin, bytes, row};
+  }
+
+  Stretch stretches_[kStretches];
+  int count_ = 0;
+  int64_t at_ = 0, end_ = 0;  // of the stretches' bytes, one behind the other
+  int64_t step_ = 0;          // bytes for each k
+};
+
+// As RunPanels, fetching.
+inline void RunFetching(MicroArgs micro, int rows, int64_t columns, NextSequence& next) {
+  for (int64_t j = 0; j < columns;) {
+    const MicroChoice tile = ChooseMicro(rows, columns - j, PanelsAtOnce(rows), micro);
+    micro.next_c = micro.c + tile.width;
+    next.Set(micro);
+    tile.run(micro);
+    j += tile.width;
+    micro.b += micro.b_panel * (tile.width / kPanel);
+    micro.c += tile.width;
+  }
+}
+
 // scores [rows, keys] = scale * Q K^T for one strip, in chunks of the head's dimension. With a
 // single chunk the keys were packed before.
 inline void ScoreStrip(const AttentionArgs& args, const float* q, const float* k, int64_t rows,
-                       int64_t keys, Buffers& buffers) {
+                       int64_t keys, NextSequence& next, Buffers& buffers) {
   for (int64_t c = 0; c < args.dim; c += kHeadChunk) {
     const int64_t chunk = Min(kHeadChunk, args.dim - c);
     if (args.dim > kHeadChunk) PackBlock(k + c, 1, args.k.row, chunk, keys, buffers.keys);
@@ -248,8 +348,9 @@ inline void ScoreStrip(const AttentionArgs& args, const float* q, const float* k
     micro.c = buffers.scores;
     micro.c_row = kStripStride;
     micro.depth = chunk;
+    micro.part = chunk;
     micro.accumulate = c > 0;
-    RunPanels(micro, static_cast<int>(rows), keys, [](int64_t, int64_t) {});
+    RunFetching(micro, static_cast<int>(rows), keys, next);
   }
 }
 
@@ -369,61 +470,10 @@ inline void DivideBySums(const AttentionArgs& args, const Head& head, int64_t fi
   }
 }
 
-// Asks for the rows that the next tile reads, a column of cache lines with each tile of the
-// weights' product: its run over the keys has a slot for each row.
-class NextRows {
- public:
-  // `turns` tiles of that product will run.
-  NextRows(const AttentionArgs& args, const Head* next, int64_t turns) : turns_(turns) {
-    if (next == nullptr) return;
-    Add(next->k, args.k.row, args.dim);
-    Add(next->v, args.v.row, args.value_dim);
-    Add(next->q, args.q.row, args.dim);
-  }
-
-  void Set(MicroArgs& micro) {
-    micro.part = micro.depth;
-    micro.ahead[0] = {reinterpret_cast<const char*>(micro.b), 0};
-    if (columns_ == 0) return;
-    int64_t column = turn_++ * columns_ / turns_;
-    for (const Matrix& m : matrices_) {
-      if (column < m.columns) {
-        micro.ahead[0] = {m.rows + column * kLine, m.step};
-        return;
-      }
-      column -= m.columns;
-    }
-  }
-
- private:
-  static constexpr int64_t kLine = 64;
-  static constexpr int kMatrices = 3;
-
-  struct Matrix {
-    const char* rows = nullptr;
-    int64_t step = 0;  // bytes
-    int64_t columns = 0;
-  };
-
-  void Add(const float* rows, int64_t row, int64_t width) {
-    constexpr int64_t kFloatBytes = sizeof(float);
-    const int64_t columns = (width * kFloatBytes + kLine - 1) / kLine;
-    matrices_[count_++] = {reinterpret_cast<const char*>(rows), row * kFloatBytes, columns};
-    columns_ += columns;
-  }
-
-  Matrix matrices_[kMatrices];
-  int count_ = 0;
-  int64_t columns_ = 0;
-  int64_t turn_ = 0;
-  int64_t turns_;
-};
-
 // out [rows, value_dim] (+)= weights [rows, depth] V for one strip; `keys` of V are packed at a
 // time.
 inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, const Strip& strip,
-                       int64_t keys, NextRows& next, Buffers& buffers) {
-  const int rows = static_cast<int>(strip.rows);
+                       int64_t keys, NextSequence& next, Buffers& buffers) {
   for (int64_t c = 0; c < args.value_dim; c += kHeadChunk) {
     const int64_t chunk = Min(kHeadChunk, args.value_dim - c);
     if (args.value_dim > kHeadChunk) PackBlock(v + c, args.v.row, 1, keys, chunk, buffers.values);
@@ -435,38 +485,25 @@ inline void WeighStrip(const AttentionArgs& args, const float* v, float* out, co
     micro.c = out + c;
     micro.c_row = args.out_row;
     micro.depth = strip.depth;
+    micro.part = PartOf(strip.depth);
     micro.accumulate = strip.begun;
-    for (int64_t j = 0; j < chunk;) {
-      const MicroChoice choice = ChooseMicro(rows, chunk - j, PanelsAtOnce(rows), micro);
-      micro.next_c = micro.c + choice.width;
-      next.Set(micro);
-      choice.run(micro);
-      j += choice.width;
-      micro.b += micro.b_panel * (choice.width / kPanel);
-      micro.c += choice.width;
-    }
+    RunFetching(micro, static_cast<int>(strip.rows), chunk, next);
   }
 }
 
 }  // namespace
 
-void RunAttention(const AttentionArgs& args, const AttentionTile& tile,
-                  const AttentionTile* following) {
+void RunAttention(const AttentionArgs& args, const AttentionTile& tile) {
   Buffers buffers;
   State state;
   const Head head = FindHead(args, tile);
+  NextSequence next(args, tile);
   // Lanes beyond the last row are computed and dropped.
   const F32 d;
   for (int64_t i = 0; i < tile.query_end - tile.query_begin + kLanes; i += kLanes) {
     hn::StoreU(hn::Set(d, kMinusInfinity), d, state.maximum + i);
     hn::StoreU(hn::Zero(d), d, state.sum + i);
   }
-  const int64_t strips = (tile.query_end - tile.query_begin + kStripRows - 1) / kStripRows;
-  const int64_t panels = (args.value_dim + kPanel - 1) / kPanel;
-  // What is more than one block of keys has time for its own misses, and L2 no room for two.
-  const bool fetches = following != nullptr && tile.keys <= tile.key_block;
-  const Head next_head = fetches ? FindHead(args, *following) : head;
-  NextRows next(args, fetches ? &next_head : nullptr, strips * panels);
   // Blocks begin at multiples of their size wherever a tile begins, so that a row's bits are its
   // own.
   const int64_t first = FirstVisible(args, tile.query_begin) / tile.key_block * tile.key_block;
@@ -484,7 +521,7 @@ void RunAttention(const AttentionArgs& args, const AttentionTile& tile,
       const int64_t seen = Visible(args, tile, row + rows - 1) - j0;
       const int64_t depth = Min(keys, seen);
       if (depth <= 0) return;
-      ScoreStrip(args, head.q + row * args.q.row, k, rows, depth, buffers);
+      ScoreStrip(args, head.q + row * args.q.row, k, rows, depth, next, buffers);
       const Strip strip = {row, rows, j0, depth, j0 > first};
       WeighScores(args, tile, head, strip, buffers, state);
       WeighStrip(args, v, head.out + row * args.out_row, strip, keys, next, buffers);

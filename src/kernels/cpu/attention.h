@@ -13,14 +13,13 @@ struct AttentionTile {
   int64_t head;
   int64_t query_begin, query_end;  // at most kQueriesMax apart
   int64_t keys;                    // that exist for this sequence
-  int64_t first_row;  // of the sequence, added to every row of q, k, v, out; 0 when padded
-  int64_t key_block;  // keys taken at a time: AttentionKeyBlock(dim, value_dim)
+  int64_t first_row;          // of the sequence, added to every row of q, k, v, out; 0 when padded
+  int64_t key_block;          // keys taken at a time: AttentionKeyBlock(dim, value_dim)
+  int64_t fetched_bytes_max;  // of the next sequence, for which L2 has room
 };
 
 inline constexpr int64_t kQueriesMax = 256;
 
-// `following` is a tile that may run soon, or null: its rows are fetched meanwhile.
-SLUICE_DECLARE_ISA(void RunAttention(const AttentionArgs& args, const AttentionTile& tile,
-                                     const AttentionTile* following))
+SLUICE_DECLARE_ISA(void RunAttention(const AttentionArgs& args, const AttentionTile& tile))
 
 }  // namespace sluice::kernels

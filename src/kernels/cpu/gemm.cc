@@ -29,45 +29,51 @@ inline const char* Bytes(const float* p) {
 class Fetcher {
  public:
   Fetcher(const GemmArgs& args, const Block& block, int64_t n0)
-      : strips_((block.end - block.begin + kStripRows - 1) / kStripRows),
-        depth_(block.depth),
+      : part_(PartOf(block.depth)),
+        parts_(block.depth / part_),
+        b_parts_(parts_),
         b_(Bytes(args.b.data + (n0 + kPanel) * args.b.k + block.k0 * kPanel)) {
+    const int64_t strips = (block.end - block.begin + kStripRows - 1) / kStripRows;
+    b_share_ = block.depth * kPanel * kFloatBytes / strips;
     const int64_t rows = Min(args.m - block.end, block.end - block.begin);
     // Only rows that lie side by side are one stretch of memory.
-    if (!block.fetches_next_rows || rows <= 0 || strips_ < kStripsMin ||
-        args.a_stride > depth_ + kPanel)
-      return;
-    const int64_t turns = (args.b.n + kPanel - 1) / kPanel * strips_;
-    a_share_ = rows * args.a_stride * kFloatBytes / turns + 1;
-    a_ = Bytes(args.a + block.end * args.a_stride) + n0 / kPanel * strips_ * a_share_;
+    if (block.fetches_next_rows && rows > 0 && strips >= kStripsMin && parts_ > kPartsOfB &&
+        args.a_stride <= block.depth + kPanel) {
+      b_parts_ = kPartsOfB;
+      const int64_t turns = (args.b.n + kPanel - 1) / kPanel * strips;
+      a_share_ = rows * args.a_stride * kFloatBytes / turns + 1;
+      a_ = Bytes(args.a + block.end * args.a_stride) + n0 / kPanel * strips * a_share_;
+      a_step_ = a_share_ / ((parts_ - b_parts_) * part_) + 1;
+    }
+    b_step_ = b_share_ / (b_parts_ * part_) + 1;
   }
 
   void Set(int64_t strip, MicroArgs& micro) const {
-    const int64_t bytes = kPanel * kFloatBytes;  // of B for each k
-    if (strips_ == 1) {
-      micro.part = depth_;
-      micro.ahead[0] = {b_, bytes};
-      return;
-    }
-    // Parts of one k would be more than there are addresses for.
-    const bool cut = a_ != nullptr && depth_ >= 2 * kAheads;
-    const int64_t parts = cut ? kAheads : 1;
-    micro.part = depth_ / parts;
-    const int64_t step = (bytes * parts + strips_ - 1) / strips_;
-    micro.ahead[0] = {b_ + strip * depth_ * bytes / strips_, step};
-    if (cut) micro.ahead[1] = {a_ + strip * a_share_, (a_share_ + micro.part - 1) / micro.part};
+    micro.part = part_;
+    const char* b = b_ + strip * b_share_;
+    int64_t i = 0;
+    for (; i < b_parts_; ++i, b += part_ * b_step_) micro.ahead[i] = {b, b_step_};
+    const char* a = a_ + strip * a_share_;
+    for (; i < parts_; ++i, a += part_ * a_step_) micro.ahead[i] = {a, a_step_};
   }
 
  private:
   static constexpr int64_t kFloatBytes = sizeof(float);
-  // With fewer strips B needs all of the prefetches, one for each k.
-  static constexpr int64_t kStripsMin = kAheads * kPanel * kFloatBytes / 64;
+  // Parts that fetch B where others fetch A: with fewer strips than kStripsMin, B needs all of the
+  // prefetches, one for each k.
+  static constexpr int64_t kPartsOfB = 4;
+  static constexpr int64_t kStripsMin =
+      (kPanel * kFloatBytes / 64 * kAheads + kPartsOfB - 1) / kPartsOfB;
 
-  int64_t strips_;
-  int64_t depth_;
+  int64_t part_;
+  int64_t parts_;
+  int64_t b_parts_;  // the first ones
   const char* b_;
-  const char* a_ = nullptr;  // null: there is no next block, or it is beyond reach
+  int64_t b_share_;  // bytes for each strip
+  int64_t b_step_;
+  const char* a_ = nullptr;
   int64_t a_share_ = 0;
+  int64_t a_step_ = 0;
 };
 
 // The tiles of one panel of B (of several, where few rows want it), strip by strip. Returns how
@@ -85,6 +91,7 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
   micro.b_row = kPanel;
   micro.b_panel = k * kPanel;
   micro.c_row = args.c_stride;
+  micro.residual_row = args.residual_stride;
   micro.depth = block.depth;
   micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
   micro.accumulate = args.accumulate || block.k0 > 0;
@@ -100,12 +107,7 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
     fetcher.Set(strip++, micro);
     const float* const residual =
         args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
-    if (finishes && residual != nullptr) {
-      for (int64_t i = 0; i < rows; ++i) {
-        const float* const from = residual + i * args.residual_stride;
-        for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(from + j);
-      }
-    }
+    if (finishes) micro.residual = residual;
     tile.run(micro);
     if (!finishes) return;
     Finish(micro.c, args.c_stride, residual, args.residual_stride, rows, width, args.activation);

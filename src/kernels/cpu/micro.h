@@ -23,7 +23,8 @@ constexpr int kPanel = 2 * kLanes;
 // 1 of 16).
 constexpr int kStripRows = kLanes == 16 ? 14 : 6;
 
-constexpr int kAheads = 2;
+// Parts at most into which a run of k is cut, and addresses that are fetched from.
+constexpr int kAheads = 7;
 
 struct MicroArgs {
   const float* a;  // [rows, depth], rows a_row apart
@@ -34,19 +35,28 @@ struct MicroArgs {
   float* c;  // [rows, columns], rows c_row apart
   int64_t c_row;
   int64_t depth;
-  const float* bias;    // [columns], added at the end, or null
-  bool accumulate;      // start from what C holds
-  int columns;          // of C in the last vector: 1 … kLanes
-  const float* next_c;  // the tile that is written next, rows c_row apart, fetched meanwhile
+  const float* bias;  // [columns], added at the end, or null
+  bool accumulate;    // start from what C holds
+  int columns;        // of C in the last vector: 1 … kLanes
+  // Fetched meanwhile, a few rows with each part of k: what misses beyond L2 comes no faster for
+  // being asked for at once, and keeps the misses of A and B waiting.
+  const float* next_c;    // the tile that is written next, rows c_row apart
+  const float* residual;  // of this tile, rows residual_row apart, or null
+  int64_t residual_row;
   // What is needed after a while, fetched into L2 meanwhile: the run of k is cut into parts of
-  // `part`, kAheads at most, and each has an address and a step in bytes for each k. Addresses may
-  // lie behind their arrays' ends.
+  // `part`, the last one longer, and each has an address and a step in bytes for each k. Addresses
+  // may lie behind their arrays' ends.
   int64_t part;
   struct Ahead {
     const char* at;
     int64_t step;
   } ahead[kAheads];
 };
+
+// The least part that gives kAheads parts at most.
+inline int64_t PartOf(int64_t depth) {
+  return (depth + kAheads - 1) / kAheads;
+}
 
 template <int kCount, class F>
 __attribute__((always_inline)) inline void Unroll(F f) {
@@ -67,13 +77,6 @@ void Micro(const MicroArgs& args) {
     if constexpr (kMasked && j == kWide - 1) return hn::MaskedLoad(mask, d, from + j * kLanes);
     return hn::LoadU(d, from + j * kLanes);
   };
-  if constexpr (!kMasked) {
-    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      Unroll<kWide * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
-        __builtin_prefetch(args.next_c + i * args.c_row + j * 16, 1);
-      });
-    });
-  }
   VF acc[kRows][kWide];
   if (args.accumulate) {
     Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
@@ -97,7 +100,29 @@ void Micro(const MicroArgs& args) {
   const int64_t b_panel = args.b_panel;
   const float* const a_end = a + args.depth;
   const MicroArgs::Ahead* next = args.ahead;
+  constexpr int kPartRows = (kRows + kAheads - 1) / kAheads;
+  constexpr int kTurns = (kRows + kPartRows - 1) / kPartRows;
+  const float* next_c = args.next_c;
+  const float* residual = args.residual;
+  int turns = kMasked ? 0 : kTurns;
   do {
+    if (turns != 0) {
+      --turns;
+      Unroll<kPartRows>([&](auto i) __attribute__((always_inline)) {
+        Unroll<kWide * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
+          __builtin_prefetch(next_c + i * args.c_row + j * 16, 1);
+        });
+      });
+      next_c += kPartRows * args.c_row;
+      if (residual != nullptr) {
+        Unroll<kPartRows>([&](auto i) __attribute__((always_inline)) {
+          Unroll<kWide * kLanes / 16>([&](auto j) __attribute__((always_inline)) {
+            __builtin_prefetch(residual + i * args.residual_row + j * 16);
+          });
+        });
+        residual += kPartRows * args.residual_row;
+      }
+    }
     const float* const end = a_end - a < 2 * args.part ? a_end : a + args.part;
     const char* ahead = next->at;
     const int64_t ahead_step = next->step;
@@ -200,8 +225,8 @@ __attribute__((always_inline)) inline void RunPanels(MicroArgs args, int rows, i
   for (int64_t j = 0; j < columns;) {
     const MicroChoice tile = ChooseMicro(rows, columns - j, PanelsAtOnce(rows), args);
     args.next_c = args.c + tile.width;
-    args.part = args.depth;
-    args.ahead[0] = {reinterpret_cast<const char*>(args.b), 0};
+    args.part = PartOf(args.depth);
+    for (MicroArgs::Ahead& ahead : args.ahead) ahead = {reinterpret_cast<const char*>(args.b), 0};
     tile.run(args);
     finish(j, tile.width);
     j += tile.width;
