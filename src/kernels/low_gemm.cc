@@ -39,6 +39,11 @@ int64_t StripOf(const LowGemmArgs& args) {
   }
 }
 
+// The range of a row of int8 is known only when all of it is there.
+bool PreparesWholeRows(const LowGemmArgs& args) {
+  return args.out.data != nullptr && !TakesBrainRows(args.out_path);
+}
+
 GemmPlan Plan(const LowGemmArgs& args) {
   // What a tile may cost at most, in multiply-adds: 50 to 150 us on one core.
   constexpr int64_t kTileProducts = int64_t{6} << 20;
@@ -52,8 +57,7 @@ GemmPlan Plan(const LowGemmArgs& args) {
   const double speedup = RunsOnTiles(args) ? 12 : LowPathSpeedup(args.b.path);
   input.products_max = static_cast<int64_t>(speedup * static_cast<double>(kTileProducts));
   GemmPlan plan = PlanLow(input, MachineCaches());
-  if (args.out.data == nullptr) return plan;
-  // A row's range is known only when all of it is there.
+  if (!PreparesWholeRows(args)) return plan;
   plan.tile_rows = kPreparedRows;
   plan.row_tiles = (args.m + kPreparedRows - 1) / kPreparedRows;
   plan.tile_columns = (args.b.n + input.width - 1) / input.width * input.width;
@@ -86,6 +90,7 @@ void RunPrepared(const LowGemmArgs& args, const GemmPlan& plan, Tiles tiles, Run
     if (args.residual != nullptr) part.residual += row * args.residual_stride;
     part.c = strip;
     part.c_stride = stride;
+    part.out = {};
     run(part, plan, {0, part.m, 0, args.b.n});
     PrepareRowsArgs prepare;
     prepare.m = part.m;
@@ -156,8 +161,9 @@ Work PrepareRowsWork(const PrepareRowsArgs& args) {
   return {4 * args.m * args.k, args.m * (4 * args.k + LowRowBytes(args.k, args.path))};
 }
 
-bool LowGemmPrepares(const LowMatrix& b) {
-  if (b.path == LowPath::kWiden) return false;
+bool LowGemmPrepares(const LowMatrix& b, LowPath out_path) {
+  if (b.path == LowPath::kWiden || out_path == LowPath::kWiden) return false;
+  if (TakesBrainRows(out_path)) return true;
   return (b.n + kPreparedPadding) * kTilesRows <= kPreparedFloats &&
          b.groups * 4 * b.n <= MachineCaches().l2_bytes / 2;
 }
@@ -185,13 +191,15 @@ void LowGemm(const LowGemmArgs& args, Tiles tiles) {
   } else {
     run = args.b.path == LowPath::kBytes ? avx2::RunLowBytes : avx2::RunLowWords;
   }
-  if (args.out.data != nullptr) return RunPrepared(args, plan, tiles, run);
+  if (PreparesWholeRows(args)) return RunPrepared(args, plan, tiles, run);
   ForRegions(plan, args.m, args.b.n, tiles,
              [&](const GemmRegion& region) { run(args, plan, region); });
 }
 
 Work LowGemmWork(const LowGemmArgs& args) {
-  const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0);
+  const int64_t residuals = args.residual != nullptr ? 1 : 0;
+  const int64_t c_bytes =
+      args.out.data != nullptr ? LowRowBytes(args.b.n, args.out_path) : 4 * args.b.n;
   const bool wide = args.b.path == LowPath::kWiden;
   const int64_t element =
       args.b.form == WeightForm::kInt8 || args.b.form == WeightForm::kInt8Storage
@@ -199,7 +207,8 @@ Work LowGemmWork(const LowGemmArgs& args) {
           : 2;
   const int64_t a_bytes = wide ? 4 * args.b.k : LowRowBytes(args.b.k, args.b.path);
   return {2 * args.m * args.b.n * args.b.k,
-          args.m * a_bytes + element * args.b.k * args.b.n + 4 * c_passes * args.m * args.b.n};
+          args.m * a_bytes + element * args.b.k * args.b.n + 4 * residuals * args.m * args.b.n +
+              args.m * c_bytes};
 }
 
 }  // namespace sluice::kernels

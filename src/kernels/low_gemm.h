@@ -80,13 +80,15 @@ struct LowGemmArgs {
   int64_t c_stride = 0;
   Activation activation = Activation::kNone;
   // C goes into these rows, prepared for a product of out_path, in place of `c`: the same bits as
-  // by PrepareRows. Needs LowGemmPrepares(b). No path of kWiden on either side.
+  // by PrepareRows. Needs LowGemmPrepares(b, out_path).
   LowRows out;
   LowPath out_path = LowPath::kWords;
 };
-// Whether a product with this matrix may prepare its result: a strip of C fits on the stack, and
-// the matrix stays in L2 while strips pass over all of it.
-bool LowGemmPrepares(const LowMatrix& b);
+// Whether a product with this matrix may prepare its result for `out_path`. Rows of bf16 are
+// rounded element by element. For rows of int8 a strip of whole rows waits on the stack: it must
+// fit there, and the matrix stay in L2 while strips pass over all of it. Not with kWiden on either
+// side.
+bool LowGemmPrepares(const LowMatrix& b, LowPath out_path);
 int64_t LowGemmTiles(const LowGemmArgs& args);
 void LowGemm(const LowGemmArgs& args, Tiles tiles);
 Work LowGemmWork(const LowGemmArgs& args);

@@ -27,6 +27,10 @@ enum class LowPath : uint8_t { kWiden, kWords, kBytes, kVnni, kBF16Dots, kBF16Ti
 inline constexpr int kLowPathCount = 6;
 
 const char* LowPathName(LowPath path);
+// Whether a path takes rows of activations in bf16.
+constexpr bool TakesBrainRows(LowPath path) {
+  return path == LowPath::kBF16Dots || path == LowPath::kBF16Tiles;
+}
 
 // Features beyond a Target, as bits.
 inline constexpr uint32_t kHasVnni = 1;       // AVX512_VNNI

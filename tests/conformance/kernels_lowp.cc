@@ -247,7 +247,7 @@ void CheckPrepared(Report& report, WeightForm form) {
   for (const Shape s : {Shape{1, 40, 70}, {7, 384, 65}, {130, 1000, 384}, {65, 1536, 100}}) {
     const std::vector<float> w = RandomFloats(s.k * s.n, 24);
     const LowWeight weight({w.data(), tensor::DType::kF32, s.k, s.n, s.n, 1}, form);
-    if (!LowGemmPrepares(weight.packed)) continue;
+    if (!LowGemmPrepares(weight.packed, weight.packed.path)) continue;
     const std::vector<float> a = RandomFloats(s.m * s.k, 25);
     const std::vector<float> residual = RandomFloats(s.m * s.n, 26);
     std::vector<float> c(static_cast<size_t>(s.m * s.n));

@@ -110,7 +110,8 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
   Ref c = whole;
   PreparedParts out;
   std::optional<kernels::LowPath> next;
-  if (kernels::LowGemmPrepares(b)) next = OnlyPreparedFor(lowering, node.output());
+  if (b.path != kernels::LowPath::kWiden) next = OnlyPreparedFor(lowering, node.output());
+  if (next.has_value() && !kernels::LowGemmPrepares(b, *next)) next.reset();
   if (next.has_value()) {
     c = {};
     args.out_path = *next;

@@ -17,7 +17,7 @@ struct LowSums {
   int64_t column, columns;
 };
 
-// Scales, bias, residual and activation; stores C.
+// Scales, bias, residual and activation; stores C, or bf16 into args.out where that is set.
 SLUICE_DECLARE_ISA(void FinishLow(const LowGemmArgs& args, const LowSums& sums))
 // Rows [begin, end).
 SLUICE_DECLARE_ISA(void RunPrepareRows(const PrepareRowsArgs& args, int64_t begin, int64_t end))

@@ -155,7 +155,8 @@ struct Columns {
   const float* bias;    // or null
 };
 
-template <bool kIntegers, class F>
+// With `kBrain` into args.out, rounded to bf16, else into C.
+template <bool kIntegers, bool kBrain, class F>
 HWY_INLINE void FinishRows(const LowGemmArgs& args, const LowSums& sums, const Columns& columns,
                            F activate) {
   const F32 d;
@@ -163,7 +164,10 @@ HWY_INLINE void FinishRows(const LowGemmArgs& args, const LowSums& sums, const C
   const VF none = hn::Zero(d);
   for (int64_t i = 0; i < sums.rows; ++i) {
     const int64_t row = sums.row + i;
-    float* const to = args.c + row * args.c_stride + sums.column;
+    float* const to = kBrain ? nullptr : args.c + row * args.c_stride + sums.column;
+    uint16_t* const brain =
+        kBrain ? reinterpret_cast<uint16_t*>(args.out.data + row * args.out.stride) + sums.column
+               : nullptr;
     const float* const residual = args.residual == nullptr
                                       ? nullptr
                                       : args.residual + row * args.residual_stride + sums.column;
@@ -188,13 +192,31 @@ HWY_INLINE void FinishRows(const LowGemmArgs& args, const LowSums& sums, const C
     };
     int64_t j = 0;
     for (; j + kLanes <= sums.columns; j += kLanes) {
-      hn::StoreU(one(j, [d](const float* from) HWY_ATTR { return hn::LoadU(d, from); }), d, to + j);
+      const VF x = one(j, [d](const float* from) HWY_ATTR { return hn::LoadU(d, from); });
+      if constexpr (kBrain) {
+        hn::StoreU(RoundToBrain(x), U16(), brain + j);
+      } else {
+        hn::StoreU(x, d, to + j);
+      }
+    }
+    if constexpr (kBrain) {
+      // What pads a row is zero: the last panel writes it.
+      if (sums.column + sums.columns == args.b.n) {
+        const int64_t end = (args.b.n + 31) / 32 * 32 - sums.column;
+        for (int64_t pad = sums.columns; pad < end; ++pad) brain[pad] = 0;
+      }
     }
     if (j == sums.columns) continue;
     const auto rest = hn::FirstN(d, static_cast<size_t>(sums.columns - j));
     const VF x =
         one(j, [d, rest](const float* from) HWY_ATTR { return hn::MaskedLoad(rest, d, from); });
-    hn::BlendedStore(x, rest, d, to + j);
+    if constexpr (kBrain) {
+      const hn::Rebind<uint16_t, F32> half;
+      hn::BlendedStore(RoundToBrain(x), hn::FirstN(half, static_cast<size_t>(sums.columns - j)),
+                       half, brain + j);
+    } else {
+      hn::BlendedStore(x, rest, d, to + j);
+    }
   }
 }
 
@@ -206,16 +228,19 @@ void FinishLow(const LowGemmArgs& args, const LowSums& sums) {
   if (args.b.sums != nullptr) columns.sums = args.b.sums + sums.column;
   if (args.bias != nullptr) columns.bias = args.bias + sums.column;
   WithActivation(args.activation, [&](auto activate) HWY_ATTR {
+    const bool brain = args.out.data != nullptr;
     if (args.b.form == WeightForm::kInt8) {
-      FinishRows<true>(args, sums, columns, activate);
+      brain ? FinishRows<true, true>(args, sums, columns, activate)
+            : FinishRows<true, false>(args, sums, columns, activate);
     } else {
-      FinishRows<false>(args, sums, columns, activate);
+      brain ? FinishRows<false, true>(args, sums, columns, activate)
+            : FinishRows<false, false>(args, sums, columns, activate);
     }
   });
 }
 
 void RunPrepareRows(const PrepareRowsArgs& args, int64_t begin, int64_t end) {
-  const bool brain = args.path == LowPath::kBF16Dots || args.path == LowPath::kBF16Tiles;
+  const bool brain = TakesBrainRows(args.path);
   for (int64_t row = begin; row < end; ++row) {
     if (brain) {
       PrepareBF16(args, row);
