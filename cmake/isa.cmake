@@ -11,7 +11,7 @@ set(SLUICE_ISA_FLAGS_avx512 ${SLUICE_ISA_FLAGS_avx2} -mavx512f -mavx512cd -mavx5
 # What only some machines with AVX-512 add, for the dot products of low precision: kernels/low_path.h asks for it.
 set(SLUICE_ISA_FLAGS_vnni ${SLUICE_ISA_FLAGS_avx512} -mavx512vnni)
 set(SLUICE_ISA_FLAGS_bf16 ${SLUICE_ISA_FLAGS_avx512} -mavx512bf16)
-set(SLUICE_ISA_FLAGS_amx ${SLUICE_ISA_FLAGS_avx512} -mamx-tile -mamx-int8 -mamx-bf16)
+set(SLUICE_ISA_FLAGS_amx ${SLUICE_ISA_FLAGS_avx512} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16)
 
 function(sluice_isa_sources room)
   foreach(isa avx2 avx512)

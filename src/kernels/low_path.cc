@@ -25,8 +25,11 @@ uint32_t Probe() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return 0;
   uint32_t features = 0;
   if ((c >> 11 & 1) != 0) features |= kHasVnni;
+  unsigned a1 = 0, b1 = 0, c1 = 0, d1 = 0;
+  const bool bf16 =
+      a >= 1 && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1) != 0 && (a1 >> 5 & 1) != 0;
   const bool tiles = (d >> 24 & 1) != 0 && (c >> 11 & 1) != 0 &&
-                     ((d >> 22 & 1) != 0 || (d >> 25 & 1) != 0) && AskForTiles();
+                     ((d >> 22 & 1) != 0 || (d >> 25 & 1) != 0) && bf16 && AskForTiles();
   if (tiles && (d >> 25 & 1) != 0) features |= kHasInt8Tiles;
   if (tiles && (d >> 22 & 1) != 0) features |= kHasBF16Tiles;
   unsigned vendor_b = 0, vendor_c = 0, vendor_d = 0, leaf_max = 0;
@@ -34,9 +37,7 @@ uint32_t Probe() {
   // Intel's cores take two to four cycles for a vdpbf16ps, so that it loses to two f32
   // multiply-adds a cycle; AMD's take it at the rate of multiply-adds.
   const bool amd = vendor_b == signature_AMD_ebx && vendor_c == signature_AMD_ecx;
-  unsigned a1 = 0, b1 = 0, c1 = 0, d1 = 0;
-  if (a >= 1 && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1) != 0 && (a1 >> 5 & 1) != 0 && amd)
-    features |= kHasFastBF16;
+  if (bf16 && amd) features |= kHasFastBF16;
   return features;
 }
 

@@ -35,7 +35,7 @@ constexpr bool TakesBrainRows(LowPath path) {
 // Features beyond a Target, as bits.
 inline constexpr uint32_t kHasVnni = 1;       // AVX512_VNNI
 inline constexpr uint32_t kHasFastBF16 = 2;   // AVX512_BF16 where it beats f32 multiply-adds
-inline constexpr uint32_t kHasInt8Tiles = 4;  // AMX, and the system lets this process use it
+inline constexpr uint32_t kHasInt8Tiles = 4;  // AMX with AVX512_BF16, and this process may use it
 inline constexpr uint32_t kHasBF16Tiles = 8;
 
 // Those of this machine; asks the system for AMX's registers at the first call.

@@ -21,6 +21,8 @@ std::span<const Tolerance> TolerancesTable() {
       // Two products of magnitude 1.
       Tolerance{"rotary", 2e-7, 1e-6},
       Tolerance{"attention", 1.5e-6, 1.5e-6},
+      // Weights of values within 1 are rounded to eight bits.
+      Tolerance{"low_attention", 4e-3, 1e-5},
       Tolerance{"conv", 6e-8, 1e-6},
       Tolerance{"depthwise", 6e-8, 1e-6},
       Tolerance{"max_pool", 0, 0},
