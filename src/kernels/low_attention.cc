@@ -97,7 +97,7 @@ int64_t LowAttentionTiles(const LowAttentionArgs& args) {
 void LowAttention(const LowAttentionArgs& args, Tiles tiles) {
   const AttentionArgs& heads = args.heads;
   CHECK(LowAttentionTakes(heads.dim, heads.value_dim));
-  CHECK(heads.key_heads == 0 || heads.key_heads == heads.heads);
+  CHECK(heads.relative[0].reach == 0);
   CHECK(heads.sequence_starts == nullptr ||
         (heads.mask == nullptr && heads.key_lengths == nullptr && heads.queries == heads.keys));
   for (int64_t t = tiles.begin; t < tiles.end; ++t) RunTile(args, t);

@@ -16,7 +16,7 @@ namespace sluice::kernels {
 
 struct LowAttentionArgs {
   // Sizes, strides, masks and lengths. The strides of its q, k and v count elements of bf16; their
-  // data pointers are not used. key_heads must be 0 or heads.
+  // data pointers are not used. No relative biases.
   AttentionArgs heads;
   // Bits of bf16, laid out as the views of `heads` say. Each row lies whole in memory that may be
   // read.

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/low_gemm.h"
 #include "kernels/work.h"
 
 namespace sluice::kernels {
@@ -27,6 +28,9 @@ struct RowNormArgs {
   int64_t sum_stride = 0;
   float epsilon = 1e-5f;
   bool rms = false;
+  // Where set, y's rows prepared for a product of `prepared_path` as well: kernels/low_gemm.h.
+  LowRows prepared;
+  LowPath prepared_path = LowPath::kWords;
 };
 int64_t RowNormTiles(const RowNormArgs& args);
 void RowNorm(const RowNormArgs& args, Tiles tiles);

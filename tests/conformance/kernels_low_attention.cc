@@ -127,6 +127,12 @@ void CheckShapes(Report& report) {
       o.Take();
       Check(report, Name(s) + " window", o, count);
     }
+    if (s.heads % 2 == 0) {
+      o = plain;
+      o.exact.key_heads = s.heads / 2;
+      o.Take();
+      Check(report, Name(s) + " two heads a key head", o, count);
+    }
     const std::vector<float> full = RandomFloats(s.batch * s.heads * s.queries * s.keys + 1, 44);
     o = plain;
     o.exact.mask = full.data();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "graph/lower/low_attention.h"
 #include "graph/lower/lowering_rules.h"
 #include "graph/lower/strided_copy.h"
 #include "graph/op.h"
@@ -186,9 +187,17 @@ base::Result<bool> LowerRaggedAttention(Lowering& lowering, const Node& node) {
   info.detail = std::to_string(args.batch) + " sequences of " + std::to_string(tokens) + " rows, " +
                 std::to_string(args.heads) + " heads of " + std::to_string(args.dim);
   if (args.relative[0].reach > 0) info.detail += ", biased by content and distance";
+  const kernels::Work work = {2 * args.heads * tokens * seen * dims,
+                              2 * args.heads * tokens * dims * 4};
+  if (TakesBrainHeads(lowering, node)) {
+    AddLowAttention(
+        lowering, node,
+        {args, q_axes.ref, k_axes.ref, v_axes.ref, {}, starts, out, work, std::move(info)});
+    return true;
+  }
   StepSpec spec{.run = RunAttention,
                 .tiles = kernels::AttentionTiles(args),
-                .work = {2 * args.heads * tokens * seen * dims, 2 * args.heads * tokens * dims * 4},
+                .work = work,
                 .info = std::move(info)};
   pointers.push_back({offsetof(AttentionArgs, sequence_starts), starts});
   pointers.push_back({offsetof(AttentionArgs, out), out});
@@ -233,6 +242,19 @@ base::Result<bool> LowerAttention(Lowering& lowering, const Node& node) {
   info.detail = std::to_string(args.batch) + "x" + std::to_string(args.heads) + " heads, " +
                 std::to_string(args.queries) + "x" + std::to_string(args.keys) + "x" +
                 std::to_string(args.dim) + (node.input(3) != nullptr ? " masked" : "");
+  if (TakesBrainHeads(lowering, node)) {
+    AddLowAttention(lowering, node,
+                    {args,
+                     q_axes.ref,
+                     k_axes.ref,
+                     v_axes.ref,
+                     mask.ref,
+                     {},
+                     out,
+                     kernels::AttentionWork(args),
+                     std::move(info)});
+    return true;
+  }
   StepSpec spec{.run = RunAttention,
                 .tiles = kernels::AttentionTiles(args),
                 .work = kernels::AttentionWork(args),

@@ -5,6 +5,8 @@
 
 #include "graph/lower/low_linear.h"
 
+#include "graph/lower/low_attention.h"
+
 namespace sluice::graph {
 namespace {
 
@@ -19,12 +21,6 @@ void RunLowGemm(const void* args, kernels::Tiles tiles) {
 void RunPrepareRows(const void* args, kernels::Tiles tiles) {
   kernels::PrepareRows(*static_cast<const PrepareRowsArgs*>(args), tiles);
 }
-
-// Where the parts of prepared rows lie in their buffer.
-struct PreparedParts {
-  Ref data, scales, zeros;
-  int64_t stride = 0;
-};
 
 PreparedParts PartsOf(Ref buffer, int64_t m, int64_t stride) {
   PreparedParts parts;
@@ -69,24 +65,44 @@ PreparedParts Prepare(Lowering& lowering, const Node& node, const LowLinear& lin
   return parts;
 }
 
-// The path for which every reader of `value` wants it prepared, when nobody reads it otherwise.
-std::optional<kernels::LowPath> OnlyPreparedFor(const Lowering& lowering, const Value* value) {
-  std::optional<kernels::LowPath> path;
-  if (value->uses.empty() || lowering.graph().IsOutput(value)) return std::nullopt;
-  for (const Use& use : value->uses) {
-    const kernels::LowWeight* weight =
-        use.node->Is("FusedLinear") && use.index == 0 ? lowering.low_weight(*use.node) : nullptr;
-    if (weight == nullptr || weight->matrix().path == kernels::LowPath::kWiden ||
-        use.node->Has("input_scale")) {
-      return std::nullopt;
-    }
-    if (path.has_value() && *path != weight->matrix().path) return std::nullopt;
-    path = weight->matrix().path;
+// The path on which a use reads rows that are prepared for whoever asks.
+std::optional<kernels::LowPath> PathOf(const Lowering& lowering, const Use& use) {
+  const kernels::LowWeight* weight =
+      use.node->Is("FusedLinear") && use.index == 0 ? lowering.low_weight(*use.node) : nullptr;
+  if (weight == nullptr || weight->matrix().path == kernels::LowPath::kWiden ||
+      use.node->Has("input_scale")) {
+    return std::nullopt;
   }
-  return path;
+  return weight->matrix().path;
 }
 
 }  // namespace
+
+PreparedParts NewPreparedRows(Lowering& lowering, const Value* value, kernels::LowPath path) {
+  const Shape& shape = lowering.shape(value);
+  const int64_t width = shape[shape.rank() - 1];
+  const int64_t rows = shape.elements() / width;
+  const int64_t stride = kernels::LowRowBytes(width, path);
+  Ref& buffer = lowering.PreparedRows(value, path);
+  buffer = {lowering.builder().NewBuffer(rows * (stride + 8)), 0};
+  return PartsOf(buffer, rows, stride);
+}
+
+std::optional<kernels::LowPath> PreparedFor(const Lowering& lowering, const Value* value) {
+  for (const Use& use : value->uses) {
+    if (const auto path = PathOf(lowering, use)) return path;
+  }
+  return std::nullopt;
+}
+
+std::optional<kernels::LowPath> OnlyPreparedFor(const Lowering& lowering, const Value* value) {
+  const std::optional<kernels::LowPath> path = PreparedFor(lowering, value);
+  if (!path.has_value() || lowering.graph().IsOutput(value)) return std::nullopt;
+  for (const Use& use : value->uses) {
+    if (PathOf(lowering, use) != path) return std::nullopt;
+  }
+  return path;
+}
 
 void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear) {
   const kernels::LowMatrix& b = linear.weight->matrix();
@@ -105,20 +121,30 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
     rows = Prepare(lowering, node, linear);
     args.rows.stride = rows.stride;
   }
-  // A result that only such layers read exists in its prepared form alone.
-  const Ref whole = lowering.Define(node.output());
-  Ref c = whole;
+  // A result that only such layers read, or attention in bf16, exists in its prepared form alone.
+  Ref c;
   PreparedParts out;
   std::optional<kernels::LowPath> next;
-  if (b.path != kernels::LowPath::kWiden) next = OnlyPreparedFor(lowering, node.output());
-  if (next.has_value() && !kernels::LowGemmPrepares(b, *next)) next.reset();
+  if (LeavesBrainHeads(lowering, node)) {
+    next = kernels::LowPath::kBF16Tiles;
+    out = NewPreparedRows(lowering, node.output(), *next);
+    Place place;
+    place.ref = out.data;
+    place.strides[0] = out.stride / 2;
+    place.strides[1] = 1;
+    lowering.AliasRows(node.output(), place, b.n);
+  } else {
+    c = lowering.Define(node.output());
+    if (b.path != kernels::LowPath::kWiden) next = OnlyPreparedFor(lowering, node.output());
+    if (next.has_value() && !kernels::LowGemmPrepares(b, *next)) next.reset();
+    if (next.has_value()) {
+      c = {};
+      out = NewPreparedRows(lowering, node.output(), *next);
+    }
+  }
   if (next.has_value()) {
-    c = {};
     args.out_path = *next;
-    args.out.stride = kernels::LowRowBytes(b.n, *next);
-    Ref& buffer = lowering.PreparedRows(node.output(), *next);
-    buffer = {lowering.builder().NewBuffer(args.m * (args.out.stride + 8)), 0};
-    out = PartsOf(buffer, args.m, args.out.stride);
+    args.out.stride = out.stride;
   }
   StepInfo info = lowering.Info(node, std::string("linear ") + WeightFormName(b.form));
   info.detail = linear.detail + ", " + LowPathName(b.path);

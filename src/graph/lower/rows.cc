@@ -1,6 +1,8 @@
 // Norms, softmax and reductions over rows.
 #include <cstddef>
+#include <optional>
 
+#include "graph/lower/low_linear.h"
 #include "graph/lower/lowering_rules.h"
 #include "graph/lower/strided_copy.h"
 #include "graph/op.h"
@@ -80,16 +82,29 @@ base::Result<bool> LowerNorm(Lowering& lowering, const Node& node, const NormOpe
   const Ref y = lowering.Define(node.output());
   StepInfo info = lowering.Info(node, operands.rms ? "rms_norm" : "layer_norm");
   if (operands.residual != nullptr) info.detail += " +residual";
+  // Layers in 16 and 8 bits find their rows prepared.
+  PreparedParts rows;
+  const std::optional<kernels::LowPath> path = PreparedFor(lowering, node.output());
+  if (path.has_value() && axis == shape.rank() - 1) {
+    rows = NewPreparedRows(lowering, node.output(), *path);
+    args.prepared.stride = rows.stride;
+    args.prepared_path = *path;
+    info.detail += ", result prepared";
+  }
   StepSpec spec{.run = RunNorm,
                 .tiles = kernels::RowNormTiles(args),
                 .work = kernels::RowNormWork(args),
                 .info = std::move(info)};
-  lowering.builder().Add(std::move(spec), args,
-                         {{offsetof(RowNormArgs, x), x},
-                          {offsetof(RowNormArgs, residual), residual},
-                          {offsetof(RowNormArgs, scale), scale},
-                          {offsetof(RowNormArgs, bias), bias},
-                          {offsetof(RowNormArgs, y), y}});
+  lowering.builder().Add(
+      std::move(spec), args,
+      {{offsetof(RowNormArgs, x), x},
+       {offsetof(RowNormArgs, residual), residual},
+       {offsetof(RowNormArgs, scale), scale},
+       {offsetof(RowNormArgs, bias), bias},
+       {offsetof(RowNormArgs, y), y},
+       {offsetof(RowNormArgs, prepared) + offsetof(kernels::LowRows, data), rows.data},
+       {offsetof(RowNormArgs, prepared) + offsetof(kernels::LowRows, scales), rows.scales},
+       {offsetof(RowNormArgs, prepared) + offsetof(kernels::LowRows, zeros), rows.zeros}});
   if (x.offset == 0) lowering.builder().AllowInPlace({y.buffer, x.buffer});
   if (residual.buffer >= 0 && residual.offset == 0)
     lowering.builder().AllowInPlace({y.buffer, residual.buffer});

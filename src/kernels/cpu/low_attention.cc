@@ -216,13 +216,14 @@ struct Run {
       : args(run_args), tile(run_tile), buffers(run_buffers) {
     const AttentionArgs& heads = args.heads;
     const bool ragged = heads.sequence_starts != nullptr;
-    const auto at = [&](const HeadsView& view) {
-      return tile.head * view.head +
+    const int64_t groups = heads.key_heads == 0 ? 1 : heads.heads / heads.key_heads;
+    const auto at = [&](const HeadsView& view, int64_t head) {
+      return head * view.head +
              (ragged ? tile.first_row * view.row : tile.sequence * view.batch);
     };
-    q = args.q + at(heads.q);
-    k = args.k + at(heads.k);
-    v = args.v + at(heads.v);
+    q = args.q + at(heads.q, tile.head);
+    k = args.k + at(heads.k, tile.head / groups);
+    v = args.v + at(heads.v, tile.head / groups);
     mask = heads.mask == nullptr
                ? nullptr
                : heads.mask + tile.sequence * heads.mask_batch + tile.head * heads.mask_head;
@@ -292,6 +293,24 @@ struct Run {
     }
   }
 
+  // The next head's rows of a block lie beside this one's, each on a line of its own that no
+  // hardware would fetch in time.
+  void Prefetch(const uint16_t* x, int64_t row, int64_t rows, int64_t dim) const {
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t d = 0; d < dim; d += 32)
+        _mm_prefetch(reinterpret_cast<const char*>(x + i * row + d), _MM_HINT_T1);
+    }
+  }
+  void PrefetchNextHead(int64_t j0, int64_t count) const {
+    const AttentionArgs& heads = args.heads;
+    if (tile.head + 1 == heads.heads) return;
+    Prefetch(k + heads.k.head + j0 * heads.k.row, heads.k.row, count, heads.dim);
+    Prefetch(v + heads.v.head + j0 * heads.v.row, heads.v.row, count, heads.value_dim);
+    if (j0 > 0) return;
+    Prefetch(q + heads.q.head + tile.query_begin * heads.q.row, heads.q.row,
+             tile.query_end - tile.query_begin, heads.dim);
+  }
+
   // Rows whose sums are complete, divided and stored.
   void Finish(int64_t row, int64_t rows, const float* sums) {
     const AttentionArgs& heads = args.heads;
@@ -335,6 +354,7 @@ struct Run {
       const int64_t count = Max(0, Min(kLowKeyBlock, tile.keys - j0));
       PackKeys(k + j0 * heads.k.row, heads.k.row, count, heads.dim, buffers.keys);
       PackValues(v + j0 * heads.v.row, heads.v.row, count, heads.value_dim, buffers.values);
+      PrefetchNextHead(j0, count);
       if (alike) {
         MakeShifts(mask == nullptr ? nullptr : mask + j0, 0, count, Max(32, (count + 31) / 32 * 32),
                    buffers.shifts);

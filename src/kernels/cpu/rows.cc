@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/log.h"
+#include "kernels/cpu/low_gemm.h"
 
 namespace sluice::kernels::SLUICE_ISA {
 namespace {
@@ -88,6 +89,12 @@ void RunRowNorm(const RowNormArgs& args, int64_t begin, int64_t end) {
   const F32 d;
   const int64_t n = args.columns;
   const float count = static_cast<float>(n);
+  PrepareRowsArgs prepare;
+  prepare.k = n;
+  prepare.a = args.y;
+  prepare.a_stride = args.y_stride;
+  prepare.rows = args.prepared;
+  prepare.path = args.prepared_path;
   for (int64_t row = begin; row < end; ++row) {
     const float* x = args.x + row * args.x_stride;
     float* y = args.y + row * args.y_stride;
@@ -117,6 +124,7 @@ void RunRowNorm(const RowNormArgs& args, int64_t begin, int64_t end) {
     }
     const float inv = 1.0f / __builtin_sqrtf(square / count + args.epsilon);
     NormaliseRow(t, n, mean, inv, args.scale, args.bias, y);
+    if (args.prepared.data != nullptr) RunPrepareRows(prepare, row, row + 1);
   }
 }
 
