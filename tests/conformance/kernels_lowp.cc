@@ -270,9 +270,12 @@ void CheckPrepared(Report& report, WeightForm form) {
     product.args.out_path = weight.packed.path;
     for (int64_t t = LowGemmTiles(product.args); t-- > 0;) LowGemm(product.args, {t, t + 1});
     const bool scaled = form == WeightForm::kInt8;
-    const int64_t bytes =
-        s.n *
-        (weight.packed.path == LowPath::kVnni || weight.packed.path == LowPath::kBytes ? 1 : 2);
+    // Rows of bf16 are padded with zeros; behind the codes of int8 nothing is said.
+    const bool byte_codes =
+        weight.packed.path == LowPath::kVnni || weight.packed.path == LowPath::kBytes;
+    const int64_t bytes = TakesBrainRows(weight.packed.path)
+                              ? LowGroups(s.n, weight.packed.path) * 4
+                              : s.n * (byte_codes ? 1 : 2);
     bool same = true;
     for (int64_t i = 0; i < s.m; ++i) {
       const int64_t at = i * got.args.rows.stride;
