@@ -218,8 +218,7 @@ struct Run {
     const bool ragged = heads.sequence_starts != nullptr;
     const int64_t groups = heads.key_heads == 0 ? 1 : heads.heads / heads.key_heads;
     const auto at = [&](const HeadsView& view, int64_t head) {
-      return head * view.head +
-             (ragged ? tile.first_row * view.row : tile.sequence * view.batch);
+      return head * view.head + (ragged ? tile.first_row * view.row : tile.sequence * view.batch);
     };
     q = args.q + at(heads.q, tile.head);
     k = args.k + at(heads.k, tile.head / groups);
