@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "graph/ir.h"
+#include "kernels/low_path.h"
 #include "kernels/work.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -69,8 +71,10 @@ struct StepInfo {
   std::string label;   // the exporter's name of the node
   std::string detail;  // shapes and what was fused
   kernels::Work work;
-  const Node* node = nullptr;  // of Plan::graph; null for steps that only rearrange memory
+  const Node* node = nullptr;         // of Plan::graph; null for steps that only rearrange memory
   std::vector<int32_t> lookups = {};  // of a FusedLookups node: those that this step does
+  // What computes its products where that is not f32 multiply-adds.
+  std::optional<kernels::LowPath> path = {};
 };
 
 // Immutable once built; shared by the steps that run it.

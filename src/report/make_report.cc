@@ -39,18 +39,10 @@ int64_t ConstantBytes(const graph::Value& value) {
   return bytes;
 }
 
-// Of products of low precision, which name their path behind the last comma, as much more than f32
-// multiply-adds as the path's instructions do.
-double PeakOf(const Roofs& roofs, const StepRow& step) {
-  if (step.kind.substr(0, 7) != "linear ") return roofs.gflops;
-  const size_t comma = step.detail.rfind(", ");
-  if (comma == std::string::npos) return roofs.gflops;
-  const std::string_view name = std::string_view(step.detail).substr(comma + 2);
-  for (int i = 0; i < kernels::kLowPathCount; ++i) {
-    const auto path = static_cast<kernels::LowPath>(i);
-    if (name == kernels::LowPathName(path)) return roofs.gflops * kernels::LowPathSpeedup(path);
-  }
-  return roofs.gflops;
+double PeakOf(const Roofs& roofs, const graph::StepInfo& info) {
+  if (!info.path.has_value()) return roofs.gflops;
+  const double measured = roofs.dots_gflops[static_cast<size_t>(*info.path)];
+  return measured > 0 ? measured : roofs.gflops * kernels::LowPathSpeedup(*info.path);
 }
 
 void FillRoof(const Roofs& roofs, int64_t footprint, const StepFlow& flow, StepRow& step) {
@@ -246,7 +238,7 @@ void MakeSteps(const ReportArgs& args, const std::vector<StepFlow>& flows, Repor
     step.flops = info.work.flops;
     step.bytes = info.work.bytes;
     step.reference = step.kind.substr(0, 9) == "reference";
-    step.peak_gflops = PeakOf(report.roofs, step);
+    step.peak_gflops = PeakOf(report.roofs, info);
     FillRoof(report.roofs, footprint, flows[i], step);
     step.us = report.measured ? static_cast<double>(args.timing->median_ns[i]) / 1e3
                               : PredictUs(step, plan.steps[i]);

@@ -45,6 +45,12 @@ Roofs MeasureRoofs() {
   }
   for (int round = 0; round < 3; ++round) {
     roofs.gflops = std::max(roofs.gflops, kernels::MultiplyAddRoof());
+    for (const kernels::WeightForm form :
+         {kernels::WeightForm::kBF16, kernels::WeightForm::kInt8}) {
+      const kernels::LowPath path = kernels::PathFor(form);
+      double& best = roofs.dots_gflops[static_cast<size_t>(path)];
+      best = std::max(best, kernels::LowPathRoof(path));
+    }
     for (MemoryLevel& level : roofs.levels) {
       level.gbytes = std::max(level.gbytes, kernels::ReadRoof(level.bytes));
     }

@@ -2,9 +2,12 @@
 // hierarchy.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
+
+#include "kernels/low_path.h"
 
 namespace sluice::report {
 
@@ -15,7 +18,10 @@ struct MemoryLevel {
 };
 
 struct Roofs {
-  double gflops = 0;                // f32 multiply-adds
+  double gflops = 0;  // f32 multiply-adds
+  // Of the dot products that bf16 and int8 layers run on here, by kernels::LowPath; 0: not
+  // measured.
+  std::array<double, kernels::kLowPathCount> dots_gflops = {};
   std::vector<MemoryLevel> levels;  // nearest first; never empty once measured
 
   // The level that serves traffic of this footprint.

@@ -176,6 +176,7 @@ void AddLowAttention(Lowering& lowering, const Node& node, const LowHeads& heads
   args.heads = heads.args;
   StepInfo info = heads.info;
   info.kind = "attention bf16";
+  info.path = LowPath::kBF16Tiles;
   Ref out = heads.out;
   PreparedParts rows;
   const int64_t width = args.heads.heads * args.heads.value_dim;

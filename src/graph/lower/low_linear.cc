@@ -149,6 +149,7 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
   StepInfo info = lowering.Info(node, std::string("linear ") + WeightFormName(b.form));
   info.detail = linear.detail + ", " + LowPathName(b.path);
   if (next.has_value()) info.detail += ", result prepared";
+  info.path = b.path;
   // Tiles differ where the result is prepared: any pointer but null says so.
   std::byte mark{};
   if (next.has_value()) args.out.data = &mark;
