@@ -84,7 +84,10 @@ GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSiz
   if (m > StripRows(target)) {
     plan.block_depth = CeilDiv(k, CeilDiv(k, std::max<int64_t>(1, half / kTileRowsMin)));
   }
-  const int64_t rows_max = std::clamp(half / plan.block_depth, StripRows(target), kTileRows);
+  int64_t rows_max = std::clamp(half / plan.block_depth, StripRows(target), kTileRows);
+  if (half / 2 / plan.block_depth >= kTileRowsMin) {
+    rows_max = std::min(rows_max, half / 2 / plan.block_depth);
+  }
   CutTiles(m, n, k, rows_max, target, plan);
   plan.fetches_next_rows = 2 * plan.tile_rows * plan.block_depth <= half;
   const int64_t panel = PanelColumns(target);
