@@ -1,9 +1,13 @@
 """Exports tiny encoders of the families that people serve, with answers that PyTorch computed.
 
-Every family goes through the TorchScript exporter (opset 17) and the dynamo exporter (opset 20),
-with random seeded weights. Beside each FILE.onnx lies FILE.json: inputs of three sequences of
-different lengths, padded, and the outputs at them. ONNX Runtime must agree before a file is kept.
+Every family goes through the TorchScript exporter and the dynamo exporter of the PyTorch that runs
+this, with random seeded weights: opset 17 and 20 of a recent one, opset 14 and 18 of PyTorch 2.5,
+whose files carry its name. Beside each FILE.onnx lies FILE.json: inputs of three sequences of
+different lengths, padded, the outputs at them, and the versions that made both. ONNX Runtime must
+agree before a file is kept.
 
+    python export_encoders.py ../tests/conformance/encoders
+    # In an environment of torch==2.5.1 transformers==4.48.3 onnx==1.17.0 onnxscript==0.1.0 "numpy<2":
     python export_encoders.py ../tests/conformance/encoders
 """
 
@@ -26,6 +30,11 @@ from transformers import (BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 
 SEED = 20261121
 LENGTHS = (11, 7, 4)
+SIZE_MAX = 100_000  # bytes of a file
+OLD = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 9)
+# Exporters by the ends of their files' names: opset, and what the name says besides.
+TORCH = "_torch" + "".join(torch.__version__.split(".")[:2])
+EXPORTERS = {"ts14" + TORCH: 14, "dynamo18" + TORCH: 18} if OLD else {"ts17": 17, "dynamo20": 20}
 SIZES = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
              intermediate_size=32, max_position_embeddings=48)
 
@@ -59,11 +68,12 @@ def families():
         ("distilbert", DistilBertModel,
          DistilBertConfig(vocab_size=64, dim=32, n_layers=2, n_heads=2, hidden_dim=32,
                           max_position_embeddings=48), "sdpa", False),
-        ("deberta_v2", DebertaV2Model, DebertaV2Config(**SIZES, type_vocab_size=2, **deberta),
-         "eager", False),
+        ("deberta_v2", DebertaV2Model,
+         DebertaV2Config(**(SIZES | dict(hidden_size=16, intermediate_size=16, max_position_embeddings=12)),
+                         type_vocab_size=2, **deberta), "eager", False),
         ("deberta_v3", DebertaV2Model,
-         DebertaV2Config(**(SIZES | dict(intermediate_size=16)), type_vocab_size=0, position_buckets=16, share_att_key=True,
-                         norm_rel_ebd="layer_norm", position_biased_input=False, **deberta),
+         DebertaV2Config(**(SIZES | dict(intermediate_size=16)), type_vocab_size=0,
+                         position_buckets=16, share_att_key=True, norm_rel_ebd="layer_norm", position_biased_input=False, **deberta),
          "eager", False),
         ("modernbert", ModernBertModel,
          ModernBertConfig(**SIZES, local_attention=8, global_attn_every_n_layers=2,
@@ -83,21 +93,39 @@ def draw(takes_types: bool, pad: int) -> dict[str, torch.Tensor]:
     return drawn
 
 
-def export(module, inputs, exporter: str, path: Path) -> None:
-    """Writes ONNX with the batch and the length left open."""
+def export(module, inputs, exporter: str, path: Path, longest: int) -> None:
+    """Writes ONNX with the batch and the length, of at most `longest`, left open."""
     names = ["hidden", "sentence_embedding"]
-    if exporter == "ts17":
+    opset = EXPORTERS[exporter]
+    if exporter.startswith("ts"):
         axes = {name: {0: "batch", 1: "length"} for name in [*inputs, "hidden"]}
-        torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=17,
+        torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=opset,
                           input_names=list(inputs), output_names=names,
                           dynamic_axes=axes | {"sentence_embedding": {0: "batch"}}, dynamo=False)
         return
     batch = torch.export.Dim("batch", min=1, max=64)
-    length = torch.export.Dim("length", min=2, max=48)
-    torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=20,
+    # The old exporter sees that a whole table of positions needs no slice and refuses to promise less.
+    length = torch.export.Dim("length", min=2, max=longest - 1 if OLD else longest)
+    torch.onnx.export(module, tuple(inputs.values()), str(path), opset_version=opset,
                       input_names=list(inputs), output_names=names,
                       dynamic_shapes=tuple({0: batch, 1: length} for _ in inputs), dynamo=True,
                       external_data=False, verbose=False)
+
+
+def rename(graph, short: dict[str, str]) -> None:
+    """Gives every value and node of a graph and of those inside it a short name."""
+    for value in graph.initializer:
+        value.name = short.setdefault(value.name, f"v{len(short)}")
+    for node in graph.node:
+        node.name = f"{node.op_type}_{len(short)}"
+        node.ClearField("doc_string")
+        node.input[:] = [short.setdefault(name, f"v{len(short)}") for name in node.input]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                rename(attribute.g, short)
+        node.output[:] = [short.setdefault(name, f"v{len(short)}") for name in node.output]
+    for value in graph.output:
+        value.name = short.setdefault(value.name, f"v{len(short)}")
 
 
 def strip(path: Path) -> None:
@@ -110,13 +138,7 @@ def strip(path: Path) -> None:
         part.ClearField("metadata_props")
     del model.graph.value_info[:]
     # Names of modules are half of a small file.
-    short = {v.name: v.name for v in [*model.graph.input, *model.graph.output]} | {"": ""}
-    for at, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{at}"
-        for names in (node.input, node.output):
-            names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
-    for weight in model.graph.initializer:
-        weight.name = short.setdefault(weight.name, f"v{len(short)}")
+    rename(model.graph, {v.name: v.name for v in [*model.graph.input, *model.graph.output]} | {"": ""})
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
@@ -145,10 +167,16 @@ def main() -> None:
                   "inputs": {k: v.tolist() for k, v in inputs.items()},
                   "outputs": {k: [float(f"{x:.7g}") for x in v.flatten().tolist()]
                               for k, v in expected.items()}}
-        for exporter in ("ts17", "dynamo20"):
+        for exporter in EXPORTERS:
             path = arguments.folder / f"{name}_{exporter}.onnx"
-            export(module, inputs, exporter, path)
+            try:
+                export(module, inputs, exporter, path, config.max_position_embeddings)
+            except Exception as error:  # not every exporter of every version takes every family
+                print(path.name, "was refused by the exporter:", str(error).splitlines()[0])
+                continue
             strip(path)
+            if path.stat().st_size > SIZE_MAX:
+                raise SystemExit(f"{path} has {path.stat().st_size} bytes")
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             known = {i.name for i in session.get_inputs()}
             got = session.run(None, {k: v.numpy() for k, v in inputs.items() if k in known})
