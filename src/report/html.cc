@@ -43,7 +43,7 @@ struct Column {
 
 void BeginTable(std::string& out, std::string_view id, std::string_view caption,
                 std::initializer_list<Column> columns) {
-  out += "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"";
+  out += "<div class=\"scroll\" role=\"group\" tabindex=\"0\" aria-label=\"";
   out += Escape(caption);
   out += "\"><table id=\"";
   out += id;
@@ -88,7 +88,8 @@ void AppendHead(std::string& out, const Report& report) {
   out += report.measured ? "profile" : "explain";
   out += "</p><h1>" + Escape(report.model) + "</h1><p class=\"meta\">" + Escape(report.producer);
   Append(out, ", opset %d &middot; ", report.opset);
-  out += Escape(report.machine) + "</p></header>\n<main>\n<dl class=\"tiles\">\n";
+  out += Escape(report.machine) +
+         "</p></header>\n<main id=\"main\" tabindex=\"-1\">\n<dl class=\"tiles\">\n";
   if (!report.interpreted) {
     Tile(out, report.measured ? "Time of a run" : "Predicted time", TimeText(report.us),
          report.measured ? "median of " + std::to_string(report.runs) + ", one thread"
@@ -124,7 +125,7 @@ void AppendLosses(std::string& out, const Report& report) {
   if (report.losses.empty()) return;
   Section(out, "losses", "Largest losses");
   if (!report.measured) out += "<p>Predicted; <code>sluice profile</code> measures.</p>\n";
-  out += "<ol class=\"losses\">\n";
+  out += "<ol class=\"losses\" role=\"list\">\n";
   for (size_t i = 0; i < std::min(kLossesShown, report.losses.size()); ++i) {
     const Loss& loss = report.losses[i];
     out += "<li><div class=\"cost\"><b>" + TimeText(loss.us) + "</b> <span>" +
@@ -185,7 +186,7 @@ void AppendWaterfall(std::string& out, const Report& report) {
 }
 
 void AppendLegend(std::string& out, const Report& report) {
-  out += "<ul class=\"legend\" aria-label=\"colours\">";
+  out += "<ul class=\"legend\" role=\"list\" aria-label=\"colours\">";
   for (const std::string& family : report.families) {
     out +=
         "<li><svg aria-hidden=\"true\" width=\"12\" height=\"12\"><rect width=\"12\" "
@@ -281,7 +282,7 @@ void AppendRoofline(std::string& out, const Report& report) {
       "<p>One point a step that computes; its area is its share of the time. The table of steps "
       "has the same figures.</p>\n";
   AppendLegend(out, report);
-  out += "<div class=\"scroll chart\" role=\"region\" tabindex=\"0\" aria-label=\"Roofline\">" +
+  out += "<div class=\"scroll chart\" role=\"group\" tabindex=\"0\" aria-label=\"Roofline\">" +
          svg + "</div></section>\n";
 }
 
@@ -296,7 +297,7 @@ void AppendMemory(std::string& out, const Report& report) {
   int64_t largest = 1;
   for (const Bytes& row : rows) largest = std::max(largest, row.bytes);
   BeginTable(out, "memory-table", "Memory",
-             {{"What", false, false}, {"", false, false}, {"Bytes", true, false}});
+             {{"What", false, false}, {"Compared", false, false}, {"Bytes", true, false}});
   for (const Bytes& row : rows) {
     out += "<tr><th scope=\"row\">" + Escape(row.name) + "</th>";
     const bool saved = row.name == "activations without sharing";
@@ -408,7 +409,7 @@ void AppendCompilation(std::string& out, const Report& report) {
   Section(out, "compiled", "What it was compiled from");
   BeginTable(out, "interface-table", "Inputs and outputs",
              {{"Name", false, false},
-              {"", false, false},
+              {"Goes", false, false},
               {"Type", false, false},
               {"Shape", false, false},
               {"Here", false, false}});
@@ -492,7 +493,7 @@ std::string ToHtml(const Report& report, const Comparison* comparison) {
       "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action "
       "'none'\">\n<title>";
   out += Escape(report.model) + " – Sluice</title>\n<style>" + std::string(PageStyle()) +
-         "</style></head>\n<body><a class=\"skip\" href=\"#losses\">Skip to the losses</a>\n";
+         "</style></head>\n<body><a class=\"skip\" href=\"#main\">Skip to the report</a>\n";
   AppendHead(out, report);
   AppendLosses(out, report);
   if (comparison != nullptr) AppendComparison(out, *comparison);

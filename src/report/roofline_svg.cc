@@ -113,10 +113,12 @@ void AppendPoint(std::string& out, const Report& report, size_t index, bool link
                                   figures + TimeText(step.us));
   if (linked) Append(out, "<a href=\"#step-%zu\" aria-label=\"", index);
   if (linked) out += told + "\">";
+  // A link tells its figures itself.
+  if (linked) out += "<g aria-hidden=\"true\">";
   Append(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"point ", x.At(step.intensity),
          y.At(Achieved(step)), 3.5 + 16 * std::sqrt(share));
   out += FamilyClass(FamilyOf(step.kind)) + "\"><title>" + told + "</title></circle>";
-  out += linked ? "</a>\n" : "\n";
+  out += linked ? "</g></a>\n" : "\n";
 }
 
 }  // namespace
