@@ -1,5 +1,7 @@
 #include "graph/onnx/reader.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <queue>
 #include <set>
@@ -8,6 +10,7 @@
 
 #include "graph/onnx/attributes.h"
 #include "graph/onnx/contrib.h"
+#include "graph/onnx/detached_data.h"
 #include "graph/onnx/sequences.h"
 #include "graph/onnx/tensor.h"
 #include "graph/op.h"
@@ -61,8 +64,10 @@ const Opsets& ContribOpsets() {
 
 class Reader {
  public:
-  Reader(const OnnxReadOptions& options, TensorSource& source)
-      : limits_(options.limits), source_(source) {}
+  // `large` are the raw data of initialisers that the message has not.
+  Reader(const OnnxReadOptions& options, TensorSource& source,
+         const std::map<int, std::string_view>& large)
+      : limits_(options.limits), source_(source), large_(large) {}
 
   Result<OnnxModel> Read(onnx::ModelProto& model);
 
@@ -95,6 +100,7 @@ class Reader {
 
   const GraphLimits& limits_;
   TensorSource& source_;
+  const std::map<int, std::string_view>& large_;
   std::map<FunctionKey, const onnx::FunctionProto*> functions_;
   std::map<const onnx::FunctionProto*, Opsets> function_opsets_;
   int64_t nodes_left_ = 0;
@@ -190,9 +196,16 @@ Status Reader::ReadInitializers(onnx::GraphProto& proto, Scope& scope) {
     return base::Unimplemented("sparse initializer '" +
                                proto.sparse_initializer(0).values().name() + "' is not supported");
   }
-  for (onnx::TensorProto& initializer : *proto.mutable_initializer()) {
+  // The data that were taken out are of the outermost graph alone.
+  static const std::map<int, std::string_view> kNone;
+  const std::map<int, std::string_view>& large = scope.parent == nullptr ? large_ : kNone;
+  for (int i = 0; i < proto.initializer_size(); ++i) {
+    onnx::TensorProto& initializer = *proto.mutable_initializer(i);
     if (initializer.name().empty()) return base::InvalidArgument("an initializer has no name");
-    Tensor tensor = TRY(TakeTensor(initializer, source_));
+    const auto detached = large.find(i);
+    Tensor tensor = detached == large.end()
+                        ? TRY(TensorFromProto(initializer, source_))
+                        : TRY(TensorFromParts(initializer, detached->second, source_));
     // The weights would otherwise be held twice until the model is read.
     delete initializer.release_raw_data();
     TRY(Define(initializer.name(), scope.graph->AddConstant(initializer.name(), std::move(tensor)),
@@ -609,12 +622,17 @@ Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folde
                                    " bytes, above the limit of " +
                                    std::to_string(options.file_bytes_max));
   }
+  DetachedData detached;
+  if (std::optional<DetachedData> found = DetachLargeData(bytes)) {
+    detached = *std::move(found);
+    bytes = detached.rest;
+  }
   onnx::ModelProto model;
   if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return base::InvalidArgument("not an ONNX model: the protocol buffer cannot be parsed");
   }
   TensorSource source(folder, options.limits);
-  return Reader(options, source).Read(model);
+  return Reader(options, source, detached.large).Read(model);
 }
 
 Result<OnnxModel> ReadOnnxFile(const std::string& path, const OnnxReadOptions& options) {
@@ -623,6 +641,11 @@ Result<OnnxModel> ReadOnnxFile(const std::string& path, const OnnxReadOptions& o
   const std::string folder_path =
       slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
   const base::FileHandle folder = TRY(base::OpenFolder(folder_path));
+  // All at once instead of page by page; a kernel that cannot, reads as it goes.
+  if (file.size() > 0) {
+    (void)madvise(const_cast<std::byte*>(file.data()), static_cast<size_t>(file.size()),
+                  MADV_POPULATE_READ);
+  }
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()),
                                static_cast<size_t>(file.size()));
   Result<OnnxModel> model = ReadOnnx(bytes, &folder, options);

@@ -1,5 +1,7 @@
 #include "graph/onnx/tensor.h"
 
+#include <sys/mman.h>
+
 #include <charconv>
 #include <cstring>
 
@@ -279,28 +281,47 @@ Result<Tensor> TensorFromProto(const onnx::TensorProto& proto, TensorSource& sou
   return base::Error{tensor.error().code, Describe(proto) + tensor.error().message};
 }
 
-Result<Tensor> TakeTensor(onnx::TensorProto& proto, TensorSource& source) {
-  constexpr size_t kWorthTaking = 64 << 10;
+namespace {
+
+// Memory for `bytes` in pages as large as the machine gives, which spares thousands of faults; of
+// its own mapping, so that all of it goes back when it is let go.
+tensor::Buffer AllocateLarge(int64_t bytes) {
+  constexpr size_t kPage = 2 << 20;
+  const auto size = static_cast<size_t>(bytes);
+  if (size < kPage) return tensor::Buffer::Allocate(bytes);
+  const size_t mapped = size + kPage;
+  void* const start =
+      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) return tensor::Buffer::Allocate(bytes);
+  const std::shared_ptr<void> owner(start, [mapped](void* p) { munmap(p, mapped); });
+  const size_t before = (kPage - reinterpret_cast<uintptr_t>(start) % kPage) % kPage;
+  auto* const data = static_cast<std::byte*>(start) + before;
+  (void)madvise(data, size / kPage * kPage, MADV_HUGEPAGE);  // only a wish
+  return tensor::Buffer::Wrap(owner, data, bytes);
+}
+
+}  // namespace
+
+Result<Tensor> TensorFromParts(onnx::TensorProto& proto, std::string_view raw,
+                               TensorSource& source) {
   const std::optional<DType> dtype = DTypeFromOnnx(proto.data_type());
-  if (!dtype.has_value() || tensor::IsStorage(*dtype) || *dtype == DType::kBytes ||
-      *dtype == DType::kBool || proto.has_segment() ||
-      proto.data_location() == onnx::TensorProto::EXTERNAL || !proto.has_raw_data() ||
-      proto.raw_data().size() < kWorthTaking) {
-    return TensorFromProto(proto, source);
-  }
   const Result<Shape> shape =
       Shape::FromDims({proto.dims().data(), static_cast<size_t>(proto.dims_size())});
-  if (!shape.ok()) return TensorFromProto(proto, source);  // which says what is wrong
-  const int64_t element = tensor::DTypeSize(*dtype);
-  const Result<int64_t> bytes = tensor::CheckedBytes(*shape, element);
-  const auto address = reinterpret_cast<uintptr_t>(proto.raw_data().data());
-  if (!bytes.ok() || *bytes != static_cast<int64_t>(proto.raw_data().size()) ||
-      *bytes > source.tensor_bytes_max() || address % static_cast<uintptr_t>(element) != 0) {
+  const bool plain = dtype.has_value() && !tensor::IsStorage(*dtype) && *dtype != DType::kBytes &&
+                     *dtype != DType::kBool && !proto.has_segment() &&
+                     proto.data_location() != onnx::TensorProto::EXTERNAL && shape.ok();
+  const auto size = static_cast<int64_t>(raw.size());
+  const Result<int64_t> bytes =
+      plain ? tensor::CheckedBytes(*shape, tensor::DTypeSize(*dtype)) : Result<int64_t>(-1);
+  if (!bytes.ok() || *bytes != size || size > source.tensor_bytes_max()) {
+    // Its own way, or an error there that says what is wrong.
+    proto.set_raw_data(raw.data(), raw.size());
     return TensorFromProto(proto, source);
   }
-  TRY(source.TakeInline(*bytes));
-  const std::shared_ptr<const std::string> owner(proto.release_raw_data());
-  return Tensor{*dtype, *shape, tensor::Buffer::Wrap(owner, owner->data(), *bytes)};
+  TRY(source.TakeInline(size));
+  tensor::Buffer buffer = AllocateLarge(size);
+  std::memcpy(buffer.mutable_data(), raw.data(), raw.size());
+  return Tensor{*dtype, *shape, std::move(buffer)};
 }
 
 Result<Tensor> ParseTensorProto(std::string_view bytes) {

@@ -50,9 +50,9 @@ inline constexpr int64_t kExternalFilesMax = 1024;
 // kInvalidArgument, naming the tensor, when the dims, the type and the data do not agree;
 // kUnimplemented for element types that we do not have; kResourceExhausted above a limit.
 base::Result<tensor::Tensor> TensorFromProto(const onnx::TensorProto& proto, TensorSource& source);
-// The same; large data that lie in the message as the tensor needs them are taken out of it, not
-// copied.
-base::Result<tensor::Tensor> TakeTensor(onnx::TensorProto& proto, TensorSource& source);
+// The same of a message whose raw data are not in it but in `raw`, which is copied once.
+base::Result<tensor::Tensor> TensorFromParts(onnx::TensorProto& proto, std::string_view raw,
+                                             TensorSource& source);
 // The same from a serialised TensorProto, as in the .pb files of ONNX's tests.
 base::Result<tensor::Tensor> ParseTensorProto(std::string_view bytes);
 
