@@ -57,7 +57,8 @@ tbody th span{display:block;color:var(--soft);font-size:.85em}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 thead button{all:unset;cursor:pointer;font:inherit}
 thead button:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
-thead button::after{content:"\2195";content:"\2195"/"";color:var(--soft);padding-left:.3em;font-weight:400}
+thead button::after{content:"\2195";content:"\2195"/"";
+color:var(--soft);padding-left:.3em;font-weight:400}
 th[aria-sort=ascending] button::after{content:"\2191";content:"\2191"/"";color:var(--text)}
 th[aria-sort=descending] button::after{content:"\2193";content:"\2193"/"";color:var(--text)}
 #step-table tbody th{min-width:17rem}
