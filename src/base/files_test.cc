@@ -139,6 +139,17 @@ TEST_F(FilesTest, AMappingOutlivesItsHandleAndMoves) {
   EXPECT_EQ(mapped.size(), 0);
 }
 
+TEST_F(FilesTest, ALargeFileIsMappedWhereHugePagesCanBe) {
+  constexpr int64_t kBytes = (int64_t{33} << 20) + 5;  // the last page is partial
+  Write("/large", "first");
+  std::filesystem::resize_file(top_ + "/large", kBytes);
+  MappedFile mapped = MappedFile::Open(top_ + "/large").value();
+  ASSERT_EQ(mapped.size(), kBytes);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(mapped.data()) % (2 << 20), 0u);
+  EXPECT_EQ(std::memcmp(mapped.data(), "first", 5), 0);
+  EXPECT_EQ(mapped.data()[kBytes - 1], std::byte{0});
+}
+
 TEST_F(FilesTest, AnEmptyFileMapsToNoBytes) {
   Write("/empty", "");
   EXPECT_TRUE(MappedFile::Open(top_ + "/empty")->bytes().empty());
