@@ -73,6 +73,7 @@ struct BagLoop {
   Value* weights = nullptr;      // [K]
   Value* bounds = nullptr;       // [bags + 1]: the offsets and the end
   bool mean = false;
+  const Value* end = nullptr;  // where the last bag is told to end, if it is told apart
 };
 
 bool IsOneNumber(const Value* value) {
@@ -224,14 +225,68 @@ class Matcher {
     }
     const Body something(*node, *full, &body_);
     const Node* reduction = full->outputs()[0].value->producer;
-    return reduction != nullptr && MatchReduction(something, *reduction);
+    if (reduction == nullptr) return false;
+    return reduction->Is("If") ? MatchLastApart(something, *reduction)
+                               : MatchReduction(something, *reduction);
+  }
+
+  // torch.export's mean: of the last bag the sum over what is left of the ids, of the others the
+  // mean.
+  bool MatchLastApart(const Body& body, const Node& choice) {
+    const Graph* last = choice.FindSubgraph("then_branch");
+    const Graph* others = choice.FindSubgraph("else_branch");
+    if (last == nullptr || others == nullptr || choice.outputs.size() != 1) return false;
+    if (!IsLast(body, ProducerIf(choice.input(0), "Equal"))) return false;
+    const Body of_others(choice, *others, &body);
+    const Node* mean = others->outputs()[0].value->producer;
+    if (mean == nullptr || !mean->Is("ReduceMean") || !MatchReduction(of_others, *mean))
+      return false;
+    const BagLoop wanted = bag_;
+    const Body of_last(choice, *last, &body);
+    const Node* filled = last->outputs()[0].value->producer;
+    if (filled == nullptr || !filled->Is("If")) return false;
+    const Graph* divides = filled->FindSubgraph("then_branch");
+    const Node* positive = ProducerIf(filled->input(0), "Greater");
+    if (divides == nullptr || positive == nullptr || of_last.Scalar(positive->input(1)) != 0.0)
+      return false;
+    const Body of_filled(*filled, *divides, &of_last);
+    const Node* quotient = ProducerIf(divides->outputs()[0].value, "Div");
+    if (quotient == nullptr) return false;
+    const auto [sum_body, sum] = of_filled.Settle(quotient->input(0));
+    const Node* reduction = ProducerIf(sum, "ReduceSum");
+    if (reduction == nullptr || !MatchReduction(*sum_body, *reduction)) return false;
+    if (bag_.table != wanted.table || bag_.ids != wanted.ids || bag_.weights != wanted.weights)
+      return false;
+    const Node* cast = ProducerIf(quotient->input(1), "Cast");
+    if (cast == nullptr) return false;
+    const auto [left_body, left] = of_filled.Settle(cast->input(0));
+    const Node* difference = ProducerIf(left, "Sub");
+    if (difference == nullptr || of_last.Settle(positive->input(0)).second != left ||
+        !IsBound(*left_body, difference->input(1), 0))
+      return false;
+    bag_.end = difference->input(0);
+    bag_.mean = true;
+    return IsOneNumber(bag_.end);
+  }
+  // Whether `equal` asks for the last iteration.
+  bool IsLast(const Body& body, const Node* equal) const {
+    if (equal == nullptr || Position(body, equal->input(0)) != 0) return false;
+    const auto [at, last] = body.Settle(equal->input(1));
+    if (last->elements.has_value() && last->elements->size() == 1 && count_.is_constant() &&
+        (*last->elements)[0].is_constant())
+      return (*last->elements)[0].constant() == count_.constant() - 1;
+    const Node* before = ProducerIf(last, "Sub");
+    if (before == nullptr || at->Scalar(before->input(1)) != 1.0) return false;
+    const Value* count = at->Outside(before->input(0));
+    return count != nullptr && IsOneNumber(count) && (*count->elements)[0] == count_;
   }
 
   bool MatchReduction(const Body& body, const Node& node) {
     bag_.mean = node.Is("ReduceMean");
     if (!(bag_.mean || node.Is("ReduceSum")) || !OverFirstAxis(body, node)) return false;
-    const Value* rows = node.input(0);
-    if (Value* whole = CutByBag(body, rows)) return MatchRows(*whole);
+    const auto [made_in, made] = body.Settle(node.input(0));
+    const Value* rows = made;
+    if (Value* whole = CutByBag(*made_in, rows)) return MatchRows(*whole);
     // The ids are cut first.
     const Value* factor = nullptr;
     if (const Node* product = ProducerIf(rows, "Mul")) {
@@ -241,12 +296,12 @@ class Matcher {
     }
     const Node* gather = ProducerIf(rows, "Gather");
     if (gather == nullptr || gather->Int("axis", 0) != 0) return false;
-    bag_.table = body.Constant(gather->input(0));
-    bag_.ids = CutByBag(body, gather->input(1));
+    bag_.table = made_in->Constant(gather->input(0));
+    bag_.ids = CutByBag(*made_in, gather->input(1));
     if (factor == nullptr) return bag_.ids != nullptr;
     const Node* column = ProducerIf(factor, "Unsqueeze");
     if (column == nullptr || bag_.mean) return false;
-    bag_.weights = CutByBag(body, column->input(0));
+    bag_.weights = CutByBag(*made_in, column->input(0));
     return bag_.ids != nullptr && bag_.weights != nullptr;
   }
 
@@ -335,6 +390,8 @@ Value* Int(Graph& graph, int64_t value) {
 
 base::Result<Node*> Replace(Graph& graph, Node& loop, const BagLoop& bag, Dim count) {
   const Bounds bounds = BoundsOf(bag);
+  if (bag.end != nullptr && (bounds.closed || !((*bag.end->elements)[0] == (*bag.ids->shape)[0])))
+    return static_cast<Node*>(nullptr);
   Value* const table = graph.AddConstant(bag.table->name, bag.table->constant);
   Value* const matrix = bounds.stride.has_value() && bag.weights == nullptr
                             ? MatrixOf(bag.ids, *bounds.stride)
