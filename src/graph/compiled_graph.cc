@@ -26,7 +26,10 @@ base::Result<std::unique_ptr<Graph>> Specialize(const Graph& graph,
 // Whether a node reads this input as a matrix packed at load.
 bool IsPackedWeight(const Node& node, size_t input) {
   if (node.Is("FusedLinear")) return input == 1;
-  if (node.Is("FusedRowMlp")) return input == 2 || (input >= 3 && input % 2 == 1);
+  if (node.Is("FusedRowMlp")) {
+    const size_t gates = 3 + 2 * node.Strings("activations").size();  // vectors from here on
+    return input == 2 || (input >= 3 && input < gates && input % 2 == 1);
+  }
   if (node.Is("FusedRecurrent")) return input == 1 || input >= 7;
   return node.Is("FusedConv") && input >= 3 && node.Int("depthwise", 0) == 0;
 }

@@ -14,10 +14,18 @@ namespace sluice::kernels {
 inline constexpr int kRowMlpLayers = 4;
 inline constexpr int64_t kRowMlpWidth = 512;  // of every layer, in and out
 
+// An activation with numbers for each column. kPRelu: x where it is above 0, else slope x. kDice:
+// (p + slope (1 - p)) x with p = sigmoid(scale x + shift) (Deep Interest Network, section 5.3).
+enum class RowGate : uint8_t { kNone, kPRelu, kDice };
+
 struct RowMlpLayer {
   PackedMatrix b;
   const float* bias = nullptr;  // [n], or null
   Activation activation = Activation::kNone;
+  RowGate gate = RowGate::kNone;  // behind the activation
+  const float* slope = nullptr;   // [n], of both gates
+  const float* scale = nullptr;   // [n], of kDice
+  const float* shift = nullptr;   // [n], of kDice
 };
 
 // y[g, r] = the layers, one after the other, of x[g, r] or, where `crosses`, of x[g, r] and behind

@@ -38,6 +38,7 @@ base::Result<bool> LowerRowMlp(Lowering& lowering, const Node& node) {
   std::vector<PointerField> pointers = {{offsetof(RowMlpArgs, x), x.ref},
                                         {offsetof(RowMlpArgs, gate), gate.ref}};
   const std::span<const std::string> activations = node.Strings("activations");
+  const std::span<const int64_t> gates = node.Ints("gates");
   args.layer_count = static_cast<int32_t>(activations.size());
   std::string widths;
   for (size_t i = 0; i < activations.size(); ++i) {
@@ -46,11 +47,20 @@ base::Result<bool> LowerRowMlp(Lowering& lowering, const Node& node) {
     args.layers[i].b = weight->matrix();
     args.layers[i].activation = ActivationNamed(activations[i]);
     widths += (i == 0 ? "" : "-") + std::to_string(args.layers[i].b.n);
-    if (const Value* bias = node.input(4 + 2 * i)) {
-      pointers.push_back({offsetof(RowMlpArgs, layers) + i * sizeof(kernels::RowMlpLayer) +
-                              offsetof(kernels::RowMlpLayer, bias),
-                          lowering.Packed(bias)});
-    }
+    const auto point = [&](size_t field, const Value* value) {
+      if (value == nullptr) return;
+      pointers.push_back({offsetof(RowMlpArgs, layers) + i * sizeof(kernels::RowMlpLayer) + field,
+                          lowering.Packed(value)});
+    };
+    point(offsetof(kernels::RowMlpLayer, bias), node.input(4 + 2 * i));
+    const int64_t kind = gates.empty() ? 0 : gates[i];
+    if (kind == 0) continue;
+    args.layers[i].gate = static_cast<kernels::RowGate>(kind);
+    widths += args.layers[i].gate == kernels::RowGate::kDice ? " dice" : " prelu";
+    const size_t first = 3 + 2 * activations.size() + 3 * i;
+    point(offsetof(kernels::RowMlpLayer, slope), node.input(first));
+    point(offsetof(kernels::RowMlpLayer, scale), node.input(first + 1));
+    point(offsetof(kernels::RowMlpLayer, shift), node.input(first + 2));
   }
   const Ref y = lowering.Define(node.output());
   pointers.push_back({offsetof(RowMlpArgs, y), y});

@@ -7,6 +7,7 @@
 
 #include "graph/op.h"
 #include "graph/passes/match.h"
+#include "graph/passes/match_gate.h"
 #include "graph/passes/pass.h"
 #include "kernels/row_mlp.h"
 
@@ -113,16 +114,55 @@ int64_t WidthOf(const Node& layer) {
   return layer.input(1)->constant->shape[layer.Int("trans_b", 0) != 0 ? 0 : 1];
 }
 
+// A layer with the PReLU or Dice behind it.
+struct GatedLayer {
+  Node* node = nullptr;
+  GateMatch gate;
+  Value* result() const { return gate.result != nullptr ? gate.result : node->output(); }
+};
+
+GatedLayer Gated(const Graph& graph, Node* node) {
+  GatedLayer layer{node, {}};
+  if (!node->Has("activation")) {
+    if (std::optional<GateMatch> gate = MatchGate(graph, node->output()))
+      layer.gate = std::move(*gate);
+  }
+  return layer;
+}
+
 // The layers that follow `first`, each the only reader of the one before.
-std::vector<Node*> LayersFrom(const Graph& graph, Node* first) {
-  std::vector<Node*> layers = {first};
+std::vector<GatedLayer> LayersFrom(const Graph& graph, Node* first) {
+  std::vector<GatedLayer> layers = {Gated(graph, first)};
   while (layers.size() < kernels::kRowMlpLayers) {
-    const Value* result = layers.back()->output();
+    const Value* result = layers.back().result();
     Node* const next = OnlyReader(graph, result);
     if (!IsPlainLayer(next) || next->input(0) != result) break;
-    layers.push_back(next);
+    layers.push_back(Gated(graph, next));
   }
   return layers;
+}
+
+Value* AddRow(Graph& graph, const char* name, const std::vector<float>& values) {
+  if (values.empty()) return nullptr;
+  const auto count = static_cast<int64_t>(values.size());
+  tensor::Tensor row{tensor::DType::kF32, tensor::Shape({count}),
+                     tensor::Buffer::Allocate(count * 4)};
+  std::copy(values.begin(), values.end(), row.mutable_view().as<float>());
+  return graph.AddConstant(name, std::move(row));
+}
+
+// The gates' numbers behind the layers' operands, where there is any gate.
+void AddGates(Graph& graph, const std::vector<GatedLayer>& layers, std::vector<Value*>& inputs,
+              std::vector<int64_t>& gates) {
+  const bool any = std::any_of(layers.begin(), layers.end(),
+                               [](const GatedLayer& of) { return of.gate.result != nullptr; });
+  if (!any) return;
+  for (const GatedLayer& layer : layers) {
+    gates.push_back(static_cast<int64_t>(layer.gate.kind));
+    inputs.push_back(AddRow(graph, "slope", layer.gate.slope));
+    inputs.push_back(AddRow(graph, "scale", layer.gate.scale));
+    inputs.push_back(AddRow(graph, "shift", layer.gate.shift));
+  }
 }
 
 base::Result<bool> Fuse(Graph& graph, Node& first) {
@@ -131,7 +171,7 @@ base::Result<bool> Fuse(Graph& graph, Node& first) {
     return false;
   const std::optional<Unit> unit = AsUnit(*concat);
   if (!unit.has_value()) return false;
-  const std::vector<Node*> layers = LayersFrom(graph, &first);
+  const std::vector<GatedLayer> layers = LayersFrom(graph, &first);
   const int64_t d = unit->past->shape->back().constant();
   const int64_t n = WidthOf(first);
   const bool crosses = std::any_of(unit->parts.begin(), unit->parts.end(),
@@ -151,7 +191,7 @@ base::Result<bool> Fuse(Graph& graph, Node& first) {
       graph.AddConstant("past_weight", std::move(weight)), first.input(2)};
   std::vector<std::string> activations = {std::string(first.String("activation", "none"))};
   for (size_t i = 1; i < layers.size(); ++i) {
-    const Node& layer = *layers[i];
+    const Node& layer = *layers[i].node;
     const tensor::Shape& shape = layer.input(1)->constant->shape;
     Value* matrix = layer.input(1);
     if (layer.Int("trans_b", 0) != 0) {
@@ -163,13 +203,17 @@ base::Result<bool> Fuse(Graph& graph, Node& first) {
     inputs.push_back(layer.input(2));
     activations.emplace_back(layer.String("activation", "none"));
   }
+  std::vector<int64_t> gates;
+  AddGates(graph, layers, inputs, gates);
+  Value* const result = layers.back().result();
   Node* fused =
-      graph.AddNode(RequireOp("FusedRowMlp"), kOpsetMax, std::move(inputs), 1, layers.back());
+      graph.AddNode(RequireOp("FusedRowMlp"), kOpsetMax, std::move(inputs), 1, result->producer);
   fused->name = first.name;
   fused->Set("activations", std::move(activations));
   fused->Set("crosses", int64_t{crosses ? 1 : 0});
+  if (!gates.empty()) fused->Set("gates", std::move(gates));
   TRY(InferNode(graph, *fused));
-  graph.ReplaceUses(layers.back()->output(), fused->output());
+  graph.ReplaceUses(result, fused->output());
   return true;
 }
 

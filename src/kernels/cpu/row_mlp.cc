@@ -11,6 +11,35 @@ namespace {
 // Floats between a strip's rows: an odd number of cache lines.
 constexpr int64_t kRowStride = kRowMlpWidth + 16;
 
+// x [rows, n] through the layer's gate.
+__attribute__((noinline)) void Gate(const RowMlpLayer& layer, float* x, int64_t x_row,
+                                    int64_t rows) {
+  const F32 d;
+  const VF one = hn::Set(d, 1.0F);
+  const int64_t n = layer.b.n;
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const auto here = hn::FirstN(d, static_cast<size_t>(n - j < kLanes ? n - j : kLanes));
+    const VF slope = hn::MaskedLoad(here, d, layer.slope + j);
+    VF scale = one, shift = one;
+    if (layer.gate == RowGate::kDice) {
+      scale = hn::MaskedLoad(here, d, layer.scale + j);
+      shift = hn::MaskedLoad(here, d, layer.shift + j);
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      float* const at = x + i * x_row + j;
+      const VF v = hn::MaskedLoad(here, d, at);
+      VF factor;
+      if (layer.gate == RowGate::kDice) {
+        const VF p = Sigmoid(hn::Add(hn::Mul(v, scale), shift));
+        factor = hn::MulAdd(slope, hn::Sub(one, p), p);
+      } else {
+        factor = hn::IfThenElse(hn::Gt(v, hn::Zero(d)), one, slope);
+      }
+      hn::BlendedStore(hn::Mul(v, factor), here, d, at);
+    }
+  }
+}
+
 // c [rows, n] = act(a [rows, k] b + bias).
 HWY_INLINE void RunLayer(const float* a, int64_t a_row, int64_t rows, const PackedMatrix& b,
                          const float* bias, Activation activation, float* c, int64_t c_row) {
@@ -76,6 +105,7 @@ void RunRowMlp(const RowMlpArgs& args, int64_t begin, int64_t end) {
         const int64_t to_row = ends ? last.b.n : kRowStride;
         RunLayer(from, from_row, rows, layer.b, i == 0 ? bias : layer.bias, layer.activation, to,
                  to_row);
+        if (layer.gate != RowGate::kNone) Gate(layer, to, to_row, rows);
         from = to;
         from_row = to_row;
       }

@@ -19,6 +19,15 @@ double Activate(Activation activation, double x) {
   }
 }
 
+double Gate(const RowMlpLayer& layer, int64_t column, double x) {
+  if (layer.gate == RowGate::kNone) return x;
+  const auto slope = static_cast<double>(layer.slope[column]);
+  if (layer.gate == RowGate::kPRelu) return x > 0 ? x : slope * x;
+  const double p = Activate(Activation::kSigmoid, static_cast<double>(layer.scale[column]) * x +
+                                                      static_cast<double>(layer.shift[column]));
+  return p * x + slope * (1 - p) * x;
+}
+
 // Takes identity, ReLU, sigmoid and tanh, which is enough to tell layers apart.
 std::vector<double> Layer(const std::vector<double>& x, const float* w, const RowMlpLayer& layer,
                           const std::vector<double>& added) {
@@ -29,7 +38,7 @@ std::vector<double> Layer(const std::vector<double>& x, const float* w, const Ro
     if (layer.bias != nullptr) sum += static_cast<double>(layer.bias[j]);
     for (size_t k = 0; k < x.size(); ++k)
       sum += x[k] * static_cast<double>(w[static_cast<int64_t>(k) * n + j]);
-    y[static_cast<size_t>(j)] = Activate(layer.activation, sum);
+    y[static_cast<size_t>(j)] = Gate(layer, j, Activate(layer.activation, sum));
   }
   return y;
 }
