@@ -37,7 +37,8 @@ void Gemm(const GemmArgs& args, Tiles tiles) {
 }
 
 Work GemmWork(const GemmArgs& args) {
-  const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0) + (args.accumulate ? 1 : 0);
+  const int64_t c_passes = 1 + (args.residual != nullptr ? 1 : 0) +
+                           (args.factor != nullptr ? 1 : 0) + (args.accumulate ? 1 : 0);
   const int64_t floats =
       args.m * args.b.k + args.b.k * args.b.n + c_passes * args.m * args.b.n + args.b.n;
   return {2 * args.m * args.b.n * args.b.k, floats * static_cast<int64_t>(sizeof(float))};

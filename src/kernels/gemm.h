@@ -2,7 +2,8 @@
 //
 // Every output element is one chain of fused multiply-adds over k = 0, 1, …, from zero or from what
 // C held. Neither M, nor the tile, nor the target, nor the company of other rows changes its bits.
-// Bias, residual and activation follow, in this order, each rounded once.
+// Bias, residual and activation follow, in this order, with a factor bias, activation, factor and
+// residual, each rounded once.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ struct PackedMatrix {
   Target target = Target::kAvx2;
 };
 
-// C [m, n] = act(A [m, k] B [k, n] + bias [n] + residual [m, n]).
+// C [m, n] = act(A [m, k] B [k, n] + bias [n] + residual [m, n]) or, with a factor,
+// act(A B + bias) * factor [m, n] + residual: a cross layer (R. Wang et al., DCN V2, 2021), a gate.
 struct GemmArgs {
   int64_t m = 0;             // 0 is allowed
   const float* a = nullptr;  // [m, k], rows `a_stride` elements apart
@@ -35,6 +37,8 @@ struct GemmArgs {
   const float* residual =
       nullptr;  // [m, n], rows `residual_stride` apart, or null; does not overlap C
   int64_t residual_stride = 0;
+  const float* factor = nullptr;  // as the residual
+  int64_t factor_stride = 0;
   float* c = nullptr;  // [m, n], rows `c_stride` apart; does not overlap A
   int64_t c_stride = 0;
   Activation activation = Activation::kNone;

@@ -25,6 +25,10 @@ int64_t RowsPerTile(const SecondOrderArgs& args) {
   return RowsPerTile(args.features * args.columns);
 }
 
+int64_t RowsPerTile(const VectorCrossArgs& args) {
+  return RowsPerTile(2 * args.columns);
+}
+
 }  // namespace
 
 int64_t PairDotsTiles(const PairDotsArgs& args) {
@@ -56,6 +60,20 @@ void SecondOrder(const SecondOrderArgs& args, Tiles tiles) {
 Work SecondOrderWork(const SecondOrderArgs& args) {
   return {3 * args.batch * args.features * args.columns,
           args.batch * kFloat * (args.features * args.columns + (args.reduces ? 1 : args.columns))};
+}
+
+int64_t VectorCrossTiles(const VectorCrossArgs& args) {
+  return CeilDiv(args.rows, RowsPerTile(args));
+}
+
+void VectorCross(const VectorCrossArgs& args, Tiles tiles) {
+  const int64_t step = RowsPerTile(args);
+  const int64_t end = std::min(args.rows, tiles.end * step);
+  SLUICE_PICK_ISA(ActiveTarget(), RunVectorCross)(args, tiles.begin * step, end);
+}
+
+Work VectorCrossWork(const VectorCrossArgs& args) {
+  return {5 * args.rows * args.columns, kFloat * args.columns * (3 * args.rows + 2)};
 }
 
 }  // namespace sluice::kernels

@@ -1,5 +1,5 @@
-// How the vectors of features meet: dot products of pairs (DLRM) and the second-order term of a
-// factorisation machine.
+// How the vectors of features meet: dot products of pairs (DLRM), the second-order term of a
+// factorisation machine, the cross layer of DCN.
 //
 // Batch rows are independent; each sum runs over its axis in order, whatever surrounds the row.
 #pragma once
@@ -56,5 +56,23 @@ struct SecondOrderArgs {
 int64_t SecondOrderTiles(const SecondOrderArgs& args);
 void SecondOrder(const SecondOrderArgs& args, Tiles tiles);
 Work SecondOrderWork(const SecondOrderArgs& args);
+
+// y[r, :] = x0[r, :] * (x[r, :] . weight) + bias + x[r, :]. R. Wang et al., Deep & Cross Network
+// for Ad Click Predictions, 2017, section 2.2.
+struct VectorCrossArgs {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const float* x0 = nullptr;  // [rows, columns], rows x0_row apart
+  int64_t x0_row = 0;
+  const float* x = nullptr;
+  int64_t x_row = 0;
+  const float* weight = nullptr;  // [columns]
+  const float* bias = nullptr;    // [columns], or null
+  float* y = nullptr;             // rows y_row apart
+  int64_t y_row = 0;
+};
+int64_t VectorCrossTiles(const VectorCrossArgs& args);
+void VectorCross(const VectorCrossArgs& args, Tiles tiles);
+Work VectorCrossWork(const VectorCrossArgs& args);
 
 }  // namespace sluice::kernels

@@ -56,6 +56,7 @@ std::span<const Tolerance> TolerancesTable() {
       // A product scales the absolute part by the columns, a second-order term by what it sums.
       Tolerance{"pair_dots", 6e-8, 1e-6},
       Tolerance{"second_order", 6e-8, 1e-6},
+      Tolerance{"vector_cross", 6e-8, 1e-6},
       Tolerance{"row_mlp", 6e-7, 1e-6},
       Tolerance{"transpose", 0, 0},
       Tolerance{"convert", 0, 0},

@@ -35,35 +35,20 @@ void RunAll(const GemmArgs& args) {
 }
 
 void CheckShapes(Report& report) {
-  for (const Shape s : {Shape{1, 1, 1},
-                        {1, 1, 300},
-                        {2, 3, 1},
-                        {1, 33, 7},
-                        {1, 128, 64},
-                        {1, 200, 1100},
-                        {3, 97, 129},
-                        {4, 64, 64},
-                        {5, 130, 513},
-                        {6, 16, 40},
-                        {7, 48, 1025},
-                        {12, 31, 5},
-                        {14, 32, 512},
-                        {15, 100, 33},
-                        {29, 65, 600},
-                        {128, 384, 384},
-                        {113, 17, 1537},
-                        {250, 70, 90},
-                        {40, 48, 7000},
-                        {300, 33, 1},
-                        {300, 33, 3},
-                        {0, 8, 8}}) {
+  for (const Shape s :
+       {Shape{1, 1, 1},  {1, 1, 300},     {2, 3, 1},     {1, 33, 7},     {1, 128, 64},
+        {1, 200, 1100},  {3, 97, 129},    {4, 64, 64},   {5, 130, 513},  {6, 16, 40},
+        {7, 48, 1025},   {12, 31, 5},     {14, 32, 512}, {15, 100, 33},  {29, 65, 600},
+        {128, 384, 384}, {113, 17, 1537}, {250, 70, 90}, {40, 48, 7000}, {300, 33, 1},
+        {300, 33, 3},    {0, 8, 8}}) {
     const Weight w(s.k, s.n, 7);
     const int64_t a_stride = s.k + 3, c_stride = s.n + 5;
     const std::vector<float> a = RandomFloats(s.m * a_stride + 1, 8);
     const std::vector<float> bias = RandomFloats(s.n, 9);
     const std::vector<float> residual = RandomFloats(s.m * s.n + 1, 10);
     const std::vector<float> before = RandomFloats(s.m * c_stride + 1, 11);
-    for (int variant = 0; variant < 5; ++variant) {
+    const std::vector<float> factor = RandomFloats(s.m * (s.n + 2) + 1, 15);
+    for (int variant = 0; variant < 8; ++variant) {
       std::vector<float> got = before, want = before;
       GemmArgs args;
       args.m = s.m;
@@ -72,10 +57,12 @@ void CheckShapes(Report& report) {
       args.b = w.packed;
       args.c_stride = c_stride;
       args.bias = variant >= 1 ? bias.data() : nullptr;
-      args.residual = variant == 2 || variant == 4 ? residual.data() : nullptr;
+      args.residual = variant == 2 || variant == 4 || variant > 5 ? residual.data() : nullptr;
       args.residual_stride = s.n;
-      args.accumulate = variant >= 3;
-      args.activation = variant == 4 ? Activation::kTanh : Activation::kNone;
+      args.factor = variant >= 5 ? factor.data() : nullptr;
+      args.factor_stride = s.n + 2;
+      args.accumulate = variant == 3 || variant == 4;
+      args.activation = variant == 4 || variant == 7 ? Activation::kTanh : Activation::kNone;
       args.c = got.data();
       RunAll(args);
       args.c = want.data();

@@ -204,6 +204,37 @@ void CheckSecondOrder(Report& report) {
   }
 }
 
+void CheckVectorCross(Report& report) {
+  for (int64_t columns : {1, 7, 8, 16, 20, 33, 64, 100, 1037}) {
+    for (bool biased : {true, false}) {
+      constexpr int64_t kRows = 11;
+      VectorCrossArgs args;
+      args.rows = kRows;
+      args.columns = columns;
+      args.x0_row = columns + 3;
+      args.x_row = columns + 1;
+      args.y_row = columns + 2;
+      const auto x0 = RandomFloats(kRows * args.x0_row, 110);
+      const auto x = RandomFloats(kRows * args.x_row, 111);
+      const auto weight = RandomFloats(columns, 112), bias = RandomFloats(columns, 113);
+      args.x0 = x0.data();
+      args.x = x.data();
+      args.weight = weight.data();
+      args.bias = biased ? bias.data() : nullptr;
+      Guarded got(kRows * args.y_row), want(kRows * args.y_row);
+      args.y = got.data();
+      RunWhole(VectorCrossTiles, VectorCross, args);
+      args.y = want.data();
+      ref::VectorCross(args);
+      const std::string name = std::to_string(columns) + (biased ? " with a bias" : "");
+      report.Compare(name, got.values(), want.values(), static_cast<double>(columns));
+      report.Expect(name + " stays inside", got.intact());
+      RunBackwards(VectorCrossTiles, VectorCross, args);
+      report.SameBits(name + " tile by tile", want.values(), got.values());
+    }
+  }
+}
+
 // A matrix, plain and packed.
 struct Weight {
   std::vector<float> plain;
@@ -244,6 +275,15 @@ void CheckRowMlp(Report& report) {
         }
         for (size_t i = 0; i < biases.size(); ++i)
           args.layers[i].bias = i == 1 ? nullptr : biases[i].data();
+        // Gates behind two of the layers, with numbers that are at hand.
+        args.layers[0].gate = RowGate::kDice;
+        args.layers[0].slope = biases[0].data();
+        args.layers[0].scale = biases[0].data();
+        args.layers[0].shift = biases[0].data();
+        if (biases.size() > 1) {
+          args.layers[1].gate = RowGate::kPRelu;
+          args.layers[1].slope = biases[1].data();
+        }
         const Weight gate_weight(widths[0], widths[1], 99);
         args.x_row = widths[0] + 1;
         args.x_group = rows * args.x_row + 2;
@@ -337,6 +377,7 @@ std::span<const Kernel> RankingKernels() {
       Kernel{"lookups", CheckAllLookups, MeasureLookups},
       Kernel{"pair_dots", CheckPairDots, MeasurePairDots},
       Kernel{"second_order", CheckSecondOrder, nullptr},
+      Kernel{"vector_cross", CheckVectorCross, nullptr},
       Kernel{"row_mlp", CheckRowMlp, MeasureRowMlp},
   };
   return kKernels;

@@ -1,4 +1,4 @@
-// Pair dot products and second-order terms of features.
+// Pair dot products, second-order terms and cross layers of features.
 #include <algorithm>
 #include <cstddef>
 #include <memory>
@@ -13,6 +13,7 @@ namespace {
 using kernels::PairDotsArgs;
 using kernels::PairRun;
 using kernels::SecondOrderArgs;
+using kernels::VectorCrossArgs;
 using tensor::Shape;
 
 void RunPairDots(const void* args, kernels::Tiles tiles) {
@@ -20,6 +21,9 @@ void RunPairDots(const void* args, kernels::Tiles tiles) {
 }
 void RunSecondOrder(const void* args, kernels::Tiles tiles) {
   kernels::SecondOrder(*static_cast<const SecondOrderArgs*>(args), tiles);
+}
+void RunVectorCross(const void* args, kernels::Tiles tiles) {
+  kernels::VectorCross(*static_cast<const VectorCrossArgs*>(args), tiles);
 }
 
 // Where the node's rows of `columns` go: into the concatenation that reads them, or memory of its
@@ -109,10 +113,54 @@ base::Result<bool> LowerSecondOrder(Lowering& lowering, const Node& node) {
   return true;
 }
 
+// The value as [rows, columns] with unit stride in a row.
+Place AsRows(Lowering& lowering, const Value* value, const Shape& shape) {
+  Place place = lowering.ReshapedPlace(value, shape);
+  if (shape[1] == 1 || place.strides[1] == 1) return place;
+  place.ref = lowering.Packed(value);
+  SetPackedStrides(shape, place);
+  return place;
+}
+
+base::Result<bool> LowerVectorCross(Lowering& lowering, const Node& node) {
+  const Shape& shape = lowering.shape(node.output());
+  if (!(lowering.shape(node.input(0)) == shape)) {
+    return base::InvalidArgument("node '" + node.name + "': cannot cross " +
+                                 lowering.shape(node.input(0)).ToString() + " with " +
+                                 shape.ToString());
+  }
+  VectorCrossArgs args;
+  args.columns = shape[shape.rank() - 1];
+  args.rows = shape.elements(0, shape.rank() - 1);
+  const Shape rows({args.rows, args.columns});
+  const Place x0 = AsRows(lowering, node.input(0), rows);
+  const Place x = AsRows(lowering, node.input(1), rows);
+  args.x0_row = x0.strides[0];
+  args.x_row = x.strides[0];
+  Ref bias;
+  if (node.input(3) != nullptr) bias = lowering.Packed(node.input(3));
+  const Place y = Result(lowering, node, args.columns);
+  args.y_row = y.strides[0];
+  StepInfo info = lowering.Info(node, "vector cross");
+  info.detail = std::to_string(args.rows) + "x" + std::to_string(args.columns);
+  StepSpec spec{.run = RunVectorCross,
+                .tiles = kernels::VectorCrossTiles(args),
+                .work = kernels::VectorCrossWork(args),
+                .info = std::move(info)};
+  lowering.builder().Add(std::move(spec), args,
+                         {{offsetof(VectorCrossArgs, x0), x0.ref},
+                          {offsetof(VectorCrossArgs, x), x.ref},
+                          {offsetof(VectorCrossArgs, weight), lowering.Packed(node.input(2))},
+                          {offsetof(VectorCrossArgs, bias), bias},
+                          {offsetof(VectorCrossArgs, y), y.ref}});
+  return true;
+}
+
 }  // namespace
 
 std::span<const LoweringRule> InteractionRules() {
-  static constexpr LoweringRule kRules[] = {{"FusedPairDots", ~0u, LowerPairDots},
+  static constexpr LoweringRule kRules[] = {{"FusedVectorCross", ~0u, LowerVectorCross},
+                                            {"FusedPairDots", ~0u, LowerPairDots},
                                             {"FusedSecondOrder", ~0u, LowerSecondOrder}};
   return kRules;
 }

@@ -410,7 +410,7 @@ void Lowering::FindTarget(const Value* value, const Place& target, int64_t rows,
       return;
     }
     if (node->Is("FusedLookups") || node->Is("FusedLinear") || node->Is("FusedPairDots") ||
-        node->Is("FusedSecondOrder")) {
+        node->Is("FusedVectorCross") || node->Is("FusedSecondOrder")) {
       if (rows_agree) targets_[value] = target;
       return;
     }

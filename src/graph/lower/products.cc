@@ -71,11 +71,26 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
     }
     residual = Rows(lowering, node.input(3), m, n);
   }
+  Place factor;
+  if (node.input(4) != nullptr) {
+    CHECK(low == nullptr) << node.name;
+    if (!(lowering.shape(node.input(4)) == output)) {
+      return base::InvalidArgument("node '" + node.name + "': cannot multiply " +
+                                   output.ToString() + " by " +
+                                   lowering.shape(node.input(4)).ToString());
+    }
+    factor = Rows(lowering, node.input(4), m, n);
+  }
   const std::string_view activation = node.String("activation", "none");
   std::string detail = std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (node.input(2) != nullptr) detail += " +bias";
-  if (node.input(3) != nullptr) detail += " +residual";
-  if (activation != "none") detail += " " + std::string(activation);
+  if (node.input(4) != nullptr) {
+    if (activation != "none") detail += " " + std::string(activation);
+    detail += node.input(3) != nullptr ? " cross *factor +residual" : " *factor";
+  } else {
+    if (node.input(3) != nullptr) detail += " +residual";
+    if (activation != "none") detail += " " + std::string(activation);
+  }
   if (low != nullptr) {
     AddLowLinear(lowering, node,
                  {.weight = low,
@@ -92,6 +107,7 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
   args.m = m;
   args.a_stride = a.strides[0];
   args.residual_stride = residual.strides[0];
+  args.factor_stride = factor.strides[0];
   args.activation = ActivationNamed(activation);
   Ref c;
   if (const Place* target = lowering.Target(node.output())) {
@@ -113,6 +129,7 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
                          {{offsetof(GemmArgs, a), a.ref},
                           {offsetof(GemmArgs, bias), bias},
                           {offsetof(GemmArgs, residual), residual.ref},
+                          {offsetof(GemmArgs, factor), factor.ref},
                           {offsetof(GemmArgs, c), c}});
   return true;
 }

@@ -8,8 +8,9 @@
 namespace sluice::graph {
 namespace {
 
-// FusedLinear(a [..., K], b [K, N] or [N, K] with trans_b, bias [N]?, residual [..., N]?) -> [...,
-// N]: activation(a b + bias + residual).
+// FusedLinear(a [..., K], b [K, N] or [N, K] with trans_b, bias [N]?, residual [..., N]?, factor
+// [..., N]?) -> [..., N]: activation(a b + bias + residual) or, with a factor,
+// activation(a b + bias) * factor + residual.
 base::Status InferFusedLinear(InferContext& context) {
   const SymShape* a = context.shape(0);
   const SymShape* b = context.shape(1);
@@ -173,9 +174,10 @@ base::Status InferFusedPairDots(InferContext& context) {
   return base::Ok();
 }
 
-// FusedRowMlp(x [B, T, D], gate [B, 1, D], gate_weight [D, N], (weight [K, N], bias [N]?)…) -> [B,
-// T, N of the last]: layers of "activations" over [x, x * gate] (with "crosses", else x), the
-// gate's product added to the first. kernels/row_mlp.h.
+// FusedRowMlp(x [B, T, D], gate [B, 1, D], gate_weight [D, N], (weight [K, N], bias [N]?)…, (slope
+// [N]?, scale [N]?, shift [N]?)…) -> [B, T, N of the last]: layers of "activations" over [x, x *
+// gate] (with "crosses", else x), the gate's product added to the first. "gates", a
+// kernels::RowGate each, and the triples may be absent. kernels/row_mlp.h.
 base::Status InferFusedRowMlp(InferContext& context) {
   const SymShape* x = context.shape(0);
   const size_t layers = context.node().Strings("activations").size();
@@ -197,8 +199,17 @@ base::Status InferFusedSecondOrder(InferContext& context) {
   return base::Ok();
 }
 
+// FusedVectorCross(x0 [..., D], x [..., D], weight of D elements, bias of D elements?) -> [..., D]:
+// x0 * (x . weight) + bias + x. kernels/interaction.h.
+base::Status InferFusedVectorCross(InferContext& context) {
+  const SymShape* x = context.shape(1);
+  if (x == nullptr || x->size() < 2) return context.Fail("needs a known rank");
+  context.SetOutput(0, context.dtype(1), *x);
+  return base::Ok();
+}
+
 constexpr OpDef kFusedOps[] = {
-    {"FusedLinear", 1, 2, 4, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
+    {"FusedLinear", 1, 2, 5, 1, 1, kNoTraits, InferFusedLinear, nullptr, kOurDomain},
     {"FusedAttention", 1, 3, 5 + 2 * kernels::kRelativeBiasesMax, 1, 1, kNoTraits,
      InferFusedAttention, nullptr, kOurDomain},
     {"FusedChain", 1, 1, -1, 1, 1, kNoTraits, InferFusedChain, nullptr, kOurDomain},
@@ -206,6 +217,7 @@ constexpr OpDef kFusedOps[] = {
     {"FusedPairDots", 1, 1, 1, 1, 1, kNoTraits, InferFusedPairDots, nullptr, kOurDomain},
     {"FusedSecondOrder", 1, 1, 1, 1, 1, kNoTraits, InferFusedSecondOrder, nullptr, kOurDomain},
     {"FusedRotary", 1, 3, 3, 1, 1, kNoTraits, InferFusedRotary, nullptr, kOurDomain},
+    {"FusedVectorCross", 1, 3, 4, 1, 1, kNoTraits, InferFusedVectorCross, nullptr, kOurDomain},
     {"SegmentReduce", 1, 2, 2, 1, 1, kNoTraits, InferSegmentReduce, nullptr, kOurDomain},
     {"SegmentLengths", 1, 1, 1, 1, 1, kNoTraits, InferSegmentLengths, nullptr, kOurDomain},
     {"SegmentCumSum", 1, 2, 2, 1, 1, kNoTraits, InferSegmentCumSum, nullptr, kOurDomain},

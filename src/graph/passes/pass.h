@@ -75,6 +75,7 @@ base::Result<int64_t> AbsorbQuantized(PassContext& context);
 base::Result<int64_t> MergeLinear(PassContext& context);
 base::Result<int64_t> FuseEpilogues(PassContext& context);
 base::Result<int64_t> FuseRowMlp(PassContext& context);
+base::Result<int64_t> FuseCross(PassContext& context);
 base::Result<int64_t> FuseNorm(PassContext& context);
 // Leaves the graph as it is and its form over packed rows, or why there is none, in the context.
 base::Result<int64_t> PropagateRagged(PassContext& context);

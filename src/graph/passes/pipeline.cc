@@ -37,6 +37,7 @@ constexpr std::array kFusing = {
     Pass{"fuse_norm", FuseNorm},
     Pass{"choose_weights", ChooseWeights},
     Pass{"propagate_ragged", PropagateRagged},
+    Pass{"fuse_cross", FuseCross},
     Pass{"fuse_lookups", FuseLookups},
     Pass{"fuse_elementwise", FuseElementwise},
 };

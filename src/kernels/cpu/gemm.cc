@@ -34,6 +34,13 @@ class Fetcher {
         b_parts_(parts_),
         b_(Bytes(args.b.data + (n0 + kPanel) * args.b.k + block.k0 * kPanel)) {
     const int64_t strips = (block.end - block.begin + kStripRows - 1) / kStripRows;
+    if (strips == 1) {
+      // All of the next panel in one stretch: a product of a microsecond is spared the divisions.
+      part_ = block.depth;
+      parts_ = b_parts_ = 1;
+      b_step_ = kPanel * kFloatBytes;
+      return;
+    }
     b_share_ = block.depth * kPanel * kFloatBytes / strips;
     const int64_t rows = Min(args.m - block.end, block.end - block.begin);
     // Only rows that lie side by side are one stretch of memory.
@@ -69,12 +76,20 @@ class Fetcher {
   int64_t parts_;
   int64_t b_parts_;  // the first ones
   const char* b_;
-  int64_t b_share_;  // bytes for each strip
-  int64_t b_step_;
+  int64_t b_share_ = 0;  // bytes for each strip
+  int64_t b_step_ = 0;
   const char* a_ = nullptr;
   int64_t a_share_ = 0;
   int64_t a_step_ = 0;
 };
+
+// Asks for what follows the product.
+inline void FetchRows(const float* from, int64_t stride, int64_t rows, int64_t width) {
+  if (from == nullptr) return;
+  for (int64_t i = 0; i < rows; ++i, from += stride) {
+    for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(from + j);
+  }
+}
 
 // The tiles of one panel of B (of several, where few rows want it), strip by strip. Returns how
 // many columns these were.
@@ -83,7 +98,8 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
   const int64_t rows_all = block.end - block.begin;
   const int64_t panels = rows_all <= kStripRows ? PanelsAtOnce(static_cast<int>(rows_all)) : 1;
   const bool last = block.k0 + block.depth == k;
-  const bool finishes = last && (args.residual != nullptr || args.activation != Activation::kNone);
+  const bool finishes = last && (args.residual != nullptr || args.factor != nullptr ||
+                                 args.activation != Activation::kNone);
   const Fetcher fetcher(args, block, n0);
   MicroArgs micro = {};
   micro.a_row = args.a_stride;
@@ -107,9 +123,19 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
     fetcher.Set(strip++, micro);
     const float* const residual =
         args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
-    if (finishes) micro.residual = residual;
+    const float* const factor =
+        args.factor == nullptr ? nullptr : args.factor + row * args.factor_stride + n0;
+    if (finishes) {
+      micro.residual = residual;
+      FetchRows(factor, args.factor_stride, rows, width);
+    }
     tile.run(micro);
     if (!finishes) return;
+    if (factor != nullptr) {
+      FinishCross(micro.c, args.c_stride, {factor, args.factor_stride},
+                  {residual, args.residual_stride}, rows, width, args.activation);
+      return;
+    }
     Finish(micro.c, args.c_stride, residual, args.residual_stride, rows, width, args.activation);
   });
   return width;

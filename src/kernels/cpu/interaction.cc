@@ -119,4 +119,37 @@ void RunSecondOrder(const SecondOrderArgs& args, int64_t begin, int64_t end) {
   }
 }
 
+void RunVectorCross(const VectorCrossArgs& args, int64_t begin, int64_t end) {
+  const F32 d;
+  const int64_t columns = args.columns;
+  const int64_t whole = columns / kLanes * kLanes;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(columns - whole));
+  for (int64_t r = begin; r < end; ++r) {
+    const float* const x = args.x + r * args.x_row;
+    const float* const x0 = args.x0 + r * args.x0_row;
+    float* const y = args.y + r * args.y_row;
+    VF even = hn::Zero(d), odd = even;
+    int64_t c = 0;
+    for (; c + 2 * kLanes <= whole; c += 2 * kLanes) {
+      even = hn::MulAdd(hn::LoadU(d, x + c), hn::LoadU(d, args.weight + c), even);
+      odd = hn::MulAdd(hn::LoadU(d, x + c + kLanes), hn::LoadU(d, args.weight + c + kLanes), odd);
+    }
+    if (c < whole) even = hn::MulAdd(hn::LoadU(d, x + c), hn::LoadU(d, args.weight + c), even);
+    if (whole < columns) {
+      odd = hn::MulAdd(hn::MaskedLoad(rest, d, x + whole),
+                       hn::MaskedLoad(rest, d, args.weight + whole), odd);
+    }
+    const VF dot = hn::SumOfLanes(d, hn::Add(even, odd));
+    for (c = 0; c < whole; c += kLanes) {
+      VF v = hn::Mul(hn::LoadU(d, x0 + c), dot);
+      if (args.bias != nullptr) v = hn::Add(v, hn::LoadU(d, args.bias + c));
+      hn::StoreU(hn::Add(v, hn::LoadU(d, x + c)), d, y + c);
+    }
+    if (whole == columns) continue;
+    VF v = hn::Mul(hn::MaskedLoad(rest, d, x0 + whole), dot);
+    if (args.bias != nullptr) v = hn::Add(v, hn::MaskedLoad(rest, d, args.bias + whole));
+    hn::BlendedStore(hn::Add(v, hn::MaskedLoad(rest, d, x + whole)), rest, d, y + whole);
+  }
+}
+
 }  // namespace sluice::kernels::SLUICE_ISA

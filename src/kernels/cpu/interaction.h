@@ -10,4 +10,6 @@ namespace sluice::kernels {
 SLUICE_DECLARE_ISA(void RunPairDots(const PairDotsArgs& args, int64_t begin, int64_t end))
 SLUICE_DECLARE_ISA(void RunSecondOrder(const SecondOrderArgs& args, int64_t begin, int64_t end))
 
+SLUICE_DECLARE_ISA(void RunVectorCross(const VectorCrossArgs& args, int64_t begin, int64_t end))
+
 }  // namespace sluice::kernels

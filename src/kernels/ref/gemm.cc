@@ -64,8 +64,14 @@ void PackedGemm(const kernels::GemmArgs& args, const MatrixSource& b) {
       double sum = args.accumulate ? args.c[i * args.c_stride + j] : 0.0;
       for (int64_t k = 0; k < b.k; ++k) sum += args.a[i * args.a_stride + k] * Element(b, k, j);
       if (args.bias != nullptr) sum += args.bias[j];
-      if (args.residual != nullptr) sum += args.residual[i * args.residual_stride + j];
-      args.c[i * args.c_stride + j] = static_cast<float>(Activate(sum, args.activation));
+      const double residual =
+          args.residual == nullptr ? 0.0 : args.residual[i * args.residual_stride + j];
+      if (args.factor != nullptr) {
+        sum = Activate(sum, args.activation) * args.factor[i * args.factor_stride + j] + residual;
+      } else {
+        sum = Activate(sum + residual, args.activation);
+      }
+      args.c[i * args.c_stride + j] = static_cast<float>(sum);
     }
   }
 }

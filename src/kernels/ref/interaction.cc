@@ -37,4 +37,18 @@ void SecondOrder(const SecondOrderArgs& args) {
   }
 }
 
+void VectorCross(const VectorCrossArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const float* const x = args.x + r * args.x_row;
+    double dot = 0;
+    for (int64_t c = 0; c < args.columns; ++c)
+      dot += static_cast<double>(x[c]) * static_cast<double>(args.weight[c]);
+    for (int64_t c = 0; c < args.columns; ++c) {
+      const double bias = args.bias == nullptr ? 0.0 : static_cast<double>(args.bias[c]);
+      args.y[r * args.y_row + c] =
+          static_cast<float>(static_cast<double>(args.x0[r * args.x0_row + c]) * dot + bias + x[c]);
+    }
+  }
+}
+
 }  // namespace sluice::kernels::ref

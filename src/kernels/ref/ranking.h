@@ -13,6 +13,7 @@ namespace sluice::kernels::ref {
 LookupFault Lookups(const LookupsArgs& args);
 void PairDots(const PairDotsArgs& args);
 void SecondOrder(const SecondOrderArgs& args);
+void VectorCross(const VectorCrossArgs& args);
 // Weights are unpacked [k, n], layer by layer as in args; `gate_weight` too.
 void RowMlp(const RowMlpArgs& args, const std::vector<const float*>& weights,
             const float* gate_weight);
