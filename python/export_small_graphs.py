@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import torch
 
-from small_graphs import embedding, operators, recommendation, text
+from small_graphs import embedding, operators, ranking, recommendation, text
 from small_graphs.spec import Graph
 
 SEED = 20261121
@@ -92,20 +92,25 @@ def main() -> None:
     """Exports all graphs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--only", default="", help="graphs whose name begins so")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     graphs = recommendation.graphs() + text.graphs() + operators.graphs() + embedding.graphs()
+    graphs += ranking.graphs()
     for at, graph in enumerate(graphs):
+        if not graph.name.startswith(arguments.only):
+            continue
         torch.manual_seed(SEED + at)
         module = graph.module().eval()
         opset = 13 + at % 5
         if graph.name.startswith("attention_"):
             opset = max(opset, 14)
         plan = [(export_torchscript, opset, f"{graph.name}_ts{opset}.onnx")]
-        if at % 2 == 0:
+        if at % 2 == 0 or graph.both:
             opset = 18 + (at // 2) % 5
             plan.append((export_dynamo, opset, f"{graph.name}_dynamo{opset}.onnx"))
         for export, opset, name in plan:

@@ -13,7 +13,7 @@ class Graph:
 
     `inputs` maps a name to an example tensor, in the order of `forward`'s parameters. Dimension 0
     of each input is the batch unless `axes` (input name -> {dimension: symbol}) says otherwise.
-    Integer inputs are drawn from [0, high[name]).
+    Integer inputs are drawn from [0, high[name]). `both`: whatever its place, both exporters take it.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Graph:
     inputs: dict[str, torch.Tensor]
     axes: dict[str, dict[int, str]] | None = None
     high: dict[str, int] = field(default_factory=dict)
+    both: bool = False
 
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """Input name -> {dimension: symbol}."""

@@ -165,7 +165,55 @@ TEST(ModelTest, EveryExportedEmbeddingBagIsOneLookUpStep) {
     EXPECT_EQ(example.model->batchability().joinable, !cut) << name;
     ++checked;
   }
-  EXPECT_EQ(checked, 6);
+  EXPECT_EQ(checked, 10);
+}
+
+// The steps of a kind in the plan for the example's shapes, told as `explain` tells them.
+std::vector<std::string> StepsOf(const Example& example, const std::string& kind) {
+  std::vector<Shape> shapes;
+  for (const Tensor& input : example.Inputs(5, 1)) shapes.push_back(input.shape);
+  std::vector<std::string> details;
+  for (const StepInfo& info : example.model->PlanFor(shapes).value()->infos) {
+    if (info.kind == kind) details.push_back(info.detail);
+  }
+  return details;
+}
+
+TEST(ModelTest, EveryExportedCrossLayerIsFinishedByItsProduct) {
+  int checked = 0;
+  for (const std::string& name : AllGraphs()) {
+    if (name.rfind("dcn_", 0) != 0) continue;
+    const Example example(name);
+    EXPECT_EQ(StepsOf(example, "elementwise"), std::vector<std::string>()) << name;
+    size_t crosses = StepsOf(example, "vector cross").size();
+    EXPECT_EQ(crosses, name.rfind("dcn_vector", 0) == 0 ? 4U : 0U) << name;
+    for (const std::string& detail : StepsOf(example, "linear")) {
+      crosses += detail.find(" cross ") != std::string::npos ? 1 : 0;
+    }
+    const bool low_rank = name.rfind("dcn_low_rank", 0) == 0;
+    const bool vector = name.rfind("dcn_vector", 0) == 0;
+    EXPECT_EQ(crosses, low_rank ? 2U : vector ? 4U : 3U) << name;
+    ++checked;
+  }
+  EXPECT_EQ(checked, 7);
+}
+
+TEST(ModelTest, EveryExportedActivationUnitKeepsItsPReluAndDice) {
+  int checked = 0;
+  for (const std::string& name : AllGraphs()) {
+    if (name.rfind("din_", 0) != 0) continue;
+    const Example example(name);
+    const std::vector<std::string> networks = StepsOf(example, "row network");
+    ASSERT_EQ(networks.size(), 1U) << name;
+    const bool dice = name.find("dice") != std::string::npos;
+    const std::string layers = dice ? "layers 16 dice-12 dice-1"
+                               : name.find("slopes") != std::string::npos
+                                   ? "layers 16 prelu-12 prelu-1"
+                                   : "layers 16 prelu-1";
+    EXPECT_NE(networks[0].find(layers), std::string::npos) << name << ": " << networks[0];
+    ++checked;
+  }
+  EXPECT_EQ(checked, 8);
 }
 
 // Rows [first, first + count) of a tensor.

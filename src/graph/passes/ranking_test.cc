@@ -261,6 +261,93 @@ TEST(FuseRowMlpTest, TargetAttentionScoresInOneStepWithoutTheConcatenation) {
   }
 }
 
+// x0 * (x w + b) + x with the operands in one of four orders; `form` 3 keeps the product for
+// others.
+TEST(FuseCrossTest, ACrossIsFoundInAnyOrderAndNotWhereItsProductIsReadElsewhere) {
+  for (int form = 0; form < 4; ++form) {
+    TestGraph g;
+    Value* x0 = g.Input("x0", {g.Symbol("B"), Dim(33)});
+    Value* x = g.Add("Sigmoid", {x0});
+    Value* layer = g.Add("MatMul", {x, g.Weights({33, 33})});
+    if (form != 1) layer = g.Add("Add", {g.Weights({33}), layer});
+    Value* product = form == 2 ? g.Add("Mul", {layer, x0}) : g.Add("Mul", {x0, layer});
+    Value* y = form == 2 ? g.Add("Add", {x, product}) : g.Add("Add", {product, x});
+    g.Output("y", y);
+    if (form == 3) g.Output("kept", layer);
+    const auto model = CompileAndCompare(g, {RandomFloats({20, 33}, 15)});
+    const auto plan = model->PlanFor(std::vector<Shape>{{20, 33}}).value();
+    EXPECT_EQ(CountSteps(*plan, "elementwise"), form == 3 ? 2 : 1) << "form " << form;
+  }
+}
+
+TEST(FuseCrossTest, AGateIsMultipliedInWithItsActivation) {
+  TestGraph g;
+  Value* x = g.Input("x", {g.Symbol("B"), Dim(12)});
+  Value* gate = g.Add("Sigmoid", {g.Add("MatMul", {x, g.Weights({12, 7})})});
+  Value* other = g.Add("Softmax", {g.Input("other", {g.Symbol("B"), Dim(7)})});
+  g.Output("y", g.Add("Mul", {gate, other}));
+  const auto model = CompileAndCompare(g, {RandomFloats({4, 12}, 16), RandomFloats({4, 7}, 17)});
+  const auto plan = model->PlanFor(std::vector<Shape>{{4, 12}, {4, 7}}).value();
+  ASSERT_EQ(plan->steps.size(), 2U) << model->DumpGraph();
+  EXPECT_NE(plan->infos[1].detail.find("sigmoid *factor"), std::string::npos)
+      << plan->infos[1].detail;
+}
+
+TEST(FuseCrossTest, AVectorCrossIsOneStepWithItsBiasOrWithout) {
+  for (int form = 0; form < 4; ++form) {
+    TestGraph g;
+    Value* x0 = g.Input("x0", {g.Symbol("B"), Dim(21)});
+    Value* x = g.Add("Sigmoid", {x0});
+    Value* dot = g.Add("MatMul", {x, g.Weights({21, 1})});
+    Value* y = form % 2 == 0 ? g.Add("Mul", {x0, dot}) : g.Add("Mul", {dot, x0});
+    if (form == 0) y = g.Add("Add", {g.Add("Add", {y, g.Weights({21})}), x});
+    if (form == 1) y = g.Add("Add", {g.Weights({21}), g.Add("Add", {x, y})});
+    if (form >= 2) y = g.Add("Add", {x, y});
+    g.Output("y", y);
+    if (form == 3) g.Output("kept", dot);
+    const auto model = CompileAndCompare(g, {RandomFloats({6, 21}, 18)});
+    EXPECT_EQ(CountOps(*model, "sluice.FusedVectorCross"), form == 3 ? 0 : 1) << "form " << form;
+  }
+}
+
+// An activation unit of two layers with a Dice between them, written in several ways.
+TEST(FuseRowMlpTest, ADiceIsFoundHoweverItsFactorsAreOrdered) {
+  for (int form = 0; form < 5; ++form) {
+    TestGraph g;
+    const Dim batch = g.Symbol("B"), time = g.Symbol("T");
+    Value* past = g.Input("past", {batch, time, Dim(6)});
+    Value* item = g.Add("Unsqueeze", {g.Input("item", {batch, Dim(6)}), g.Ints({1})});
+    Value* query = g.Add("Expand", {item, g.Add("Shape", {past})});
+    Value* x = g.Add("Concat", {query, past}, {{"axis", int64_t{-1}}});
+    x = g.Add("Add", {g.Weights({8}), g.Add("MatMul", {x, g.Weights({12, 8})})});
+    Value* p = g.Add("Mul", {x, g.Weights({8})});
+    p = g.Add("Sigmoid", {g.Add("Add", {p, g.Weights({8})})});
+    Value* rest = g.Add("Sub", {g.Scalar(1), p});
+    Value* alpha = g.Weights({8});
+    Value* y = nullptr;
+    if (form == 0) {
+      y = g.Add("Add", {g.Add("Mul", {p, x}), g.Add("Mul", {g.Add("Mul", {alpha, rest}), x})});
+    } else if (form == 1) {
+      y = g.Add("Add", {g.Add("Mul", {g.Add("Mul", {x, rest}), alpha}), g.Add("Mul", {x, p})});
+    } else if (form == 2) {
+      y = g.Add("Mul", {x, g.Add("Add", {p, g.Add("Mul", {rest, alpha})})});
+    } else if (form == 3) {  // not 1 - p: another formula
+      rest = g.Add("Sub", {g.Scalar(2), p});
+      y = g.Add("Mul", {x, g.Add("Add", {p, g.Add("Mul", {rest, alpha})})});
+    } else {  // p is kept for others
+      y = g.Add("Mul", {x, g.Add("Add", {p, g.Add("Mul", {rest, alpha})})});
+      g.Output("kept", p);
+    }
+    g.Output("y", g.Add("MatMul", {y, g.Weights({8, 1})}));
+    const auto model =
+        CompileAndCompare(g, {RandomFloats({3, 9, 6}, 19), RandomFloats({3, 6}, 20)});
+    const auto plan = model->PlanFor(std::vector<Shape>{{3, 9, 6}, {3, 6}}).value();
+    ASSERT_EQ(CountSteps(*plan, "row network"), 1);
+    EXPECT_EQ(CountSteps(*plan, "linear"), form < 3 ? 0 : 1) << "form " << form;
+    EXPECT_EQ(CountSteps(*plan, "elementwise"), form < 3 ? 0 : form - 2) << "form " << form;
+  }
+}
+
 TEST(CanonicalizeTest, TheEinsumsOfAMixtureOfExpertsAreProducts) {
   TestGraph g;
   Value* x = g.Input("x", {g.Symbol("B"), Dim(6)});

@@ -34,7 +34,7 @@ class Fetcher {
         b_parts_(parts_),
         b_(Bytes(args.b.data + (n0 + kPanel) * args.b.k + block.k0 * kPanel)) {
     const int64_t strips = (block.end - block.begin + kStripRows - 1) / kStripRows;
-    if (strips == 1) {
+    if (block.end - block.begin <= kFewRows) {
       // All of the next panel in one stretch: a product of a microsecond is spared the divisions.
       part_ = block.depth;
       parts_ = b_parts_ = 1;
@@ -66,6 +66,7 @@ class Fetcher {
 
  private:
   static constexpr int64_t kFloatBytes = sizeof(float);
+  static constexpr int64_t kFewRows = 3;
   // Parts that fetch B where others fetch A: with fewer strips than kStripsMin, B needs all of the
   // prefetches, one for each k.
   static constexpr int64_t kPartsOfB = 4;
