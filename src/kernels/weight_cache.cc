@@ -14,30 +14,19 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/low_packing.h"
 #include "kernels/plan/gemm_plan.h"
 
 namespace sluice::kernels {
 namespace {
 
 // Changes with every change of the layout of packed weights or of this file's format.
-constexpr uint64_t kFormat = 1;
+constexpr uint64_t kFormat = 2;
 constexpr uint64_t kMagic = 0x3145544857434C53;  // "SLCWHTE1"
 constexpr const char* kKeyFile = "key";
 constexpr const char* kSuffix = ".packed";
 constexpr int64_t kFilesMax = 100'000;
 constexpr size_t kWrittenAtOnce = size_t{64} << 20;
-
-struct Header {
-  uint64_t magic = kMagic;
-  uint64_t format = kFormat;
-  uint64_t target = 0;
-  uint64_t columns = 0;  // of a panel
-  int64_t k = 0;
-  int64_t n = 0;
-  int64_t bytes = 0;
-  uint64_t checksum = 0;  // of the data and, as its seed, of the fields above
-};
-static_assert(sizeof(Header) == 64);  // the data behind it are aligned as the kernels need them
 
 // Both halves of the product: every bit of the input reaches all of the output. As in wyhash (Wang
 // Yi, 2019), with a secret key.
@@ -76,14 +65,9 @@ WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, ui
   return name;
 }
 
-uint64_t Checksum(const Header& header, std::span<const std::byte> data) {
-  constexpr uint64_t kPublic[8] = {0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3,
-                                   0x589965cc75374cc3, 0x1d8e4e27c47d124f, 0xeb44accab455d165,
-                                   0x9c6e6877736c46e3, 0x2d358dccaa6c78a5};
-  Header fields = header;
-  fields.checksum = 0;
-  const uint64_t seed = Hash(std::as_bytes(std::span(&fields, 1)), kPublic, 1)[0];
-  return Hash(data, kPublic, seed)[0];
+// What the layout of a weight of 16 or 8 bits depends on beside its size; above any panel's width.
+uint64_t LayoutOf(WeightForm form, LowPath path) {
+  return uint64_t{1} << 32 | static_cast<uint64_t>(form) << 8 | static_cast<uint64_t>(path);
 }
 
 base::Error SystemError(const std::string& what) {
@@ -151,6 +135,36 @@ base::Result<std::string> ReadOrMakeKey(const std::string& folder, size_t bytes)
 
 }  // namespace
 
+struct WeightCache::Header {
+  uint64_t magic = kMagic;
+  uint64_t format = kFormat;
+  uint64_t target = 0;
+  uint64_t layout = 0;  // of f32 the columns of a panel, else LayoutOf
+  int64_t k = 0;
+  int64_t n = 0;
+  int64_t bytes = 0;
+  uint64_t checksum = 0;  // of the data and, as its seed, of the fields above
+
+  // Of a header whose checksum is not yet set.
+  uint64_t ChecksumOf(std::span<const std::byte> data) const;
+};
+
+struct WeightCache::File {
+  Header header;
+  const std::byte* data = nullptr;
+  std::shared_ptr<const void> memory;
+};
+
+uint64_t WeightCache::Header::ChecksumOf(std::span<const std::byte> data) const {
+  constexpr uint64_t kPublic[8] = {0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3,
+                                   0x589965cc75374cc3, 0x1d8e4e27c47d124f, 0xeb44accab455d165,
+                                   0x9c6e6877736c46e3, 0x2d358dccaa6c78a5};
+  Header fields = *this;
+  fields.checksum = 0;
+  const uint64_t seed = Hash(std::as_bytes(std::span(&fields, 1)), kPublic, 1)[0];
+  return Hash(data, kPublic, seed)[0];
+}
+
 base::Result<std::unique_ptr<WeightCache>> WeightCache::Open(Options options) {
   if (mkdir(options.folder.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
     return SystemError("cannot make the weight cache " + options.folder);
@@ -177,10 +191,11 @@ bool WeightCache::Takes(const MatrixSource& source) {
           (source.k_stride == 1 && source.n_stride == source.k));
 }
 
-WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target) const {
+WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target,
+                                      uint64_t layout) const {
   const uint64_t facts[] = {kFormat,
                             static_cast<uint64_t>(target),
-                            static_cast<uint64_t>(PanelColumns(target)),
+                            layout,
                             static_cast<uint64_t>(source.dtype),
                             static_cast<uint64_t>(source.k),
                             static_cast<uint64_t>(source.n),
@@ -188,6 +203,14 @@ WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target)
   const uint64_t seed = Hash(std::as_bytes(std::span(facts)), key_.data(), 2)[0];
   const auto bytes = static_cast<size_t>(source.k * source.n * tensor::DTypeSize(source.dtype));
   return Hash({static_cast<const std::byte*>(source.data), bytes}, key_.data(), seed);
+}
+
+WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target) const {
+  return NameOf(source, target, static_cast<uint64_t>(PanelColumns(target)));
+}
+
+WeightCache::Name WeightCache::NameOf(const MatrixSource& source, WeightForm form) const {
+  return NameOf(source, ActiveTarget(), LayoutOf(form, PathFor(form)));
 }
 
 std::string WeightCache::PathOf(const Name& name) const {
@@ -199,13 +222,11 @@ std::string WeightCache::PathOf(const Name& name) const {
   return path + kSuffix;
 }
 
-base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, const MatrixSource& source,
-                                                    Target target) const {
+template <class Accept>
+base::Result<WeightCache::File> WeightCache::Map(const Name& name, Accept accept) const {
   const std::string path = PathOf(name);
   const base::FileHandle file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return base::NotFound(path);
-  const int64_t bytes = PackedMatrixBytes(source.k, source.n, target);
-  const size_t whole = sizeof(Header) + static_cast<size_t>(bytes);
   struct stat seen {};
   if (fstat(file.fd(), &seen) != 0 || !S_ISREG(seen.st_mode) || !OnlyOurs(seen)) {
     return base::NotFound(path + " is not ours");
@@ -214,39 +235,87 @@ base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, const Matr
     unlink(path.c_str());
     return base::NotFound(path + " " + why);
   };
-  if (seen.st_size != static_cast<off_t>(whole)) return damaged("has another size");
+  const auto whole = static_cast<size_t>(seen.st_size);
+  if (whole < sizeof(Header)) return damaged("has another size");
   void* const at = mmap(nullptr, whole, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file.fd(), 0);
   if (at == MAP_FAILED) return base::NotFound(path + " cannot be mapped");
-  auto memory = std::make_shared<const Mapping>(at, whole);
-  Header header;
-  std::memcpy(&header, at, sizeof header);
-  const auto* const data = static_cast<const std::byte*>(at) + sizeof header;
-  if (header.magic != kMagic || header.format != kFormat ||
-      header.target != static_cast<uint64_t>(target) ||
-      header.columns != static_cast<uint64_t>(PanelColumns(target)) || header.k != source.k ||
-      header.n != source.n || header.bytes != bytes ||
-      header.checksum != Checksum(header, {data, static_cast<size_t>(bytes)})) {
+  File mapped;
+  mapped.memory = std::make_shared<const Mapping>(at, whole);
+  std::memcpy(&mapped.header, at, sizeof(Header));
+  mapped.data = static_cast<const std::byte*>(at) + sizeof(Header);
+  const Header& header = mapped.header;
+  if (header.magic != kMagic || header.format != kFormat) return damaged("is damaged");
+  const int64_t bytes = accept(header);
+  if (bytes < 0 || header.bytes != bytes) return damaged("is damaged");
+  if (whole != sizeof(Header) + static_cast<size_t>(bytes)) return damaged("has another size");
+  if (header.checksum != header.ChecksumOf({mapped.data, static_cast<size_t>(bytes)}))
     return damaged("is damaged");
-  }
   futimens(file.fd(), nullptr);  // used now; a refusal is no error
-  return Mapped{
-      {reinterpret_cast<const float*>(data), source.k, source.n, target}, bytes, std::move(memory)};
+  return mapped;
+}
+
+base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, const MatrixSource& source,
+                                                    Target target) const {
+  const File file = TRY(Map(name, [&](const Header& header) -> int64_t {
+    const bool fits = header.target == static_cast<uint64_t>(target) &&
+                      header.layout == static_cast<uint64_t>(PanelColumns(target)) &&
+                      header.k == source.k && header.n == source.n;
+    return fits ? PackedMatrixBytes(source.k, source.n, target) : -1;
+  }));
+  return Mapped{{reinterpret_cast<const float*>(file.data), source.k, source.n, target},
+                file.header.bytes,
+                file.memory};
+}
+
+base::Result<WeightCache::MappedLow> WeightCache::Load(const Name& name, const MatrixSource& source,
+                                                       WeightForm form) const {
+  LowMatrix matrix;
+  matrix.k = source.k;
+  matrix.n = source.n;
+  matrix.form = form;
+  matrix.target = ActiveTarget();
+  const File file = TRY(Map(name, [&](const Header& header) -> int64_t {
+    // Packing takes bytes in place of words where that is exact: the file says so.
+    matrix.path = PathFor(form);
+    if (matrix.path == LowPath::kWords && header.layout == LayoutOf(form, LowPath::kBytes))
+      matrix.path = LowPath::kBytes;
+    matrix.groups = LowGroups(source.k, matrix.path);
+    const bool fits = header.target == static_cast<uint64_t>(matrix.target) &&
+                      header.layout == LayoutOf(form, matrix.path) && header.k == source.k &&
+                      header.n == source.n;
+    return fits ? PackedLowBytes(matrix) : -1;
+  }));
+  return MappedLow{MovedLow(matrix, file.data), file.header.bytes, file.memory};
 }
 
 base::Status WeightCache::Store(const Name& name, const PackedMatrix& matrix, int64_t bytes) {
-  const int64_t whole = bytes + static_cast<int64_t>(sizeof(Header));
-  if (whole > options_.bytes_max) return base::Ok();
-  const std::lock_guard lock(storing_);
-  MakeRoom(whole);
-  const std::span<const std::byte> data(reinterpret_cast<const std::byte*>(matrix.data),
-                                        static_cast<size_t>(bytes));
   Header header;
   header.target = static_cast<uint64_t>(matrix.target);
-  header.columns = static_cast<uint64_t>(PanelColumns(matrix.target));
+  header.layout = static_cast<uint64_t>(PanelColumns(matrix.target));
   header.k = matrix.k;
   header.n = matrix.n;
   header.bytes = bytes;
-  header.checksum = Checksum(header, data);
+  return Keep(name, header, matrix.data);
+}
+
+base::Status WeightCache::Store(const Name& name, const LowMatrix& matrix) {
+  Header header;
+  header.target = static_cast<uint64_t>(matrix.target);
+  header.layout = LayoutOf(matrix.form, matrix.path);
+  header.k = matrix.k;
+  header.n = matrix.n;
+  header.bytes = PackedLowBytes(matrix);
+  return Keep(name, header, matrix.data);
+}
+
+base::Status WeightCache::Keep(const Name& name, Header header, const void* packed) {
+  const int64_t whole = header.bytes + static_cast<int64_t>(sizeof(Header));
+  if (whole > options_.bytes_max) return base::Ok();
+  const std::lock_guard lock(storing_);
+  MakeRoom(whole);
+  const std::span<const std::byte> data(static_cast<const std::byte*>(packed),
+                                        static_cast<size_t>(header.bytes));
+  header.checksum = header.ChecksumOf(data);
   const std::string path = PathOf(name);
   std::string made = path + ".XXXXXX";
   const base::FileHandle out(mkostemp(made.data(), O_CLOEXEC));

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/result.h"
 #include "kernels/gemm.h"
+#include "kernels/low_gemm.h"
 
 namespace sluice::kernels {
 
@@ -46,13 +47,30 @@ class WeightCache {
   // more.
   base::Status Store(const Name& name, const PackedMatrix& matrix, int64_t bytes);
 
+  // The same of weights of 16 and 8 bits, packed for the machine's path of now.
+  Name NameOf(const MatrixSource& source, WeightForm form) const;
+  struct MappedLow {
+    LowMatrix matrix;  // within the mapping
+    int64_t bytes = 0;
+    std::shared_ptr<const void> memory;
+  };
+  base::Result<MappedLow> Load(const Name& name, const MatrixSource& source, WeightForm form) const;
+  base::Status Store(const Name& name, const LowMatrix& matrix);
+
   int64_t bytes() const;  // of the files, by now
 
  private:
   static constexpr size_t kKeyWords = 8;
+  struct Header;
+  struct File;
   WeightCache(Options options, std::array<uint64_t, kKeyWords> key)
       : options_(std::move(options)), key_(key) {}
   std::string PathOf(const Name& name) const;
+  Name NameOf(const MatrixSource& source, Target target, uint64_t layout) const;
+  // The file whose header `accept` gives the data's size for; negative: it is damaged.
+  template <class Accept>
+  base::Result<File> Map(const Name& name, Accept accept) const;
+  base::Status Keep(const Name& name, Header header, const void* data);
   void MakeRoom(int64_t bytes);
 
   const Options options_;

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/low_packing.h"
 #include "kernels/weight_store.h"
 
 namespace sluice::kernels {
@@ -139,6 +140,70 @@ TEST_F(WeightCacheTest, ADamagedFileIsPackedAnew) {
   std::filesystem::resize_file(file, static_cast<uintmax_t>(size / 3));
   EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected));
   EXPECT_EQ(static_cast<int64_t>(std::filesystem::file_size(file)), size) << "written anew";
+}
+
+// On every path that packing can choose here.
+template <class F>
+void OnEveryLowPath(F f) {
+  for (const uint32_t mask : {~0u, kHasVnni, 0u}) {
+    LimitLowFeaturesForTesting(mask);
+    for (const WeightForm form : {WeightForm::kBF16, WeightForm::kInt8, WeightForm::kBF16Storage,
+                                  WeightForm::kInt8Storage}) {
+      f(form);
+    }
+  }
+  LimitLowFeaturesForTesting(~0u);
+}
+
+bool SameLow(const LowWeight& a, const LowWeight& b) {
+  if (a.bytes() != b.bytes() || a.matrix().path != b.matrix().path) return false;
+  for (int64_t k = 0; k < a.matrix().k; ++k) {
+    for (int64_t n = 0; n < a.matrix().n; ++n) {
+      if (LowElement(a.matrix(), k, n) != LowElement(b.matrix(), k, n)) return false;
+    }
+  }
+  return std::memcmp(a.matrix().data, b.matrix().data, static_cast<size_t>(a.bytes())) == 0;
+}
+
+TEST_F(WeightCacheTest, WeightsOf16And8BitsAreMappedFormByForm) {
+  // Small values beside a large one in each column: neighbours cannot saturate bytes.
+  std::vector<float> values = Values(70 * 45, 5);
+  for (size_t i = 45; i < values.size(); ++i) values[i] *= 0.01F;
+  OnEveryLowPath([&](WeightForm form) {
+    WeightStore plain;
+    const auto expected = plain.PackLow(Source(values, 70, 45), form).value();
+    const auto packed = Store()->PackLow(Source(values, 70, 45), form).value();
+    ASSERT_TRUE(SameLow(*packed, *expected)) << WeightFormName(form);
+    const size_t files = Files().size();
+    const auto store = Store();
+    const auto mapped = store->PackLow(Source(values, 70, 45), form).value();
+    EXPECT_TRUE(SameLow(*mapped, *expected)) << WeightFormName(form);
+    EXPECT_EQ(Files().size(), files) << "found, not written again";
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(mapped->matrix().data) % 64, 0U);
+    EXPECT_EQ(store->PackLow(Source(values, 70, 45), form).value(), mapped);
+    EXPECT_EQ(store->resident_count(), 1);
+  });
+  EXPECT_GE(Files().size(), 4U) << "a file a form at least";
+}
+
+TEST_F(WeightCacheTest, ADamagedFileOf8BitsIsPackedAnew) {
+  const std::vector<float> values = Values(50 * 33, 6);
+  WeightStore plain;
+  const auto expected = plain.PackLow(Source(values, 50, 33), WeightForm::kInt8).value();
+  (void)Store()->PackLow(Source(values, 50, 33), WeightForm::kInt8).value();
+  const std::filesystem::path file = Files().at(0);
+  for (const int64_t at : {int64_t{25}, int64_t{26}, int64_t{100}}) {
+    std::filesystem::permissions(file, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekg(at);
+    const char old = static_cast<char>(bytes.get());
+    bytes.seekp(at);
+    bytes.put(static_cast<char>(old ^ 0x01));
+    bytes.close();
+    const auto again = Store()->PackLow(Source(values, 50, 33), WeightForm::kInt8).value();
+    EXPECT_TRUE(SameLow(*again, *expected)) << at;
+  }
 }
 
 TEST_F(WeightCacheTest, TheFolderStaysWithinItsLimitAndTheOldestGo) {

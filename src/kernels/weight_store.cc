@@ -90,6 +90,13 @@ base::Status Validate(const MatrixSource& source) {
   return base::Ok();
 }
 
+void TellIfNotStored(const base::Status& stored) {
+  if (stored.ok()) return;
+  static base::LogLimit limit(base::Duration::Seconds(10));
+  base::Log(base::LogLevel::kWarning, "weight_cache_not_written", limit)
+      .With("reason", stored.error().message);
+}
+
 }  // namespace
 
 WeightStore& WeightStore::Process() {
@@ -157,12 +164,7 @@ base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
   base::Result<WeightCache::Mapped> mapped = cache.Load(name, source, target);
   if (!mapped.ok()) {
     std::shared_ptr<const PackedWeight> made = TRY(PackNow(source, target));
-    const base::Status stored = cache.Store(name, made->matrix(), made->bytes());
-    if (!stored.ok()) {
-      static base::LogLimit limit(base::Duration::Seconds(10));
-      base::Log(base::LogLevel::kWarning, "weight_cache_not_written", limit)
-          .With("reason", stored.error().message);
-    }
+    TellIfNotStored(cache.Store(name, made->matrix(), made->bytes()));
     const std::lock_guard lock(mutex_);
     named_[name] = made;
     return made;
@@ -259,6 +261,48 @@ std::shared_ptr<const LowWeight> WeightStore::FindLow(uint64_t hash,
 base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(const MatrixSource& source,
                                                                     WeightForm form) {
   TRY(Validate(source));
+  std::shared_ptr<WeightCache> cache;
+  {
+    const std::lock_guard lock(mutex_);
+    cache = cache_;
+  }
+  if (cache != nullptr && WeightCache::Takes(source)) return PackLowCached(*cache, source, form);
+  return PackLowNow(source, form);
+}
+
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(
+    WeightCache& cache, const MatrixSource& source, WeightForm form) {
+  const WeightCache::Name name = cache.NameOf(source, form);
+  const auto living = [&]() -> std::shared_ptr<const LowWeight> {
+    const auto at = named_low_.find(name);
+    return at == named_low_.end() ? nullptr : at->second.lock();
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = living()) return found;
+  }
+  base::Result<WeightCache::MappedLow> mapped = cache.Load(name, source, form);
+  if (!mapped.ok()) {
+    std::shared_ptr<const LowWeight> made = TRY(PackLowNow(source, form));
+    TellIfNotStored(cache.Store(name, made->matrix()));
+    const std::lock_guard lock(mutex_);
+    named_low_[name] = made;
+    return made;
+  }
+  const uint64_t hash = HashBytes(mapped->matrix.data, mapped->bytes);
+  auto weight =
+      std::make_shared<const LowWeight>(mapped->matrix, mapped->bytes, std::move(mapped->memory));
+  const std::lock_guard lock(mutex_);
+  if (auto found = living()) return found;  // another thread was first
+  std::erase_if(named_low_, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
+  low_weights_.emplace(hash, weight);
+  named_low_[name] = weight;
+  return std::shared_ptr<const LowWeight>(std::move(weight));
+}
+
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowNow(const MatrixSource& source,
+                                                                       WeightForm form) {
   tensor::Arena room = TRY(tensor::Arena::Create(LowMatrixBytes(source, form)));
   const LowMatrix packed = TRY(kernels::PackLow(source, form, room.data()));
   const int64_t bytes = PackedLowBytes(packed);

@@ -61,8 +61,9 @@ class WeightStore {
   // than f32, f16 and bf16; kResourceExhausted when memory is refused.
   base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
 
-  // From now on Pack maps what the cache holds and leaves there what it has made. Null: no cache. A
-  // weight that the cache names needs no comparison: nobody can aim at a name without its key.
+  // From now on packing maps what the cache holds and leaves there what it has made. Null: no
+  // cache. A weight that the cache names needs no comparison: nobody can aim at a name without its
+  // key.
   void UseCache(std::shared_ptr<WeightCache> cache);
 
   // `source` packed as `form`, which takes its size (LowFormTakes), for the machine's path of now.
@@ -96,13 +97,19 @@ class WeightStore {
   // `bytes` of a slab, with the slab itself as owner.
   base::Result<std::shared_ptr<float>> Reserve(int64_t bytes);
 
+  base::Result<std::shared_ptr<const LowWeight>> PackLowNow(const MatrixSource& source,
+                                                            WeightForm form);
+  base::Result<std::shared_ptr<const LowWeight>> PackLowCached(WeightCache& cache,
+                                                               const MatrixSource& source,
+                                                               WeightForm form);
   // Under the lock: a living weight with the same bytes.
   std::shared_ptr<const LowWeight> FindLow(uint64_t hash, const LowMatrix& matrix) const;
 
   mutable std::mutex mutex_;
   std::multimap<uint64_t, std::weak_ptr<const LowWeight>> low_weights_;  // by their bytes' hash
   std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
-  std::map<WeightCache::Name, std::weak_ptr<const PackedWeight>> named_;  // some of weights_
+  std::map<WeightCache::Name, std::weak_ptr<const PackedWeight>> named_;   // some of weights_
+  std::map<WeightCache::Name, std::weak_ptr<const LowWeight>> named_low_;  // some of low_weights_
   std::shared_ptr<WeightCache> cache_;
   std::weak_ptr<Slab> slab_;  // the one that still has room
 };
