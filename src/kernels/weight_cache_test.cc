@@ -56,6 +56,15 @@ class WeightCacheTest : public ::testing::Test {
     }
     return files;
   }
+  static void FlipBits(const std::filesystem::path& file, int64_t at, char bits) {
+    std::filesystem::permissions(file, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekg(at);
+    const char old = static_cast<char>(bytes.get());
+    bytes.seekp(at);
+    bytes.put(static_cast<char>(old ^ bits));
+  }
   static bool Same(const PackedWeight& a, const PackedWeight& b) {
     return a.bytes() == b.bytes() &&
            std::memcmp(a.matrix().data, b.matrix().data, static_cast<size_t>(a.bytes())) == 0;
@@ -125,15 +134,7 @@ TEST_F(WeightCacheTest, ADamagedFileIsPackedAnew) {
   const auto size = static_cast<int64_t>(std::filesystem::file_size(file));
   for (const int64_t at :
        {int64_t{0}, int64_t{9}, int64_t{33}, int64_t{57}, int64_t{64}, size / 2, size - 1}) {
-    {
-      std::filesystem::permissions(file, std::filesystem::perms::owner_write,
-                                   std::filesystem::perm_options::add);
-      std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
-      bytes.seekg(at);
-      const char old = static_cast<char>(bytes.get());
-      bytes.seekp(at);
-      bytes.put(static_cast<char>(old ^ 0x10));
-    }
+    FlipBits(file, at, 0x10);
     EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected)) << at;
     EXPECT_TRUE(Same(*Store()->Pack(Source(values, 50, 33)).value(), *expected)) << at;
   }
@@ -193,14 +194,7 @@ TEST_F(WeightCacheTest, ADamagedFileOf8BitsIsPackedAnew) {
   (void)Store()->PackLow(Source(values, 50, 33), WeightForm::kInt8).value();
   const std::filesystem::path file = Files().at(0);
   for (const int64_t at : {int64_t{25}, int64_t{26}, int64_t{100}}) {
-    std::filesystem::permissions(file, std::filesystem::perms::owner_write,
-                                 std::filesystem::perm_options::add);
-    std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
-    bytes.seekg(at);
-    const char old = static_cast<char>(bytes.get());
-    bytes.seekp(at);
-    bytes.put(static_cast<char>(old ^ 0x01));
-    bytes.close();
+    FlipBits(file, at, 0x01);
     const auto again = Store()->PackLow(Source(values, 50, 33), WeightForm::kInt8).value();
     EXPECT_TRUE(SameLow(*again, *expected)) << at;
   }

@@ -150,34 +150,53 @@ base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(const Matrix
   return PackNow(source, target);
 }
 
-base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
-    WeightCache& cache, const MatrixSource& source, Target target) {
-  const WeightCache::Name name = cache.NameOf(source, target);
-  const auto living = [&]() -> std::shared_ptr<const PackedWeight> {
-    const auto at = named_.find(name);
-    return at == named_.end() ? nullptr : at->second.lock();
+// `map` makes a weight of what the cache holds, `pack` packs one and leaves it in the cache,
+// `adopt` enters a mapped one among those known by content.
+template <class Weight, class Map, class Make, class Adopt>
+base::Result<std::shared_ptr<const Weight>> WeightStore::Named(NamedWeights<Weight>& named,
+                                                               const WeightCache::Name& name,
+                                                               Map map, Make make, Adopt adopt) {
+  const auto living = [&]() -> std::shared_ptr<const Weight> {
+    const auto at = named.find(name);
+    return at == named.end() ? nullptr : at->second.lock();
   };
   {
     const std::lock_guard lock(mutex_);
     if (auto found = living()) return found;
   }
-  base::Result<WeightCache::Mapped> mapped = cache.Load(name, source, target);
+  base::Result<std::shared_ptr<const Weight>> mapped = map();
   if (!mapped.ok()) {
-    std::shared_ptr<const PackedWeight> made = TRY(PackNow(source, target));
-    TellIfNotStored(cache.Store(name, made->matrix(), made->bytes()));
+    std::shared_ptr<const Weight> made = TRY(make());
     const std::lock_guard lock(mutex_);
-    named_[name] = made;
+    named[name] = made;
     return made;
   }
-  auto weight = std::make_shared<const PackedWeight>(mapped->matrix, mapped->bytes,
-                                                     std::move(mapped->memory));
   const std::lock_guard lock(mutex_);
   if (auto found = living()) return found;  // another thread was first
-  std::erase_if(named_, [](const auto& entry) { return entry.second.expired(); });
-  std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
-  weights_.emplace(Key{name[0], source.k, source.n, target}, weight);
-  named_[name] = weight;
-  return std::shared_ptr<const PackedWeight>(std::move(weight));
+  std::erase_if(named, [](const auto& entry) { return entry.second.expired(); });
+  adopt(*mapped);
+  named[name] = *mapped;
+  return mapped;
+}
+
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
+    WeightCache& cache, const MatrixSource& source, Target target) {
+  using Weight = std::shared_ptr<const PackedWeight>;
+  const WeightCache::Name name = cache.NameOf(source, target);
+  const auto map = [&]() -> base::Result<Weight> {
+    WeightCache::Mapped found = TRY(cache.Load(name, source, target));
+    return std::make_shared<const PackedWeight>(found.matrix, found.bytes, std::move(found.memory));
+  };
+  const auto make = [&]() -> base::Result<Weight> {
+    Weight made = TRY(PackNow(source, target));
+    TellIfNotStored(cache.Store(name, made->matrix(), made->bytes()));
+    return made;
+  };
+  const auto adopt = [&](const Weight& weight) {
+    std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
+    weights_.emplace(Key{name[0], source.k, source.n, target}, weight);
+  };
+  return Named(named_, name, map, make, adopt);
 }
 
 base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackNow(const MatrixSource& source,
@@ -272,33 +291,24 @@ base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(const Matrix
 
 base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(
     WeightCache& cache, const MatrixSource& source, WeightForm form) {
+  using Weight = std::shared_ptr<const LowWeight>;
   const WeightCache::Name name = cache.NameOf(source, form);
-  const auto living = [&]() -> std::shared_ptr<const LowWeight> {
-    const auto at = named_low_.find(name);
-    return at == named_low_.end() ? nullptr : at->second.lock();
+  uint64_t hash = 0;
+  const auto map = [&]() -> base::Result<Weight> {
+    WeightCache::MappedLow found = TRY(cache.Load(name, source, form));
+    hash = HashBytes(found.matrix.data, found.bytes);
+    return std::make_shared<const LowWeight>(found.matrix, found.bytes, std::move(found.memory));
   };
-  {
-    const std::lock_guard lock(mutex_);
-    if (auto found = living()) return found;
-  }
-  base::Result<WeightCache::MappedLow> mapped = cache.Load(name, source, form);
-  if (!mapped.ok()) {
-    std::shared_ptr<const LowWeight> made = TRY(PackLowNow(source, form));
+  const auto make = [&]() -> base::Result<Weight> {
+    Weight made = TRY(PackLowNow(source, form));
     TellIfNotStored(cache.Store(name, made->matrix()));
-    const std::lock_guard lock(mutex_);
-    named_low_[name] = made;
     return made;
-  }
-  const uint64_t hash = HashBytes(mapped->matrix.data, mapped->bytes);
-  auto weight =
-      std::make_shared<const LowWeight>(mapped->matrix, mapped->bytes, std::move(mapped->memory));
-  const std::lock_guard lock(mutex_);
-  if (auto found = living()) return found;  // another thread was first
-  std::erase_if(named_low_, [](const auto& entry) { return entry.second.expired(); });
-  std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
-  low_weights_.emplace(hash, weight);
-  named_low_[name] = weight;
-  return std::shared_ptr<const LowWeight>(std::move(weight));
+  };
+  const auto adopt = [&](const Weight& weight) {
+    std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
+    low_weights_.emplace(hash, weight);
+  };
+  return Named(named_low_, name, map, make, adopt);
 }
 
 base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowNow(const MatrixSource& source,

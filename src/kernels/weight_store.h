@@ -88,6 +88,14 @@ class WeightStore {
     tensor::Arena arena;
   };
 
+  template <class Weight>
+  using NamedWeights = std::map<WeightCache::Name, std::weak_ptr<const Weight>>;
+
+  // The weight of this name: the living one, else a mapped one, else one packed now.
+  template <class Weight, class Map, class Make, class Adopt>
+  base::Result<std::shared_ptr<const Weight>> Named(NamedWeights<Weight>& named,
+                                                    const WeightCache::Name& name, Map map,
+                                                    Make make, Adopt adopt);
   base::Result<std::shared_ptr<const PackedWeight>> PackNow(const MatrixSource& source,
                                                             Target target);
   base::Result<std::shared_ptr<const PackedWeight>> PackCached(WeightCache& cache,
@@ -108,8 +116,8 @@ class WeightStore {
   mutable std::mutex mutex_;
   std::multimap<uint64_t, std::weak_ptr<const LowWeight>> low_weights_;  // by their bytes' hash
   std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
-  std::map<WeightCache::Name, std::weak_ptr<const PackedWeight>> named_;   // some of weights_
-  std::map<WeightCache::Name, std::weak_ptr<const LowWeight>> named_low_;  // some of low_weights_
+  NamedWeights<PackedWeight> named_;   // some of weights_
+  NamedWeights<LowWeight> named_low_;  // some of low_weights_
   std::shared_ptr<WeightCache> cache_;
   std::weak_ptr<Slab> slab_;  // the one that still has room
 };
