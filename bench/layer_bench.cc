@@ -2,8 +2,6 @@
 // BATCH sequences of 128 tokens, one after the other, so that each finds its operands where the one
 // before left them; then each on one sequence again and again, with all of it in L2. Percent of the
 // multiply-add roof measured around each run, medians. MiniLM: 12 32 16; BERT-base: 12 64 16.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/processor_time.h"
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
 #include "kernels/roof.h"
@@ -25,12 +24,6 @@ using sluice::kernels::AttentionArgs;
 using sluice::kernels::GemmArgs;
 
 constexpr int64_t kTokens = 128;
-
-double ProcessorSeconds() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 double Median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size()) / 2,
@@ -157,9 +150,9 @@ class Layer {
 // and is measured again.
 double Share(Step& step, int64_t batch, int runs, double& roof) {
   int64_t flops = 0;
-  const double start = ProcessorSeconds();
+  const double start = sluice::base::ProcessorSeconds();
   for (int i = 0; i < runs; ++i) flops += step.run(batch);
-  const double rate = static_cast<double>(flops) / (ProcessorSeconds() - start) / 1e9;
+  const double rate = static_cast<double>(flops) / (sluice::base::ProcessorSeconds() - start) / 1e9;
   const double after = sluice::kernels::MultiplyAddRoof();
   const double share = 2 * rate / (roof + after);
   roof = after;

@@ -1,7 +1,6 @@
 // load_bench FOLDER [CACHE]: where the time goes from a version folder to its first answer, with
 // the weights packed anew and with them mapped from the folder CACHE. FOLDER holds a model.onnx.
 // The least of some rounds in milliseconds, and what several instances hold.
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/processor_time.h"
 #include "engine/device_loop.h"
 #include "graph/model.h"
 #include "infer/infer_engine.h"
@@ -19,6 +19,7 @@
 
 namespace {
 
+using sluice::base::ProcessorSeconds;
 using sluice::base::SystemClock;
 
 constexpr int kRounds = 5;
@@ -28,14 +29,9 @@ double Since(sluice::base::Time start) {
   return static_cast<double>((SystemClock::Get().Now() - start).ns) / 1e6;
 }
 
-// This thread's processor time: what others take of a shared machine is not ours.
-sluice::base::Time ProcessorTime() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return {int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
-}
-double Used(sluice::base::Time start) {
-  return static_cast<double>((ProcessorTime() - start).ns) / 1e6;
+// Milliseconds that this thread has run since then.
+double Used(double start) {
+  return (ProcessorSeconds() - start) * 1e3;
 }
 
 double ResidentMiB() {
@@ -87,10 +83,10 @@ std::unique_ptr<Instance> Ready(const std::string& folder, sluice::engine::Devic
   auto instance = std::make_unique<Instance>();
   instance->loop = &loop;
   const auto start = SystemClock::Get().Now();
-  const auto load = ProcessorTime();
+  const auto load = ProcessorSeconds();
   auto engine = Must(sluice::infer::Load(folder, {}));
   times.load = std::min(times.load, Used(load));
-  const auto attach = ProcessorTime();
+  const auto attach = ProcessorSeconds();
   auto* const raw = static_cast<sluice::infer::InferEngine*>(engine.get());
   Instance* const its = instance.get();
   instance->pin =
@@ -98,7 +94,7 @@ std::unique_ptr<Instance> Ready(const std::string& folder, sluice::engine::Devic
         its->retired.push_back(std::move(version));
       }));
   times.attach = std::min(times.attach, Used(attach));
-  const auto answer = ProcessorTime();
+  const auto answer = ProcessorSeconds();
   auto request = Must(sluice::infer::MakeWarmUp(*raw, 1));
   auto sink = std::make_shared<Sink>();
   request->sink = sink;
@@ -113,10 +109,10 @@ std::unique_ptr<Instance> Ready(const std::string& folder, sluice::engine::Devic
 Times Measure(const std::string& folder) {
   Times times;
   for (int round = 0; round < kRounds; ++round) {
-    auto start = ProcessorTime();
+    auto start = ProcessorSeconds();
     auto model = Must(sluice::graph::ReadOnnxFile(folder + "/model.onnx", {}));
     times.read = std::min(times.read, Used(start));
-    start = ProcessorTime();
+    start = ProcessorSeconds();
     const auto compiled = Must(sluice::graph::Model::Compile(std::move(model), {}));
     times.compile = std::min(times.compile, Used(start));
   }

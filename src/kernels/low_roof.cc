@@ -1,19 +1,13 @@
 // Roofs of the dot products of low precision: assembly, so that no compiler spills what is
 // measured, and so that it needs no flags of a machine that has them.
-#include <time.h>
 
 #include <cstdint>
 
+#include "base/processor_time.h"
 #include "kernels/roof.h"
 
 namespace sluice::kernels {
 namespace {
-
-double Now() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 constexpr int64_t kRounds = 100'000;
 
@@ -23,7 +17,7 @@ constexpr int64_t kRounds = 100'000;
 #define SECONDS_OF(STEP)                                                                           \
   [] {                                                                                             \
     int64_t rounds = kRounds;                                                                      \
-    const double start = Now();                                                                    \
+    const double start = base::ProcessorSeconds();                                                 \
     asm volatile(                                                                                  \
         "vpxor %%xmm15, %%xmm15, %%xmm15\n\t"                                                      \
         "1:\n\t" TWELVE(STEP) "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"                                 \
@@ -31,7 +25,7 @@ constexpr int64_t kRounds = 100'000;
         :                                                                                          \
         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc");                                      \
-    return Now() - start;                                                                          \
+    return base::ProcessorSeconds() - start;                                                       \
   }()
 
 #define VNNI_STEP(i) "vpdpbusd %%zmm15, %%zmm15, %%zmm" #i "\n\t"
@@ -48,7 +42,7 @@ constexpr int64_t kRounds = 100'000;
 #define TILE_SECONDS(op)                                                              \
   [] {                                                                                \
     int64_t rounds = kRounds;                                                         \
-    const double start = Now();                                                       \
+    const double start = base::ProcessorSeconds();                                    \
     asm volatile(                                                                     \
         "ldtilecfg %1\n\t"                                                            \
         "1:\n\t" op " %%tmm6, %%tmm4, %%tmm0\n\t" op " %%tmm7, %%tmm4, %%tmm1\n\t" op \
@@ -58,7 +52,7 @@ constexpr int64_t kRounds = 100'000;
         : "+r"(rounds)                                                                \
         : "m"(kTileShapes)                                                            \
         : "cc");                                                                      \
-    return Now() - start;                                                             \
+    return base::ProcessorSeconds() - start;                                          \
   }()
 
 struct alignas(64) TileShapes {

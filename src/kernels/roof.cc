@@ -1,23 +1,16 @@
 #include "kernels/roof.h"
 
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstddef>
 
 #include "base/check.h"
+#include "base/processor_time.h"
 #include "kernels/target.h"
 
 namespace sluice::kernels {
 namespace {
-
-// Seconds that this thread has run: what other processes take is not the kernel's.
-double Now() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 // Twelve independent chains cover latency 4 x 2 units with a margin. Assembly with named registers:
 // a compiler that spilled one of them would show half the roof.
@@ -43,12 +36,13 @@ double MultiplyAddRoof() {
   constexpr int64_t kRounds = 150'000;
   const bool wide = ActiveTarget() == Target::kAvx512;
   int64_t rounds = kRounds;
-  const double start = Now();
+  const double start = base::ProcessorSeconds();
   if (wide)
     LOOP_OF("zmm");
   else
     LOOP_OF("ymm");
-  return static_cast<double>(kRounds) * 24 * (wide ? 32 : 16) / (Now() - start) / 1e9;
+  return static_cast<double>(kRounds) * 24 * (wide ? 32 : 16) / (base::ProcessorSeconds() - start) /
+         1e9;
 }
 
 double ReadRoof(int64_t bytes) {
@@ -85,9 +79,9 @@ double ReadRoof(int64_t bytes) {
         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "cc", "memory");
   };
   pass();
-  const double start = Now();
+  const double start = base::ProcessorSeconds();
   for (int64_t i = 0; i < passes; ++i) pass();
-  return static_cast<double>(passes * steps * kStep) / (Now() - start) / 1e9;
+  return static_cast<double>(passes * steps * kStep) / (base::ProcessorSeconds() - start) / 1e9;
 }
 
 }  // namespace sluice::kernels

@@ -1,23 +1,16 @@
 // Measures kernels and, between their rounds, the roofs of the same core.
-#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <vector>
 
 #include "base/check.h"
+#include "base/processor_time.h"
 #include "conformance/kernel_table.h"
 #include "kernels/roof.h"
 
 namespace sluice::conformance {
 namespace {
-
-// Seconds that this thread has run: what other processes take is not the kernel's.
-double Now() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 double Median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size()) / 2,
@@ -32,9 +25,9 @@ void Perf::Measure(const std::string& shape, const kernels::Work& work, const Ro
   constexpr int kRounds = 31;
   constexpr double kRoundSeconds = 2e-3;
   run();
-  double start = Now();
+  double start = base::ProcessorSeconds();
   run();
-  const double once = std::max(Now() - start, 1e-7);
+  const double once = std::max(base::ProcessorSeconds() - start, 1e-7);
   const auto repeats = static_cast<int64_t>(std::max(1.0, kRoundSeconds / once));
   const bool flops = roof.kind != Roof::Kind::kRead;
   const double amount = static_cast<double>(flops ? work.flops : work.bytes) / 1e9;
@@ -45,9 +38,9 @@ void Perf::Measure(const std::string& shape, const kernels::Work& work, const Ro
   std::vector<double> rates, roofs, shares;
   double before = measure_roof();
   for (int round = 0; round < kRounds; ++round) {
-    start = Now();
+    start = base::ProcessorSeconds();
     for (int64_t i = 0; i < repeats; ++i) run();
-    const double rate = amount * static_cast<double>(repeats) / (Now() - start);
+    const double rate = amount * static_cast<double>(repeats) / (base::ProcessorSeconds() - start);
     // The clock moves with the load: a round is held against what stands on both sides of it.
     const double after = measure_roof();
     const double limit = (before + after) / 2;
