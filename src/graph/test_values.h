@@ -1,6 +1,7 @@
 // Makes inputs for tests, and reads elements of results whatever their float type.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <random>
 
@@ -33,6 +34,19 @@ inline tensor::Tensor Random(const tensor::Shape& shape, uint32_t seed) {
   std::uniform_real_distribution<float> values(-1, 1);
   for (float& v : tensor.mutable_view().span<float>()) v = values(random);
   return tensor;
+}
+
+// Of the angle between two f32 tensors of one size, taken as vectors.
+inline double Cosine(const tensor::Tensor& a, const tensor::Tensor& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (int64_t i = 0; i < a.shape.elements(); ++i) {
+    const double x = static_cast<double>(a.view().as<float>()[i]);
+    const double y = static_cast<double>(b.view().as<float>()[i]);
+    ab += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return ab / std::sqrt(aa * bb);
 }
 
 }  // namespace sluice::graph

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "graph/test_graph.h"
+#include "graph/test_values.h"
 #include "kernels/low_path.h"
 #include "kernels/target.h"
 
@@ -53,18 +54,6 @@ Tensor MakeInput(int64_t rows) {
   for (int64_t i = 0; i < rows * kWidth; ++i)
     x.mutable_view().as<float>()[i] = std::sin(static_cast<float>(i) * 0.37F);
   return x;
-}
-
-double Cosine(const Tensor& a, const Tensor& b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (int64_t i = 0; i < a.shape.elements(); ++i) {
-    const double x = static_cast<double>(a.view().as<float>()[i]);
-    const double y = static_cast<double>(b.view().as<float>()[i]);
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / std::sqrt(aa * bb);
 }
 
 constexpr WeightForm kForms[] = {WeightForm::kBF16, WeightForm::kInt8, WeightForm::kBF16Storage,

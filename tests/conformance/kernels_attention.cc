@@ -1,13 +1,12 @@
 // Attention against its reference, on the active target.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
 
+#include "conformance/attention_case.h"
 #include "conformance/huge_floats.h"
 #include "conformance/kernel_table.h"
 #include "kernels/attention.h"
-#include "kernels/ref/heads_attention.h"
 
 namespace sluice::conformance {
 namespace {
@@ -15,15 +14,7 @@ namespace {
 using kernels::AttentionArgs;
 using kernels::AttentionTiles;
 
-struct Shape {
-  int64_t batch, heads, queries, keys, dim, value_dim;
-};
-
-std::string Name(const Shape& s) {
-  return std::to_string(s.batch) + "x" + std::to_string(s.heads) + "x" + std::to_string(s.queries) +
-         "x" + std::to_string(s.keys) + " d" + std::to_string(s.dim) + "," +
-         std::to_string(s.value_dim);
-}
+using Shape = AttentionCase;
 
 // Operands laid out as [batch, length, heads * dim], the way a projection leaves them.
 struct Operands {
@@ -33,21 +24,8 @@ struct Operands {
   explicit Operands(const Shape& s)
       : q(RandomFloats(s.batch * s.queries * s.heads * s.dim, 31, -2, 2)),
         k(RandomFloats(s.batch * s.keys * s.heads * s.dim + 1, 32, -2, 2)),
-        v(RandomFloats(s.batch * s.keys * s.heads * s.value_dim + 1, 33)) {
-    args.batch = s.batch;
-    args.heads = s.heads;
-    args.queries = s.queries;
-    args.keys = s.keys;
-    args.dim = s.dim;
-    args.value_dim = s.value_dim;
-    args.q = {q.data(), s.queries * s.heads * s.dim, s.dim, s.heads * s.dim};
-    args.k = {k.data(), s.keys * s.heads * s.dim, s.dim, s.heads * s.dim};
-    args.v = {v.data(), s.keys * s.heads * s.value_dim, s.value_dim, s.heads * s.value_dim};
-    args.out_batch = s.queries * s.heads * s.value_dim;
-    args.out_head = s.value_dim;
-    args.out_row = s.heads * s.value_dim;
-    args.scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
-  }
+        v(RandomFloats(s.batch * s.keys * s.heads * s.value_dim + 1, 33)),
+        args(ArgsOf(s, q.data(), k.data(), v.data())) {}
   int64_t out_count() const { return args.batch * args.out_batch; }
 };
 
@@ -63,16 +41,9 @@ std::vector<float> Run(AttentionArgs args, int64_t count, bool tile_by_tile = fa
   return out;
 }
 
-std::vector<float> Reference(AttentionArgs args, int64_t count) {
-  std::vector<float> out(static_cast<size_t>(count), 5.0f);
-  args.out = out.data();
-  kernels::ref::HeadsAttention(args);
-  return out;
-}
-
 void Check(Report& report, const std::string& name, const AttentionArgs& args, int64_t count) {
   const std::vector<float> got = Run(args, count);
-  report.Compare(name, got, Reference(args, count));
+  report.Compare(name, got, AttentionReference(args, count));
   report.SameBits(name + " tile by tile", Run(args, count, true), got);
 }
 

@@ -1,12 +1,11 @@
 // Attention in bf16 against the reference on operands rounded to bf16, where the machine has it.
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "conformance/attention_case.h"
 #include "conformance/kernel_table.h"
 #include "kernels/low_attention.h"
-#include "kernels/ref/heads_attention.h"
 #include "tensor/float16.h"
 
 namespace sluice::conformance {
@@ -14,15 +13,7 @@ namespace {
 
 using namespace kernels;
 
-struct Shape {
-  int64_t batch, heads, queries, keys, dim, value_dim;
-};
-
-std::string Name(const Shape& s) {
-  return std::to_string(s.batch) + "x" + std::to_string(s.heads) + "x" + std::to_string(s.queries) +
-         "x" + std::to_string(s.keys) + " d" + std::to_string(s.dim) + "," +
-         std::to_string(s.value_dim);
-}
+using Shape = AttentionCase;
 
 // Values on bf16's grid, and their bits.
 struct Brain {
@@ -49,20 +40,8 @@ struct Operands {
   explicit Operands(const Shape& s)
       : q(s.batch * s.queries * s.heads * s.dim, 41, 2),
         k(s.batch * s.keys * s.heads * s.dim + 1, 42, 2),
-        v(s.batch * s.keys * s.heads * s.value_dim + 1, 43, 1) {
-    exact.batch = s.batch;
-    exact.heads = s.heads;
-    exact.queries = s.queries;
-    exact.keys = s.keys;
-    exact.dim = s.dim;
-    exact.value_dim = s.value_dim;
-    exact.q = {q.values.data(), s.queries * s.heads * s.dim, s.dim, s.heads * s.dim};
-    exact.k = {k.values.data(), s.keys * s.heads * s.dim, s.dim, s.heads * s.dim};
-    exact.v = {v.values.data(), s.keys * s.heads * s.value_dim, s.value_dim, s.heads * s.value_dim};
-    exact.out_batch = s.queries * s.heads * s.value_dim;
-    exact.out_head = s.value_dim;
-    exact.out_row = s.heads * s.value_dim;
-    exact.scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
+        v(s.batch * s.keys * s.heads * s.value_dim + 1, 43, 1),
+        exact(ArgsOf(s, q.values.data(), k.values.data(), v.values.data())) {
     Take();
   }
   void Take() {
@@ -88,12 +67,8 @@ std::vector<float> Run(LowAttentionArgs args, int64_t count, bool tile_by_tile =
 }
 
 void Check(Report& report, const std::string& name, const Operands& o, int64_t count) {
-  std::vector<float> want(static_cast<size_t>(count), 5.0f);
-  AttentionArgs exact = o.exact;
-  exact.out = want.data();
-  ref::HeadsAttention(exact);
   const std::vector<float> got = Run(o.args, count);
-  report.Compare(name, got, want);
+  report.Compare(name, got, AttentionReference(o.exact, count));
   report.SameBits(name + " tile by tile", Run(o.args, count, true), got);
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "graph/test_graph.h"
+#include "graph/test_values.h"
 #include "kernels/low_attention.h"
 
 namespace sluice::graph {
@@ -114,18 +115,6 @@ TEST(LowAttentionTest, NoRowsArePreparedInAStepOfTheirOwnBehindTheInput) {
       EXPECT_EQ(StepsOf(*model, "prepare rows"), expected) << WeightFormName(form);
     }
   }
-}
-
-double Cosine(const Tensor& a, const Tensor& b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (int64_t i = 0; i < a.shape.elements(); ++i) {
-    const double x = static_cast<double>(a.view().as<float>()[i]);
-    const double y = static_cast<double>(b.view().as<float>()[i]);
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / std::sqrt(aa * bb);
 }
 
 TEST(LowAttentionTest, AnswersPointWhereThoseOfF32Point) {
