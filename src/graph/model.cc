@@ -134,6 +134,9 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
   model->interpreted_reason_ = NeedsInterpreter(*graph);
   model->interpreted_ = !model->interpreted_reason_.empty();
   if (model->interpreted_) {
+    if (FindPaddingMask(*graph) != nullptr) {
+      model->ragged_reason_ = "the interpreter runs it: " + model->interpreted_reason_;
+    }
     model->compiled_ = std::make_unique<CompiledGraph>();
     for (const Value* value : graph->Constants())
       model->weights_bytes_ += value->constant->view().bytes();

@@ -117,6 +117,7 @@ std::span<const ContribOp> ContribDenseOps();
 std::span<const ContribOp> ContribQuantizedOps();
 std::span<const ContribOp> ClassicModelOps();
 std::span<const ContribOp> FunctionOps();
+std::span<const ContribOp> GroupedAttentionOps();
 std::span<const ContribOp> StandardAttentionOps();
 std::span<const ContribOp> TreeModelOps();
 

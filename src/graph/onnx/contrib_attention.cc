@@ -1,9 +1,7 @@
 // Fused attention of com.microsoft, spelled out as product, mask, softmax, product.
 #include <array>
-#include <cmath>
-#include <limits>
 
-#include "graph/onnx/contrib.h"
+#include "graph/onnx/attention_parts.h"
 
 namespace sluice::graph {
 namespace {
@@ -13,27 +11,8 @@ using base::Result;
 using base::Status;
 using tensor::DType;
 
-constexpr int64_t kExtentMax = int64_t{1} << 40;  // of what is computed with here
-
-// [batch, tokens, heads * width] as [batch, heads, tokens, width], and back.
-std::string ToHeads(ContribBody& body, const std::string& x, int64_t heads) {
-  const std::string split = body.Make("Reshape", {x, body.IntList({0, 0, heads, -1})});
-  return body.Make("Transpose", {split}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-}
-std::string FromHeads(ContribBody& body, const std::string& x) {
-  const std::string tokens =
-      body.Make("Transpose", {x}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  return body.Make("Reshape", {tokens, body.IntList({0, 0, -1})});
-}
-
-// The attributes that the operators share.
-struct Options {
-  int64_t heads = 0;
-  bool causal = false;
-  bool from_first = false;
-  float masked = -10000;
-  float scale = 0;  // 0: one over the root of the width
-};
+using Heads = AttentionHeads;
+using Options = AttentionOptions;
 
 Result<Options> ReadOptions(ContribBody& body) {
   Options options;
@@ -43,17 +22,6 @@ Result<Options> ReadOptions(ContribBody& body) {
   options.scale = body.Float("scale", 0);
   if (options.heads < 1) return body.Refuse("num_heads must be at least 1");
   return options;
-}
-
-// Numbers 0 to count - 1, i64; `count` is [1].
-std::string Iota(ContribBody& body, const std::string& count) {
-  const std::string limit = body.Make("Squeeze", {count, body.IntList({0})});
-  return body.Make("Range", {body.IntScalar(0), limit, body.IntScalar(1)});
-}
-
-// 0 where `kept`, else the number that is added to masked scores.
-std::string Additive(ContribBody& body, const std::string& kept, const Options& options) {
-  return body.Make("Where", {kept, body.Number(0, 0), body.Number(options.masked, 0)});
 }
 
 // What is added to the scores [batch, heads, queries, keys] for a mask input of any of its forms,
@@ -69,53 +37,20 @@ Result<std::string> PaddingMask(ContribBody& body, size_t input, const std::stri
         body.Make("Concat", {batch, body.IntList({1, 1, 1})}, {{"axis", int64_t{0}}});
     const std::string lengths =
         body.Make("Reshape", {body.CastTo(body.In(input), DType::kI64), shape});
-    return Additive(body, body.Make("Less", {Iota(body, keys), lengths}), options);
+    return AdditiveMask(body, body.Make("Less", {Iota(body, keys), lengths}), options);
   }
   const std::string kept = body.CastTo(body.In(input), DType::kBool);
   if (*rank == 2)
-    return Additive(body, body.Make("Unsqueeze", {kept, body.IntList({1, 2})}), options);
-  if (*rank == 3) return Additive(body, body.Make("Unsqueeze", {kept, body.IntList({1})}), options);
+    return AdditiveMask(body, body.Make("Unsqueeze", {kept, body.IntList({1, 2})}), options);
+  if (*rank == 3)
+    return AdditiveMask(body, body.Make("Unsqueeze", {kept, body.IntList({1})}), options);
   return body.Refuse("a mask of rank " + std::to_string(*rank) + " is not supported");
 }
 
-// Query i of the last `queries` sees the keys up to its own; with `from_first` key i is its own.
-std::string CausalMask(ContribBody& body, const std::string& queries, const std::string& keys,
-                       const Options& options) {
-  std::string last = Iota(body, queries);
-  if (!options.from_first) last = body.Make("Add", {last, body.Make("Sub", {keys, queries})});
-  const std::string rows = body.Make("Unsqueeze", {last, body.IntList({1})});
-  return Additive(body, body.Make("LessOrEqual", {Iota(body, keys), rows}), options);
-}
-
-// Queries, keys and values by heads: [batch, heads, tokens, width].
-struct Heads {
-  std::string q, k, v;
-  std::optional<int64_t> width;  // of a query, where it is known
-};
-
-// softmax(scale q k^T + mask) v by heads. `mask` may be "".
-std::string Attend(ContribBody& body, const Heads& heads, const std::string& mask,
-                   const Options& options) {
-  const std::string keys =
-      body.Make("Transpose", {heads.k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
-  std::string scores = body.Make("MatMul", {heads.q, keys});
-  if (options.scale != 0 || heads.width.has_value()) {
-    const float scale = options.scale != 0
-                            ? options.scale
-                            : 1 / std::sqrt(static_cast<float>(heads.width.value_or(1)));
-    scores = body.Make("Mul", {scores, body.Number(scale, 0)});
-  } else {
-    const std::string width = body.CastTo(body.Dimension(heads.q, 3), body.Type(0));
-    scores = body.Make("Div", {scores, body.Make("Sqrt", {width})});
-  }
-  const std::string weights =
-      body.Make("Softmax", {body.AddMaybe(scores, mask)}, {{"axis", int64_t{-1}}});
-  return body.Make("MatMul", {weights, heads.v});
-}
-
-std::string AddMasks(ContribBody& body, const std::string& a, const std::string& b) {
-  if (a.empty()) return b;
-  return body.AddMaybe(a, b);
+// The queries are the last of the tokens whose keys there are.
+std::string LastQueriesMask(ContribBody& body, const std::string& queries, const std::string& keys,
+                            const Options& options) {
+  return CausalMask(body, body.Make("Sub", {keys, queries}), queries, keys, options);
 }
 
 Result<std::string> AllMasks(ContribBody& body, const Heads& heads, size_t padding, size_t bias,
@@ -123,7 +58,7 @@ Result<std::string> AllMasks(ContribBody& body, const Heads& heads, size_t paddi
   const std::string keys = body.Dimension(heads.k, 2);
   std::string mask = TRY(PaddingMask(body, padding, keys, body.Dimension(heads.q, 0), options));
   if (options.causal)
-    mask = AddMasks(body, mask, CausalMask(body, body.Dimension(heads.q, 2), keys, options));
+    mask = AddMasks(body, mask, LastQueriesMask(body, body.Dimension(heads.q, 2), keys, options));
   return AddMasks(body, mask, body.In(bias));
 }
 
@@ -201,7 +136,8 @@ Result<Heads> SeparateHeads(ContribBody& body, const Options& options) {
   std::array<std::string, 3> biases;
   if (body.has(kBias)) {
     const std::optional<int64_t> total = body.Extent(kBias, 0);
-    if (!hidden.has_value() || !total.has_value() || *hidden > kExtentMax || *total < 2 * *hidden)
+    if (!hidden.has_value() || !total.has_value() || *hidden > kContribExtentMax ||
+        *total < 2 * *hidden)
       return body.Refuse("the sizes of queries and bias must be known");
     const std::vector<std::string> parts = body.MakeMany(
         "Split", {body.In(kBias), body.IntList({*hidden, *hidden, *total - 2 * *hidden})}, 3,
@@ -280,7 +216,7 @@ Status ExpandRotary(ContribBody& body) {
   if (heads == 0 && *rank == 3) {
     const std::optional<int64_t> half = body.Extent(kCos, 1);
     const std::optional<int64_t> hidden = body.Extent(kX, 2);
-    if (!half.has_value() || !hidden.has_value() || *half < 1 || *half > kExtentMax ||
+    if (!half.has_value() || !hidden.has_value() || *half < 1 || *half > kContribExtentMax ||
         *hidden % (2 * *half) != 0)
       return body.Refuse("num_heads is not given and does not follow from the tables");
     heads = *hidden / (2 * *half);
@@ -293,69 +229,6 @@ Status ExpandRotary(ContribBody& body) {
   return Ok();
 }
 
-// ---- ONNX's own Attention, where it is plain ----
-
-enum : size_t { kQ, kK, kV, kScoreMask, kFirstUncommon };
-
-bool IsPlainAttention(ContribBody& body) {
-  for (size_t i = kFirstUncommon; i < 8; ++i) {
-    if (body.has(i)) return false;
-  }
-  for (int i = 1; i < 4; ++i) {
-    if (body.wants(i)) return false;
-  }
-  for (const size_t i : {kQ, kK, kV}) {
-    if (body.Type(i) != DType::kF32) return false;
-  }
-  const std::optional<int> rank = body.Rank(kQ);
-  const std::optional<int> mask = body.Rank(kScoreMask);
-  const DType mask_type = body.Type(kScoreMask);
-  if (body.has(kScoreMask) && (!mask.has_value() || *mask < 2 || *mask > 4 ||
-                               (mask_type != DType::kF32 && mask_type != DType::kBool)))
-    return false;
-  const bool usual = body.Float("softcap", 0) == 0 && body.Int("qk_matmul_output_mode", 0) == 0 &&
-                     body.Int("softmax_precision", 1) == 1;
-  const int64_t heads = body.Int("q_num_heads", 0);
-  const bool by_heads =
-      rank == 4 && body.Extent(kQ, 1).has_value() && body.Extent(kQ, 1) == body.Extent(kK, 1);
-  const bool side_by_side = rank == 3 && heads > 0 && heads == body.Int("kv_num_heads", 0);
-  return usual && (by_heads || side_by_side);
-}
-
-Status ExpandStandardAttention(ContribBody& body) {
-  Options options;
-  options.masked = -std::numeric_limits<float>::infinity();
-  options.causal = body.Int("is_causal", 0) != 0;
-  options.from_first = true;
-  options.scale = body.Float("scale", 0);
-  body.Ignore({"softcap", "qk_matmul_output_mode", "softmax_precision", "kv_num_heads"});
-  const int64_t count = body.Int("q_num_heads", 0);
-  const bool by_heads = body.Rank(kQ) == 4;
-  Heads heads{body.In(kQ), body.In(kK), body.In(kV), body.Extent(kQ, -1)};
-  if (!by_heads) {
-    heads.q = ToHeads(body, heads.q, count);
-    heads.k = ToHeads(body, heads.k, count);
-    heads.v = ToHeads(body, heads.v, count);
-    if (heads.width.has_value()) heads.width = *heads.width / count;
-  }
-  std::string mask = body.In(kScoreMask);
-  if (body.has(kScoreMask) && body.Type(kScoreMask) == DType::kBool)
-    mask = Additive(body, mask, options);
-  if (body.Rank(kScoreMask) == 3) mask = body.Make("Unsqueeze", {mask, body.IntList({0})});
-  if (options.causal) {
-    mask =
-        AddMasks(body, mask,
-                 CausalMask(body, body.Dimension(heads.q, 2), body.Dimension(heads.k, 2), options));
-  }
-  const std::string y = Attend(body, heads, mask, options);
-  body.Output(0, by_heads ? y : FromHeads(body, y));
-  return Ok();
-}
-
-constexpr auto kStandardOps = std::to_array<ContribOp>({
-    {"Attention", ExpandStandardAttention, INT_MAX, IsPlainAttention},
-});
-
 constexpr auto kOps = std::to_array<ContribOp>({
     {"Attention", ExpandAttention},
     {"QAttention", ExpandQAttention},
@@ -364,10 +237,6 @@ constexpr auto kOps = std::to_array<ContribOp>({
 });
 
 }  // namespace
-
-std::span<const ContribOp> StandardAttentionOps() {
-  return kStandardOps;
-}
 
 std::span<const ContribOp> ContribAttentionOps() {
   return kOps;

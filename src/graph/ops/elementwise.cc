@@ -113,6 +113,19 @@ Status InferNeg(InferContext& context) {
   return Ok();
 }
 
+// Not keeps what is known of comparisons of extents.
+Status InferNot(InferContext& context) {
+  TRY(InferUnary<kBoolType>(context));
+  std::optional<std::vector<Dim>> elements = context.elements(0);
+  if (!elements.has_value()) return Ok();
+  for (Dim& element : *elements) {
+    if (!element.is_constant()) return Ok();
+    element = Dim(element.Is(0) ? 1 : 0);
+  }
+  context.SetElements(0, *std::move(elements));
+  return Ok();
+}
+
 // ---- Binary ----
 
 // The result on known elements, or nullopt where nothing is known of it.
@@ -344,7 +357,7 @@ constexpr auto kOps = std::to_array<OpDef>({
     Unary("Acosh", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kAcosh>),
     Unary("Atanh", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kAtanh>),
     Unary("Erf", InferUnary<kFloatTypes>, RunUnary<UnaryOp::kErf>),
-    Unary("Not", InferUnary<kBoolType>, RunUnary<UnaryOp::kNot>),
+    Unary("Not", InferNot, RunUnary<UnaryOp::kNot>),
     Unary("BitwiseNot", InferUnary<kIntTypes>, RunUnary<UnaryOp::kBitwiseNot>),
     Unary("Relu", InferUnary<kFloatTypes | kSignedTypes>, RunUnary<UnaryOp::kRelu>),
     Unary("LeakyRelu", InferUnary<kFloatTypes>, RunLeakyRelu),

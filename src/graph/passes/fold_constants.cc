@@ -1,5 +1,5 @@
-// Computes what has only constant inputs, and integer values whose elements inference has proven
-// constant.
+// Computes what has only constant inputs, and integer and bool values whose elements inference has
+// proven constant.
 #include <algorithm>
 
 #include "graph/interpreter.h"
@@ -29,20 +29,25 @@ int64_t OutputBytes(const Node& node) {
 
 // The tensor of a value whose elements are all proven constants, or null.
 std::shared_ptr<const tensor::Tensor> KnownTensor(const Value& value) {
-  if (!value.elements.has_value() || value.dtype != tensor::DType::kI64 || !value.shape.has_value())
-    return nullptr;
+  const bool is_bool = value.dtype == tensor::DType::kBool;
+  if (!value.elements.has_value() || !value.shape.has_value()) return nullptr;
+  if (!is_bool && value.dtype != tensor::DType::kI64) return nullptr;
   auto tensor = std::make_shared<tensor::Tensor>();
-  tensor->dtype = tensor::DType::kI64;
+  tensor->dtype = value.dtype;
   for (const Dim& dim : *value.shape) {
     if (!dim.is_constant()) return nullptr;
     tensor->shape.Append(dim.constant());
   }
   if (tensor->shape.elements() != static_cast<int64_t>(value.elements->size())) return nullptr;
-  tensor->buffer = tensor::Buffer::Allocate(tensor->shape.elements() * 8);
+  tensor->buffer = tensor::Buffer::Allocate(tensor->view().bytes());
   for (size_t i = 0; i < value.elements->size(); ++i) {
     const Dim dim = (*value.elements)[i];
     if (!dim.is_constant()) return nullptr;
-    tensor->mutable_view().as<int64_t>()[i] = dim.constant();
+    if (is_bool) {
+      tensor->mutable_view().as<bool>()[i] = dim.constant() != 0;
+    } else {
+      tensor->mutable_view().as<int64_t>()[i] = dim.constant();
+    }
   }
   return tensor;
 }

@@ -54,6 +54,7 @@ struct Pass {
 };
 
 base::Result<int64_t> FoldConstants(PassContext& context);
+base::Result<int64_t> InlineBranches(PassContext& context);
 base::Result<int64_t> RemoveIdentities(PassContext& context);
 base::Result<int64_t> MergeDuplicates(PassContext& context);
 base::Result<int64_t> RemoveDeadNodes(PassContext& context);

@@ -11,6 +11,7 @@ namespace {
 // Run again and again until nothing changes: what one removes uncovers work for the others.
 constexpr std::array kCleaning = {
     Pass{"fold_constants", FoldConstants},
+    Pass{"inline_branches", InlineBranches},
     Pass{"remove_identities", RemoveIdentities},
     Pass{"merge_views", MergeViews},
     Pass{"canonicalize", Canonicalize},

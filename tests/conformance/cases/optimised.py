@@ -114,6 +114,7 @@ def single_operators():
                    interleaved=form)
     yield case("rotary_positions", "RotaryEmbedding",
                {"x": normal(2, 2, 5, 4), "p": rng.integers(0, 16, (2, 5)), "c": normal(16, 2), "s": normal(16, 2)})
+    yield from grouped_attention(case, normal)
     g = normal(8)
     yield case("skip_norm", "SkipLayerNormalization", {"x": x, "s": normal(2, 5, 8), "g": g, "be": g, "bi": g})
     yield case("skip_norm_broadcast", "SkipLayerNormalization", {"x": x, "s": normal(1, 5, 8), "g": g})
@@ -162,6 +163,36 @@ def single_operators():
             feed = {"a": normal(5, width), "b": weights, "s": np.abs(normal(6, blocks)), "z": zero}
             yield case(f"matmul_{bits}_bits_{block}{label}", "MatMulNBits", feed, K=width, N=6, bits=bits,
                        block_size=block, constant=("b", "s") + (("z",) if zero is not None else ()))
+
+
+def grouped_attention(case, normal):
+    """GroupQueryAttention: two sequences, four heads of queries, two of keys, each of width 16."""
+    i32 = np.int32
+    tables = {"c": normal(32, 8), "s": normal(32, 8)}
+
+    def qkv(length):
+        return {"q": normal(2, length, 64), "k": normal(2, length, 32), "v": normal(2, length, 32)}
+
+    def of(length, past, **more):
+        past_rows = {n: normal(2, 2, past, 16) if past else None for n in ("pk", "pv")}
+        counts = {"len": np.full(2, past + length - 1, i32), "total": np.array(past + length, i32)}
+        return {**qkv(length), **past_rows, **counts, **more}
+
+    heads = {"num_heads": 4, "kv_num_heads": 2}
+    yield case("gqa", "GroupQueryAttention", of(5, 0), outputs=3, **heads)
+    yield case("gqa_rotary", "GroupQueryAttention", of(5, 0, **tables), outputs=3, do_rotary=1, **heads)
+    yield case("gqa_interleaved", "GroupQueryAttention", of(5, 0, **tables), outputs=3, do_rotary=1,
+               rotary_interleaved=1, **heads)
+    yield case("gqa_window_softcap", "GroupQueryAttention", of(7, 0), outputs=3, local_window_size=3,
+               softcap=2.0, scale=0.4, **heads)
+    yield case("gqa_past", "GroupQueryAttention", of(1, 4, **tables), outputs=3, do_rotary=1, **heads)
+    yield case("gqa_past_window", "GroupQueryAttention", of(1, 6), outputs=3, local_window_size=4, **heads)
+    packed = of(5, 0, **tables)
+    packed.update({"q": normal(2, 5, 128), "k": None, "v": None})
+    yield case("gqa_packed", "GroupQueryAttention", packed, outputs=3, do_rotary=1, **heads)
+    biased = of(5, 0, c=None, s=None, p=None, bias=normal(1, 4, 5, 5))
+    yield case("gqa_bias", "GroupQueryAttention", biased, outputs=3, **heads)
+    yield case("gqa_both_ways", "GroupQueryAttention", of(5, 0), outputs=3, causal=0, **heads)
 
 
 def make(folder, report):
