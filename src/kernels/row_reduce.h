@@ -11,7 +11,7 @@
 namespace sluice::kernels {
 
 // y [outer, inner] = op over the middle axis of x [outer, extent, inner]. Max and min propagate
-// NaN. An empty axis gives 0, NaN for the mean, -inf for max, +inf for min.
+// NaN. An empty axis gives 0 (also for the mean, as ONNX Runtime), -inf for max, +inf for min.
 enum class RowReduceOp : uint8_t { kSum, kMean, kMax, kMin, kSumSquares, kL1 };
 struct RowReduceArgs {
   RowReduceOp op = RowReduceOp::kSum;

@@ -15,7 +15,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests/conformance/cases", "tests/e2e", "bench/compare")]
 
-KINDS = ("optimised", "trees", "opsets", "light", "random_graphs")
+KINDS = ("optimised", "trees", "opsets", "bags", "light", "random_graphs")
 MODES = ("interpreter", "compiled")
 
 

@@ -283,8 +283,8 @@ const ContribOp* FindContrib(std::string_view domain, std::string_view op, int o
   if (domain == kClassicDomain) return find({ClassicModelOps(), TreeModelOps()});
   // ONNX Runtime keeps one of its own in ONNX's domain.
   if (domain == kContribDomain || (domain.empty() && op == "SimplifiedLayerNormalization"))
-    return find(
-        {ContribAttentionOps(), GroupedAttentionOps(), ContribDenseOps(), ContribQuantizedOps()});
+    return find({ContribAttentionOps(), GroupedAttentionOps(), ContribDenseOps(),
+                 ContribDequantizedOps(), ContribQuantizedOps()});
   if (domain.empty()) return find({FunctionOps(), StandardAttentionOps()});
   return nullptr;
 }

@@ -114,6 +114,7 @@ struct ContribOp {
 };
 std::span<const ContribOp> ContribAttentionOps();
 std::span<const ContribOp> ContribDenseOps();
+std::span<const ContribOp> ContribDequantizedOps();
 std::span<const ContribOp> ContribQuantizedOps();
 std::span<const ContribOp> ClassicModelOps();
 std::span<const ContribOp> FunctionOps();

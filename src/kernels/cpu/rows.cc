@@ -214,7 +214,7 @@ float ReduceRun(RowReduceOp op, const float* x, int64_t n) {
     case RowReduceOp::kSum:
       return SumOf(x, n);
     case RowReduceOp::kMean:
-      return SumOf(x, n) / static_cast<float>(n);
+      return SumOf(x, n) / static_cast<float>(n > 0 ? n : 1);
     case RowReduceOp::kSumSquares:
       return SumOfSquares(x, n);
     case RowReduceOp::kL1:
@@ -299,7 +299,7 @@ HWY_INLINE void ReduceColumns(const float* x, int64_t extent, int64_t stride, Lo
     if constexpr (kVectors == 2) t1 = FoldBoth<kOp>(t1, FoldBoth<kOp>(a1, b1));
   }
   if constexpr (kOp == RowReduceOp::kMean) {
-    const VF count = hn::Set(d, static_cast<float>(extent));
+    const VF count = hn::Set(d, static_cast<float>(extent > 0 ? extent : 1));
     t0 = hn::Div(t0, count);
     t1 = hn::Div(t1, count);
   }

@@ -138,7 +138,7 @@ W ReduceSet(ReduceOp op, const ConstView& x, int64_t offset, const ReduceWalks& 
       break;
   }
   if constexpr (std::is_same_v<W, double>) {
-    if (op == kMean) return acc / static_cast<double>(walks.folded_count);
+    if (op == kMean) return acc / static_cast<double>(std::max<int64_t>(walks.folded_count, 1));
     if (op == kLogSum) return std::log(acc);
     if (op == kL2) return std::sqrt(acc);
     if (op == kLogSumExp) {

@@ -233,7 +233,8 @@ void RowReduce(const RowReduceArgs& args) {
             break;
         }
       }
-      if (args.op == RowReduceOp::kMean) acc /= static_cast<double>(args.extent);
+      if (args.op == RowReduceOp::kMean)
+        acc /= static_cast<double>(std::max<int64_t>(args.extent, 1));
       args.y[o * args.inner + i] = static_cast<float>(acc);
     }
   }

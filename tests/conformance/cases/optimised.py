@@ -77,12 +77,12 @@ def single_operators():
         kinds = {np.dtype(np.float32): f, np.dtype(np.int32): TensorProto.INT32,
                  np.dtype(np.int64): TensorProto.INT64, np.dtype(np.uint8): TensorProto.UINT8,
                  np.dtype(np.int8): TensorProto.INT8, np.dtype(np.bool_): TensorProto.BOOL}
-        dtype = attributes.pop("out", f)
+        dtype, dtype1 = attributes.pop("out", f), attributes.pop("out1", f)
         initial = attributes.pop("constant", ())
         infos = [(k, kinds[v.dtype], v.shape) for k, v in feed.items() if v is not None and k not in initial]
         names = [k if v is not None else "" for k, v in feed.items()]
         weights = [onnx.numpy_helper.from_array(feed[k], k) for k in initial]
-        outs = [(f"y{i}", dtype if i == 0 else f, None) for i in range(outputs)]
+        outs = [(f"y{i}", dtype if i == 0 else dtype1, None) for i in range(outputs)]
         model = _single(op, infos, outs, (names, weights), **attributes)
         return name, model, {k: v for k, v in feed.items() if v is not None and k not in initial}
 
@@ -155,6 +155,23 @@ def single_operators():
     yield case("qgemm", "QGemm", {"a": a8, "as": one, "az": z, "b": np.ascontiguousarray(b8.T), "bs": columns,
                                   "bz": np.zeros(6, np.int8), "c": rng.integers(-99, 99, 6).astype(np.int32)},
                transB=1, constant=("b", "bz"))
+    yield case("qlinear_where", "QLinearWhere",
+               {"c": normal(5, 8) > 0, "a": a8, "as": one, "az": z, "b": c8, "bs": one, "bz": z,
+                "cs": np.array(0.03, np.float32), "cz": z}, out=u8)
+    for axis in (0, 1):
+        yield case(f"contrib_quantize_{axis}", "QuantizeLinear",
+                   {"a": normal(5, 8), "s": np.abs(normal((5, 8)[axis])) + 0.1,
+                    "z": rng.integers(0, 9, (5, 8)[axis]).astype(np.uint8)}, out=u8, axis=axis)
+    yield case("contrib_dequantize", "DequantizeLinear", {"a": a8, "s": one, "z": z})
+    words = {n: rng.integers(0, 255, (r, 8)).astype(np.uint8) for n, r in (("w", 20), ("p", 8), ("t", 2))}
+    ids = {"ids": rng.integers(0, 20, (2, 5)).astype(np.int32), "types": rng.integers(0, 2, (2, 5)).astype(np.int32)}
+    rows = {n: rng.integers(0, 255, 8).astype(np.uint8) for n in ("g", "be")}
+    scales = {f"s{i}": np.array(0.01 * (i + 1), np.float32) for i in range(5)}
+    zeros = {f"z{i}": np.array(100 + i, np.uint8) for i in range(5)}
+    tables = {**words, **rows}
+    yield case("qembed", "QEmbedLayerNormalization", {**ids, **tables, "m": mask2, **scales, **zeros}, outputs=2,
+               out1=TensorProto.INT32,
+               constant=tuple(tables) + tuple(scales) + tuple(zeros))
     for bits, block, width in ((4, 16, 32), (4, 32, 48), (8, 16, 32)):
         blocks = -(-width // block)
         weights = rng.integers(0, 255, (6, blocks, block * bits // 8)).astype(np.uint8)
@@ -195,6 +212,41 @@ def grouped_attention(case, normal):
     yield case("gqa_both_ways", "GroupQueryAttention", of(5, 0), outputs=3, causal=0, **heads)
 
 
+def quantised_recurrent():
+    """(name, model, feed, model whose answers count) of DynamicQuantizeLSTM. ONNX Runtime rounds activations as well,
+    so ONNX's LSTM on the weights that the bytes stand for tells what is right; both must be near each other."""
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((6, 2, 8)).astype(np.float32)
+    for directions, by_column in ((1, False), (2, True)):
+        hidden = 8
+        weights = {"w": (directions, 8, 4 * hidden), "r": (directions, hidden, 4 * hidden)}
+        constants, real = {}, {}
+        for name, shape in weights.items():
+            per = (directions, 4 * hidden) if by_column else (directions,)
+            constants[name] = rng.integers(-127, 128, shape).astype(np.int8)
+            constants[name + "s"] = rng.uniform(0.001, 0.004, per).astype(np.float32)
+            constants[name + "z"] = np.zeros(per, np.int8) if by_column else rng.integers(-5, 5, per).astype(np.int8)
+            spread = (slice(None), None) if by_column else (slice(None), None, None)
+            value = (constants[name].astype(np.float32) - constants[name + "z"][spread]) * constants[name + "s"][spread]
+            real[name] = np.ascontiguousarray(value.transpose(0, 2, 1))
+        real["b"] = constants["b"] = rng.standard_normal((directions, 8 * hidden)).astype(np.float32)
+        order = ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"]
+        models = []
+        for op, domain, names, values in (("DynamicQuantizeLSTM", "com.microsoft", order, constants),
+                                          ("LSTM", "", order[:4], real)):
+            node = helper.make_node(op, names, ["y", "h", "c"], domain=domain, name="lstm", hidden_size=hidden,
+                                    direction="bidirectional" if directions == 2 else "forward")
+            graph = helper.make_graph([node], op, [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+                                      [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "yhc"],
+                                      [onnx.numpy_helper.from_array(v, n) for n, v in values.items()])
+            models.append(helper.make_model(graph, ir_version=10, opset_imports=[
+                helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]))
+        rounded, right = (session(m.SerializeToString()).run(None, {"x": x}) for m in models)
+        for a, b in zip(rounded, right):
+            np.testing.assert_allclose(a, b, atol=0.05)
+        yield f"quantised_lstm_{directions}", models[0], {"x": x}, models[1]
+
+
 def make(folder, report):
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
@@ -216,9 +268,9 @@ def make(folder, report):
                 add(f"{level}_{path.stem}", path, saved(path, level))
         for name, path, data in transformer_variants(scratch):
             add(f"transformers_{name}", path, data)
-        for name, model, feed in single_operators():
+        for name, model, feed, *right in [*single_operators(), *quantised_recurrent()]:
             fused.update(n.op_type for n in model.graph.node)
-            runtime = session(model.SerializeToString())
+            runtime = session((right or [model])[0].SerializeToString())
             names = [i.name for i in model.graph.input]
             write(folder, f"single_{name}", model, [[feed[n] for n in names]], [runtime.run(None, feed)])
         report("fused operators: " + " ".join(sorted(fused)))
