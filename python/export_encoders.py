@@ -4,9 +4,12 @@ Every family goes through the TorchScript exporter and the dynamo exporter of th
 this, with random seeded weights: opset 17 and 20 of a recent one, opset 14 and 18 of PyTorch 2.5,
 whose files carry its name. Beside each FILE.onnx lies FILE.json: inputs of three sequences of
 different lengths, padded, the outputs at them, and the versions that made both. ONNX Runtime must
-agree before a file is kept.
+agree before a file is kept. With --wide, DeBERTa at the sizes that people serve, for inputs up to
+300 tokens: files whose weights are left out, to be drawn by whoever reads them
+(tests/e2e/drawn_weights.py).
 
     python export_encoders.py ../tests/conformance/encoders
+    python export_encoders.py --wide ../tests/conformance/wide_encoders
     # In an environment of torch==2.5.1 transformers==4.48.3 onnx==1.17.0 onnxscript==0.1.0 "numpy<2":
     python export_encoders.py ../tests/conformance/encoders
 """
@@ -30,6 +33,8 @@ from transformers import (BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 
 SEED = 20261121
 LENGTHS = (11, 7, 4)
+WIDE_LENGTHS = (300, 137, 40, 5)
+WEIGHTS_KEPT_MAX = 64  # elements of a tensor of floats that stays in a file without weights
 SIZE_MAX = 100_000  # bytes of a file
 OLD = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 9)
 # Exporters by the ends of their files' names: opset, and what the name says besides.
@@ -82,10 +87,31 @@ def families():
     ]
 
 
-def draw(takes_types: bool, pad: int) -> dict[str, torch.Tensor]:
-    """Three sequences of different lengths, padded."""
-    length = max(LENGTHS)
-    mask = (torch.arange(length)[None] < torch.tensor(LENGTHS)[:, None]).long()
+def wide_families():
+    """The same of DeBERTa v3 as served: heads of 64, distances in 256 buckets."""
+    return [(f"deberta_v3_{width}", DebertaV2Model,
+             DebertaV2Config(vocab_size=128, hidden_size=width, num_hidden_layers=2,
+                             num_attention_heads=width // 64, intermediate_size=4 * width,
+                             max_position_embeddings=512, type_vocab_size=0, position_buckets=256,
+                             share_att_key=True, norm_rel_ebd="layer_norm",
+                             position_biased_input=False, relative_attention=True,
+                             pos_att_type=["p2c", "c2p"]), "eager", False) for width in (384, 768)]
+
+
+def leave_out_weights(path: Path) -> None:
+    """Empties the larger tensors of floats: their names and shapes stay."""
+    model = onnx.load(str(path))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > WEIGHTS_KEPT_MAX:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    onnx.save(model, str(path))
+
+
+def draw(takes_types: bool, pad: int, lengths=LENGTHS) -> dict[str, torch.Tensor]:
+    """Sequences of different lengths, padded."""
+    length = max(lengths)
+    mask = (torch.arange(length)[None] < torch.tensor(lengths)[:, None]).long()
     ids = torch.randint(3, 60, mask.shape) * mask + (1 - mask) * pad
     drawn = {"input_ids": ids, "attention_mask": mask}
     if takes_types:
@@ -148,18 +174,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", help="families; all when none is named")
+    parser.add_argument("--wide", action="store_true", help="sizes as served, weights left out")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    for name, cls, config, attention, takes_types in families():
+    for name, cls, config, attention, takes_types in wide_families() if arguments.wide else families():
         if arguments.names and name not in arguments.names:
             continue
         torch.manual_seed(SEED)
         config._attn_implementation = attention
         module = Encoder(cls(config).eval(), takes_types).eval()
-        inputs = draw(takes_types, 1 if name == "roberta" else 0)
+        inputs = draw(takes_types, 1 if name == "roberta" else 0,
+                      WIDE_LENGTHS if arguments.wide else LENGTHS)
         with torch.no_grad():
             expected = dict(zip(("hidden", "sentence_embedding"), module(*inputs.values())))
         answer = {"torch": torch.__version__, "transformers": transformers.__version__,
@@ -175,8 +203,6 @@ def main() -> None:
                 print(path.name, "was refused by the exporter:", str(error).splitlines()[0])
                 continue
             strip(path)
-            if path.stat().st_size > SIZE_MAX:
-                raise SystemExit(f"{path} has {path.stat().st_size} bytes")
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             known = {i.name for i in session.get_inputs()}
             got = session.run(None, {k: v.numpy() for k, v in inputs.items() if k in known})
@@ -184,7 +210,12 @@ def main() -> None:
             real = inputs["attention_mask"].numpy()[..., None]
             for ours, theirs, kept in zip(got, expected.values(), (real, 1)):
                 np.testing.assert_allclose(ours * kept, theirs.numpy() * kept, rtol=1e-3, atol=1e-4)
-            path.with_suffix(".json").write_text(json.dumps(answer) + "\n", encoding="utf-8")
+            if arguments.wide:
+                leave_out_weights(path)
+            else:
+                path.with_suffix(".json").write_text(json.dumps(answer) + "\n", encoding="utf-8")
+            if path.stat().st_size > SIZE_MAX:
+                raise SystemExit(f"{path} has {path.stat().st_size} bytes")
             print(path.name, path.stat().st_size, "bytes", flush=True)
 
 
