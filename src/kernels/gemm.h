@@ -1,6 +1,7 @@
 // Matrix products in f32: Gemm with weights packed at load, and MatMul of two activations.
 //
 // Every output element is one chain of fused multiply-adds over k = 0, 1, …, from zero or from what
+// C held. Where packed B has one column it is 16 chains, of k mod 16, and their sum, added to what
 // C held. Neither M, nor the tile, nor the target, nor the company of other rows changes its bits.
 // Bias, residual and activation follow, in this order, with a factor bias, activation, factor and
 // residual, each rounded once.
@@ -17,8 +18,9 @@
 namespace sluice::kernels {
 
 // B [k, n] in the layout of `target`: panels of 32 (AVX-512) or 16 (AVX2) columns, each [k, width],
-// the last padded with zeros. A view; kernels/weight_store.h owns such memory. k and n are at
-// least 1.
+// the last padded with zeros, but for n = 1: the column follows once more, vector by vector, in the
+// second halves of the panel's first rows. A view; kernels/weight_store.h owns such memory. k and n
+// are at least 1.
 struct PackedMatrix {
   const float* data = nullptr;  // aligned to 64 bytes
   int64_t k = 0;

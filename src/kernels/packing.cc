@@ -17,6 +17,13 @@ float AsFloat(T x) {
     return tensor::ToFloat(x);
 }
 
+// The column of a matrix [k, 1] once more, a vector of it behind the first half of each row of the
+// panel: where rows are multiplied by it element by element, it is read as it is used.
+void RepeatColumn(int64_t k, int64_t width, float* panel) {
+  const int64_t lanes = width / 2;
+  for (int64_t i = 0; i < k; ++i) panel[i / lanes * width + lanes + i % lanes] = panel[i * width];
+}
+
 template <class T>
 void PackPanels(const MatrixSource& source, int64_t width, float* out) {
   const T* const data = static_cast<const T*>(source.data);
@@ -56,6 +63,7 @@ PackedMatrix PackMatrix(const MatrixSource& source, Target target, float* out) {
     default:
       CHECK(false) << "cannot pack " << tensor::DTypeName(source.dtype);
   }
+  if (source.n == 1) RepeatColumn(source.k, width, out);
   return {out, source.k, source.n, target};
 }
 

@@ -21,7 +21,7 @@ namespace sluice::kernels {
 namespace {
 
 // Changes with every change of the layout of packed weights or of this file's format.
-constexpr uint64_t kFormat = 2;
+constexpr uint64_t kFormat = 3;
 constexpr uint64_t kMagic = 0x3145544857434C53;  // "SLCWHTE1"
 constexpr const char* kKeyFile = "key";
 constexpr const char* kSuffix = ".packed";

@@ -339,7 +339,8 @@ void DivideTime(const LossContext& context, size_t index, StepRow& step) {
   }
   const int64_t columns = Columns(context.plan->infos[index]);
   const int64_t lanes = LaneCount();
-  if (columns > 0 && columns % lanes != 0) {
+  // A single column has products of its own.
+  if (columns > 1 && columns % lanes != 0) {
     const double padded = static_cast<double>((columns + lanes - 1) / lanes * lanes);
     const double arithmetic = static_cast<double>(step.flops) / step.peak_gflops / 1e3 * padded /
                               static_cast<double>(columns);

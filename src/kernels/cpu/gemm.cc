@@ -2,6 +2,7 @@
 // panels of B pass over it, tiles of C are in registers.
 #include "kernels/cpu/gemm.h"
 
+#include "kernels/cpu/column.h"
 #include "kernels/cpu/finish.h"
 #include "kernels/cpu/micro.h"
 #include "kernels/cpu/pack.h"
@@ -142,9 +143,36 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
   return width;
 }
 
+// Rows [begin, end) of a product with one column. What follows runs over many rows at once.
+void RunColumn(const GemmArgs& args, int64_t begin, int64_t end) {
+  constexpr int64_t kRows = 64;
+  alignas(64) float x[kRows];
+  alignas(64) float residual[kRows];
+  alignas(64) float factor[kRows];
+  for (int64_t row = begin; row < end; row += kRows) {
+    const int64_t rows = Min(kRows, end - row);
+    ColumnProduct(args.a + row * args.a_stride, args.a_stride, rows, args.b, x);
+    float* const c = args.c + row * args.c_stride;
+    for (int64_t i = 0; i < rows; ++i) {
+      if (args.accumulate) x[i] = c[i * args.c_stride] + x[i];
+      if (args.bias != nullptr) x[i] = x[i] + args.bias[0];
+      if (args.residual != nullptr) residual[i] = args.residual[(row + i) * args.residual_stride];
+      if (args.factor != nullptr) factor[i] = args.factor[(row + i) * args.factor_stride];
+    }
+    const float* const add = args.residual == nullptr ? nullptr : residual;
+    if (args.factor != nullptr) {
+      FinishCross(x, 0, {factor, 0}, {add, 0}, 1, rows, args.activation);
+    } else {
+      Finish(x, 0, add, 0, 1, rows, args.activation);
+    }
+    for (int64_t i = 0; i < rows; ++i) c[i * args.c_stride] = x[i];
+  }
+}
+
 }  // namespace
 
 void RunGemm(const GemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
+  if (args.b.n == 1) return RunColumn(args, region.row_begin, region.row_end);
   for (int64_t row = region.row_begin; row < region.row_end; row += plan.tile_rows) {
     const int64_t row_end = Min(region.row_end, row + plan.tile_rows);
     for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {

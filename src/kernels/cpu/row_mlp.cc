@@ -2,6 +2,7 @@
 // strip in L1 to the other.
 #include "kernels/cpu/row_mlp.h"
 
+#include "kernels/cpu/column.h"
 #include "kernels/cpu/finish.h"
 #include "kernels/cpu/micro.h"
 
@@ -43,6 +44,12 @@ __attribute__((noinline)) void Gate(const RowMlpLayer& layer, float* x, int64_t 
 // c [rows, n] = act(a [rows, k] b + bias).
 HWY_INLINE void RunLayer(const float* a, int64_t a_row, int64_t rows, const PackedMatrix& b,
                          const float* bias, Activation activation, float* c, int64_t c_row) {
+  if (b.n == 1 && c_row == 1) {
+    ColumnProduct(a, a_row, rows, b, c);
+    for (int64_t i = 0; i < rows && bias != nullptr; ++i) c[i] = c[i] + bias[0];
+    if (activation != Activation::kNone) Finish(c, 0, nullptr, 0, 1, rows, activation);
+    return;
+  }
   MicroArgs micro = {};
   micro.a = a;
   micro.a_row = a_row;
