@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/cpu/trees.h"
+#include "kernels/target.h"
+
 namespace sluice::kernels {
 namespace {
 
@@ -92,12 +95,69 @@ void ByRow(const TreesArgs& args, const float* x, int64_t count, double* sums) {
   }
 }
 
+// Small trees, a vector of rows through one after the other.
+void ByMask(const TreesArgs& args, const float* x, int64_t count, double* sums) {
+  constexpr int64_t kTrees = 32;
+  alignas(64) float turned[kMaskFeatures * kMaskRows];
+  alignas(64) double added[kMaskRows] = {};
+  alignas(64) int32_t leaves[kTrees * kMaskRows];
+  const Target target = ActiveTarget();
+  SLUICE_PICK_ISA(target, TurnRows)(x, args.features, count, args.asked, turned);
+  const MaskedRows rows = {args.masks, turned, count};
+  const auto run = SLUICE_PICK_ISA(target, RunTreeMasks);
+  if (args.leaf_begin == nullptr) {
+    run(rows, 0, args.trees, added, leaves);
+    std::copy_n(added, count, sums);
+    return;
+  }
+  for (int64_t first = 0; first < args.trees; first += kTrees) {
+    const int64_t trees = std::min(kTrees, args.trees - first);
+    run(rows, first, first + trees, nullptr, leaves);
+    for (int64_t tree = 0; tree < trees; ++tree) {
+      for (int64_t i = 0; i < count; ++i) {
+        AddLeaf(args, args.masks.leaf_nodes[leaves[tree * kMaskRows + i]], sums + i * args.targets);
+      }
+    }
+  }
+}
+
+// Small trees, one row through sixteen of them side by side.
+void ByGroup(const TreesArgs& args, const float* row, double* sums) {
+  constexpr int64_t kTrees = 8 * kSideTrees;
+  alignas(64) int32_t leaves[kTrees];
+  const TreeMasks& masks = args.masks;
+  for (int64_t first = 0; first < args.trees; first += kTrees) {
+    const int64_t trees = std::min(kTrees, args.trees - first);
+    avx512::RunTreesAside(masks, row, args.asked, first, first + trees, leaves);
+    const TreeSpan* const span = masks.trees + first;
+    if (args.leaf_begin == nullptr) {
+      double sum = sums[0];
+      for (int64_t i = 0; i < trees; ++i)
+        sum += static_cast<double>(masks.leaf_splits[span[i].leaves + leaves[i]]);
+      sums[0] = sum;
+      continue;
+    }
+    for (int64_t i = 0; i < trees; ++i)
+      AddLeaf(args, masks.leaf_nodes[span[i].leaves + leaves[i]], sums);
+  }
+}
+
 // Rows and trees are added up in the same order either way: the same bits.
 template <bool special>
 void Block(const TreesArgs& args, int64_t begin, int64_t count) {
+  // Rows that have a vector of their own cost as much as a few walks or a few times sixteen trees.
+  constexpr int64_t kMaskedRowsMin = 4;
+  constexpr int64_t kMaskedRowsMinAside = 8;
   double sums[kSums] = {};
   const float* x = args.x + begin * args.features;
-  if (count >= kWalks / 2) {
+  const bool masks = args.masks.trees != nullptr;
+  const bool aside = args.masks.side_steps != nullptr && ActiveTarget() == Target::kAvx512;
+  if (masks && count >= (aside ? kMaskedRowsMinAside : kMaskedRowsMin)) {
+    ByMask(args, x, count, sums);
+  } else if (masks && aside) {
+    for (int64_t i = 0; i < count; ++i)
+      ByGroup(args, x + i * args.features, sums + i * args.targets);
+  } else if (count >= kWalks / 2) {
     ByRow<special>(args, x, count, sums);
   } else {
     for (int64_t i = 0; i < count; ++i)

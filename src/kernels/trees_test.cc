@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <vector>
 
 #include "kernels/ref/trees.h"
+#include "kernels/target.h"
+#include "kernels/tree_masks.h"
 
 namespace sluice::kernels {
 namespace {
@@ -93,8 +97,25 @@ std::vector<float> Features(uint64_t seed, int64_t rows, const ForestShape& shap
   return x;
 }
 
+// The packed bytes where masks want them.
+struct Masks {
+  std::vector<uint8_t> packed;
+  std::unique_ptr<std::byte, void (*)(void*)> aligned{nullptr, std::free};
+  TreeMasks view;
+
+  Masks(const Forest& forest, const ForestShape& shape) {
+    if (shape.special) return;
+    packed = PackTreeMasks(forest.nodes, forest.roots, shape.features);
+    const size_t bytes = (packed.size() + 63) / 64 * 64;
+    if (packed.empty()) return;
+    aligned.reset(static_cast<std::byte*>(std::aligned_alloc(64, bytes)));
+    std::memcpy(aligned.get(), packed.data(), packed.size());
+    view = ViewTreeMasks(aligned.get(), static_cast<int64_t>(packed.size())).value();
+  }
+};
+
 std::vector<float> SumsOf(const Forest& forest, const std::vector<float>& x, int64_t rows,
-                          const ForestShape& shape) {
+                          const ForestShape& shape, const TreeMasks& masks = {}) {
   std::vector<float> y(static_cast<size_t>(rows * shape.targets));
   TreesArgs args;
   args.x = x.data();
@@ -112,6 +133,8 @@ std::vector<float> SumsOf(const Forest& forest, const std::vector<float>& x, int
   args.targets = shape.targets;
   args.questions = forest.questions;
   args.special = shape.special;
+  args.masks = masks;
+  args.asked = shape.features;
   const int64_t tiles = TreesTiles(args);
   for (int64_t tile = 0; tile < tiles; ++tile) Trees(args, {tile, tile + 1});
   return y;
@@ -151,12 +174,45 @@ TEST(Trees, AgreesWithOneRowAndOneTreeAtATime) {
   }
 }
 
+TEST(Trees, MasksReachTheLeavesThatWalksReach) {
+  const ForestShape shapes[] = {
+      {1, 1, 1, 1, false},   {3, 2, 3, 1, false},   {40, 4, 50, 1, false}, {16, 3, 20, 1, false},
+      {33, 4, 64, 1, false}, {17, 5, 30, 5, false}, {20, 6, 70, 1, false}, {21, 6, 200, 3, false},
+  };
+  for (const ForestShape& shape : shapes) {
+    const Forest forest = Grower(11, shape).Grow();
+    const Masks masks(forest, shape);
+    ASSERT_NE(masks.view.trees, nullptr) << shape.trees << " trees";
+    for (const int64_t rows : {1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 100}) {
+      std::vector<float> x = Features(13, rows, shape);
+      for (size_t i = 0; i < x.size(); i += 37) x[i] = std::numeric_limits<float>::quiet_NaN();
+      for (const Target target : AvailableTargets()) {
+        SetTargetForTesting(target);
+        EXPECT_EQ(SumsOf(forest, x, rows, shape, masks.view), SumsOf(forest, x, rows, shape))
+            << shape.trees << " trees, " << rows << " rows, " << TargetName(target);
+      }
+    }
+  }
+}
+
+TEST(Trees, LargeTreesAndQuestionsOfOtherKindsHaveNoMasks) {
+  EXPECT_TRUE(Masks(Grower(3, {4, 9, 5, 1, false}).Grow(), {4, 9, 5, 1, false}).packed.empty());
+  const ForestShape special{4, 4, 5, 1, true};
+  const Forest forest = Grower(3, special).Grow();
+  EXPECT_TRUE(PackTreeMasks(forest.nodes, forest.roots, special.features).empty());
+  const ForestShape wide{40, 5, 300, 1, false};
+  const Forest many = Grower(3, wide).Grow();
+  EXPECT_TRUE(PackTreeMasks(many.nodes, many.roots, wide.features).empty());
+}
+
 TEST(Trees, ARowHasTheSameBitsAloneAndInAnyBatch) {
   const ForestShape shape{50, 8, 6, 1, false};
   const Forest forest = Grower(7, shape).Grow();
   const int64_t rows = 256;
   const std::vector<float> x = Features(9, rows, shape);
+  const Masks masks(forest, shape);
   const std::vector<float> all = SumsOf(forest, x, rows, shape);
+  EXPECT_EQ(SumsOf(forest, x, rows, shape, masks.view), all);
   for (int64_t row = 0; row < rows; ++row) {
     const std::vector<float> alone(x.begin() + row * shape.features,
                                    x.begin() + (row + 1) * shape.features);

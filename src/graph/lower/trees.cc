@@ -6,6 +6,7 @@
 
 #include "graph/lower/lowering_rules.h"
 #include "graph/op.h"
+#include "kernels/tree_masks.h"
 
 namespace sluice::graph {
 namespace {
@@ -18,6 +19,7 @@ void RunTrees(const void* args, kernels::Tiles tiles) {
 
 base::Result<bool> LowerTreeSums(Lowering& lowering, const Node& node) {
   constexpr double kQuestionNs = 1.0;
+  constexpr double kMaskedTreeNs = 2.0;
   const tensor::Shape& x = lowering.shape(node.input(0));
   if (x.rank() != 2 || !node.input(2)->is_constant()) return false;
   TreesArgs args;
@@ -30,6 +32,16 @@ base::Result<bool> LowerTreeSums(Lowering& lowering, const Node& node) {
   if (node.input(0)->dtype != tensor::DType::kF32 || node.Int("aggregate", 0) != 0 ||
       args.targets > kernels::kTreeTargetsMax || args.features < node.Int("features", 0)) {
     return false;
+  }
+  double floor_ns = kQuestionNs * static_cast<double>(args.rows * args.questions);
+  const Value* masks = node.input(6);
+  if (masks->is_constant()) {
+    const tensor::Tensor& packed = *masks->constant;
+    if (const auto view = kernels::ViewTreeMasks(packed.buffer.data(), packed.view().bytes())) {
+      args.masks = *view;
+      args.asked = node.Int("features", 0);
+      floor_ns = kMaskedTreeNs * static_cast<double>(args.rows * args.trees);
+    }
   }
   std::vector<PointerField> pointers = {
       {offsetof(TreesArgs, x), lowering.Packed(node.input(0))},
@@ -46,7 +58,7 @@ base::Result<bool> LowerTreeSums(Lowering& lowering, const Node& node) {
   StepSpec spec{.run = RunTrees,
                 .tiles = kernels::TreesTiles(args),
                 .work = kernels::TreesWork(args),
-                .floor_ns = kQuestionNs * static_cast<double>(args.rows * args.questions),
+                .floor_ns = floor_ns,
                 .info = std::move(info)};
   lowering.builder().AddBlock(std::move(spec), std::as_bytes(std::span(&args, 1)), pointers);
   return true;

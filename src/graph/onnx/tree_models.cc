@@ -7,9 +7,11 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <type_traits>
 
 #include "graph/onnx/contrib.h"
 #include "kernels/ref/trees.h"
+#include "kernels/tree_masks.h"
 
 namespace sluice::graph {
 namespace {
@@ -197,6 +199,16 @@ Result<Packed<Node, T>> Pack(const Ensemble& ensemble, const Layout& layout) {
 
 enum class Aggregate { kAverage, kSum, kMin, kMax };
 
+// The trees as masks, where they are such.
+template <class Node>
+std::vector<uint8_t> MasksOf(const std::vector<Node>& nodes, const std::vector<int32_t>& roots,
+                             int64_t features, bool special) {
+  if constexpr (std::is_same_v<Node, kernels::TreeNode>) {
+    if (!special) return kernels::PackTreeMasks(nodes, roots, features);
+  }
+  return {};
+}
+
 template <class Node, class T>
 Result<std::string> SumsOf(ContribBody& body, const Ensemble& ensemble, const std::string& x,
                            Aggregate aggregate) {
@@ -208,12 +220,14 @@ Result<std::string> SumsOf(ContribBody& body, const Ensemble& ensemble, const st
   nodes.set_raw_data(packed.nodes.data(), packed.nodes.size() * sizeof(Node));
   const int code = sizeof(T) == 8 ? onnx::TensorProto::DOUBLE : onnx::TensorProto::FLOAT;
   constexpr int kInt32 = onnx::TensorProto::INT32;
+  const std::vector<uint8_t> masks =
+      MasksOf(packed.nodes, layout.roots, packed.features, packed.special);
   const bool extremum = aggregate == Aggregate::kMin || aggregate == Aggregate::kMax;
   std::string sums = body.Make(
       "TreeSums",
       {x, body.TensorConstant(std::move(nodes)), Elements(body, layout.roots, kInt32, true),
        Elements(body, packed.leaf_begin, kInt32), Elements(body, packed.leaf_targets, kInt32),
-       Elements(body, packed.leaf_weights, code)},
+       Elements(body, packed.leaf_weights, code), Elements(body, masks, onnx::TensorProto::UINT8)},
       {{"targets", ensemble.targets},
        {"features", packed.features},
        {"questions", layout.questions},

@@ -13,9 +13,9 @@ using base::Ok;
 using base::Status;
 
 // TreeSums(x [N, F] f32 or f64, nodes u8, roots i32 [trees, 2], leaf_begin i32, leaf_targets i32,
-// leaf_weights) -> [N, targets] of x's type: kernels/trees.h. Attributes: "targets", "features" (at
-// least this many must come), "questions", "aggregate" (0 sum, 1 minimum, 2 maximum), "special",
-// "single" (each leaf holds one number, for target 0).
+// leaf_weights, masks u8: kernels/tree_masks.h) -> [N, targets] of x's type: kernels/trees.h.
+// Attributes: "targets", "features" (at least this many must come), "questions", "aggregate" (0
+// sum, 1 minimum, 2 maximum), "special", "single" (each leaf holds one number, for target 0).
 Status InferTreeSums(InferContext& context) {
   TRY(ExpectType(context, 0, Types({DType::kF32, DType::kF64})));
   TRY(ExpectSameType(context, 0, 5));
@@ -64,7 +64,7 @@ Status RunMapValues(RunContext& context) {
 }
 
 constexpr auto kOps = std::to_array<OpDef>({
-    {"TreeSums", 1, 6, 6, 1, 1, kNoTraits, InferTreeSums, RunTreeSums, kOurDomain},
+    {"TreeSums", 1, 7, 7, 1, 1, kNoTraits, InferTreeSums, RunTreeSums, kOurDomain},
     {"MapValues", 1, 4, 4, 1, 1, kNoTraits, InferMapValues, RunMapValues, kOurDomain},
 });
 
