@@ -66,7 +66,8 @@ int64_t PrepareRowsTiles(const PrepareRowsArgs& args);
 void PrepareRows(const PrepareRowsArgs& args, Tiles tiles);
 Work PrepareRowsWork(const PrepareRowsArgs& args);
 
-// C [m, n] = act(A [m, k] B [k, n] + bias [n] + residual [m, n]).
+// C [m, n] = act(A [m, k] B [k, n] + bias [n] + residual [m, n]) or, with a factor, act(A B + bias)
+// * factor [m, n] + residual, as kernels/gemm.h.
 struct LowGemmArgs {
   int64_t m = 0;
   LowRows rows;              // A prepared for b.path; with kWiden unused
@@ -76,6 +77,8 @@ struct LowGemmArgs {
   const float* bias = nullptr;      // [n], or null
   const float* residual = nullptr;  // rows `residual_stride` apart, or null; does not overlap C
   int64_t residual_stride = 0;
+  const float* factor = nullptr;  // as the residual
+  int64_t factor_stride = 0;
   float* c = nullptr;  // rows `c_stride` apart
   int64_t c_stride = 0;
   Activation activation = Activation::kNone;

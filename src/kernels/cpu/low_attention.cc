@@ -257,7 +257,7 @@ struct Run {
     for (int64_t panel = 0; panel < steps; ++panel) {
       block.b = buffers.keys + panel * block.steps * kPanelStep;
       block.sums = buffers.scores + panel * kWidth;
-      TileDots<false>(block, rows);
+      TileDots<false, PanelReads::kAgain>(block, rows, [] {});
     }
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t query = row + i;
@@ -288,7 +288,7 @@ struct Run {
     for (int64_t d = 0; d < heads.value_dim; d += kWidth) {
       block.b = buffers.values + d / kWidth * panel_steps * kPanelStep;
       block.sums = sums + d;
-      TileDots<false>(block, rows);
+      TileDots<false, PanelReads::kAgain>(block, rows, [] {});
     }
   }
 

@@ -1,7 +1,6 @@
 // Before and behind the dot products of low precision: activations into their rows, sums into C.
 // Compiled once per target.
-#include "kernels/cpu/low_gemm.h"
-#include "kernels/cpu/math.h"
+#include "kernels/cpu/low_finish.h"
 
 namespace sluice::kernels::SLUICE_ISA {
 namespace {
@@ -10,9 +9,6 @@ constexpr int64_t kLanes = static_cast<int64_t>(sizeof(VF) / sizeof(float));
 using U8 = hn::Rebind<uint8_t, F32>;
 using I16 = hn::Rebind<int16_t, F32>;
 using U16 = hn::Rebind<uint16_t, F32>;
-using U32 = hn::RebindToUnsigned<F32>;
-
-// ---- Activations ----
 
 struct RowRange {
   float low, high;
@@ -116,19 +112,6 @@ void PrepareFixed(const PrepareRowsArgs& args, int64_t row) {
   });
 }
 
-// Round to nearest, ties to even; NaN stays NaN.
-HWY_INLINE hn::Vec<U16> RoundToBrain(VF x) {
-  const U32 du;
-  const I32 di;
-  const auto bits = hn::BitCast(du, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
-  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
-  const auto nan = hn::RebindMask(du, hn::IsNaN(x));
-  const auto top = hn::ShiftRight<16>(hn::IfThenElse(nan, quiet, rounded));
-  return hn::DemoteTo(U16(), hn::BitCast(di, top));
-}
-
 void PrepareBF16(const PrepareRowsArgs& args, int64_t row) {
   const F32 d;
   const float* const x = args.a + row * args.a_stride;
@@ -146,97 +129,10 @@ void PrepareBF16(const PrepareRowsArgs& args, int64_t row) {
   }
 }
 
-// ---- Sums ----
-
-// What the columns of a panel share.
-struct Columns {
-  const float* scales;  // null: sums are values already
-  const float* sums;    // null: no zero points
-  const float* bias;    // or null
-};
-
-// With `kBrain` into args.out, rounded to bf16, else into C.
-template <bool kIntegers, bool kBrain, class F>
-HWY_INLINE void FinishRows(const LowGemmArgs& args, const LowSums& sums, const Columns& columns,
-                           F activate) {
-  const F32 d;
-  const I32 di;
-  const VF none = hn::Zero(d);
-  for (int64_t i = 0; i < sums.rows; ++i) {
-    const int64_t row = sums.row + i;
-    float* const to = kBrain ? nullptr : args.c + row * args.c_stride + sums.column;
-    uint16_t* const brain =
-        kBrain ? reinterpret_cast<uint16_t*>(args.out.data + row * args.out.stride) + sums.column
-               : nullptr;
-    const float* const residual = args.residual == nullptr
-                                      ? nullptr
-                                      : args.residual + row * args.residual_stride + sums.column;
-    const VF row_scale = hn::Set(d, kIntegers ? args.rows.scales[row] : 1.0f);
-    const VF row_zero = hn::Set(d, kIntegers ? args.rows.zeros[row] : 0.0f);
-    const auto one = [&](int64_t j, auto load) HWY_ATTR {
-      VF x;
-      const VF bias = columns.bias == nullptr ? none : load(columns.bias + j);
-      if constexpr (kIntegers) {
-        const auto* const from = static_cast<const int32_t*>(sums.data) + i * sums.stride;
-        x = hn::ConvertTo(d, hn::LoadU(di, from + j));
-        // Scales and sums are padded to whole panels.
-        x = hn::NegMulAdd(row_zero, hn::LoadU(d, columns.sums + j), x);
-        x = hn::MulAdd(hn::Mul(x, row_scale), hn::LoadU(d, columns.scales + j), bias);
-      } else {
-        x = load(static_cast<const float*>(sums.data) + i * sums.stride + j);
-        x = columns.scales == nullptr ? hn::Add(x, bias)
-                                      : hn::MulAdd(x, hn::LoadU(d, columns.scales + j), bias);
-      }
-      if (residual != nullptr) x = hn::Add(x, load(residual + j));
-      return activate(x);
-    };
-    int64_t j = 0;
-    for (; j + kLanes <= sums.columns; j += kLanes) {
-      const VF x = one(j, [d](const float* from) HWY_ATTR { return hn::LoadU(d, from); });
-      if constexpr (kBrain) {
-        hn::StoreU(RoundToBrain(x), U16(), brain + j);
-      } else {
-        hn::StoreU(x, d, to + j);
-      }
-    }
-    if constexpr (kBrain) {
-      // What pads a row is zero: the last panel writes it.
-      if (sums.column + sums.columns == args.b.n) {
-        const int64_t end = (args.b.n + 31) / 32 * 32 - sums.column;
-        for (int64_t pad = sums.columns; pad < end; ++pad) brain[pad] = 0;
-      }
-    }
-    if (j == sums.columns) continue;
-    const auto rest = hn::FirstN(d, static_cast<size_t>(sums.columns - j));
-    const VF x =
-        one(j, [d, rest](const float* from) HWY_ATTR { return hn::MaskedLoad(rest, d, from); });
-    if constexpr (kBrain) {
-      const hn::Rebind<uint16_t, F32> half;
-      hn::BlendedStore(RoundToBrain(x), hn::FirstN(half, static_cast<size_t>(sums.columns - j)),
-                       half, brain + j);
-    } else {
-      hn::BlendedStore(x, rest, d, to + j);
-    }
-  }
-}
-
 }  // namespace
 
 void FinishLow(const LowGemmArgs& args, const LowSums& sums) {
-  Columns columns = {};
-  if (args.b.scales != nullptr) columns.scales = args.b.scales + sums.column;
-  if (args.b.sums != nullptr) columns.sums = args.b.sums + sums.column;
-  if (args.bias != nullptr) columns.bias = args.bias + sums.column;
-  WithActivation(args.activation, [&](auto activate) HWY_ATTR {
-    const bool brain = args.out.data != nullptr;
-    if (args.b.form == WeightForm::kInt8) {
-      brain ? FinishRows<true, true>(args, sums, columns, activate)
-            : FinishRows<true, false>(args, sums, columns, activate);
-    } else {
-      brain ? FinishRows<false, true>(args, sums, columns, activate)
-            : FinishRows<false, false>(args, sums, columns, activate);
-    }
-  });
+  FinishSums(args, sums);
 }
 
 void RunPrepareRows(const PrepareRowsArgs& args, int64_t begin, int64_t end) {

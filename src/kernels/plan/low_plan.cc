@@ -22,10 +22,12 @@ constexpr int64_t kTileProductsMin = int64_t{1} << 20;
 GemmPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches) {
   GemmPlan plan;
   plan.block_depth = input.k;
-  // Half of L2 for B; the rest is A's, C's and the neighbours'.
-  const int64_t in_l2 = caches.l2_bytes / 2 / std::max<int64_t>(1, input.column_bytes);
-  plan.block_columns = std::max(input.width, in_l2 / input.width * input.width);
-  plan.block_columns = std::min(plan.block_columns, RoundUp(input.n, input.width));
+  // Three quarters of L2 for B; the rest is what streams past it, of A and C. All of A streams once
+  // for each block, so that they are few and alike.
+  const int64_t in_l2 = caches.l2_bytes * 3 / 4 / std::max<int64_t>(1, input.column_bytes);
+  const int64_t columns_max = std::max(input.width, in_l2 / input.width * input.width);
+  const int64_t blocks = std::max<int64_t>(1, CeilDiv(input.n, columns_max));
+  plan.block_columns = RoundUp(std::max<int64_t>(1, CeilDiv(input.n, blocks)), input.width);
 
   const int64_t strips = CeilDiv(input.m, input.strip);
   plan.row_tiles = CeilDiv(input.m, kTileRows);
