@@ -67,7 +67,8 @@ struct ColumnsFinish {
 
   HWY_INLINE VF Load(const float* from) const {
     const F32 d;
-    if constexpr (kMasked) return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
+    if constexpr (kMasked)
+      return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
     return hn::LoadU(d, from);
   }
 
@@ -92,11 +93,10 @@ struct ColumnsFinish {
       row_zeros = args.rows.zeros + from.row;
     }
     residual_stride = args.residual_stride;
-    residual = args.residual == nullptr ? nullptr
-                                        : args.residual + from.row * residual_stride + column;
+    residual =
+        args.residual == nullptr ? nullptr : args.residual + from.row * residual_stride + column;
     factor_stride = args.factor_stride;
-    factor =
-        args.factor == nullptr ? nullptr : args.factor + from.row * factor_stride + column;
+    factor = args.factor == nullptr ? nullptr : args.factor + from.row * factor_stride + column;
     if (kBrain) {
       stride = args.out.stride / 2;
       brain = reinterpret_cast<uint16_t*>(args.out.data) + from.row * stride + column;
@@ -106,53 +106,67 @@ struct ColumnsFinish {
     }
   }
 
-  template <class F>
+  // Of vector v: what is to be activated.
+  HWY_INLINE VF Value(int v) const {
+    const F32 d;
+    const int32_t* const from = sums + v * kLaneCount;
+    if constexpr (!kIntegers)
+      return hn::MulAdd(Load(reinterpret_cast<const float*>(from)), scale[v], bias[v]);
+    VF x = hn::ConvertTo(d, hn::LoadU(I32(), from));
+    x = hn::NegMulAdd(hn::Set(d, *row_zeros), column_sum[v], x);
+    return hn::MulAdd(hn::Mul(x, hn::Set(d, *row_scales)), scale[v], bias[v]);
+  }
+
+  template <bool kFactor, class F>
+  HWY_INLINE VF Result(int v, F activate) const {
+    const VF x = Value(v);
+    if constexpr (kFactor) {
+      const VF added = residual == nullptr ? hn::Zero(F32()) : Load(residual + v * kLaneCount);
+      return hn::MulAdd(activate(x), Load(factor + v * kLaneCount), added);
+    }
+    return activate(residual == nullptr ? x : hn::Add(x, Load(residual + v * kLaneCount)));
+  }
+
+  // The next row; with kFactor there is a factor.
+  template <bool kFactor, class F>
   HWY_INLINE void Row(F activate) {
     const F32 d;
-    const I32 di;
-    VF x[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const int32_t* const from = sums + v * kLaneCount;
-      if constexpr (kIntegers) {
-        x[v] = hn::ConvertTo(d, hn::LoadU(di, from));
-        x[v] = hn::NegMulAdd(hn::Set(d, *row_zeros), column_sum[v], x[v]);
-        x[v] = hn::MulAdd(hn::Mul(x[v], hn::Set(d, *row_scales)), scale[v], bias[v]);
-      } else {
-        x[v] = hn::MulAdd(Load(reinterpret_cast<const float*>(from)), scale[v], bias[v]);
-      }
-    }
-    if (factor == nullptr) {
-      for (int v = 0; residual != nullptr && v < kVectors; ++v)
-        x[v] = hn::Add(x[v], Load(residual + v * kLaneCount));
-      for (int v = 0; v < kVectors; ++v) x[v] = activate(x[v]);
-    } else {
-      for (int v = 0; v < kVectors; ++v) {
-        const VF added = residual == nullptr ? hn::Zero(d) : Load(residual + v * kLaneCount);
-        x[v] = hn::MulAdd(activate(x[v]), Load(factor + v * kLaneCount), added);
-      }
-      factor += factor_stride;
-    }
+    const VF low = Result<kFactor>(0, activate);
     if constexpr (kMasked && kBrain) {
       const hn::Rebind<uint16_t, F32> half;
-      hn::BlendedStore(RoundToBrain(x[0]), hn::FirstN(half, static_cast<size_t>(count)), half,
+      hn::BlendedStore(RoundToBrain(low), hn::FirstN(half, static_cast<size_t>(count)), half,
                        brain);
     } else if constexpr (kMasked) {
-      hn::BlendedStore(x[0], hn::FirstN(d, static_cast<size_t>(count)), d, to);
-    } else if constexpr (kBrain) {
-      StoreBrain(x[0], x[1], brain);
+      hn::BlendedStore(low, hn::FirstN(d, static_cast<size_t>(count)), d, to);
     } else {
-      for (int v = 0; v < kVectors; ++v) hn::StoreU(x[v], d, to + v * kLaneCount);
+      const VF high = Result<kFactor>(1, activate);
+      if constexpr (kBrain) {
+        StoreBrain(low, high, brain);
+      } else {
+        hn::StoreU(low, d, to);
+        hn::StoreU(high, d, to + kLaneCount);
+      }
     }
     sums += sums_stride;
     row_scales += kIntegers ? 1 : 0;
     row_zeros += kIntegers ? 1 : 0;
     if (residual != nullptr) residual += residual_stride;
+    if constexpr (kFactor) factor += factor_stride;
     if constexpr (kBrain) {
       brain += stride;
     } else {
       to += stride;
     }
     --left;
+  }
+
+  template <class F>
+  HWY_INLINE void All(F activate) {
+    if (factor != nullptr) {
+      while (left > 0) Row<true>(activate);
+    } else {
+      while (left > 0) Row<false>(activate);
+    }
   }
 };
 
@@ -163,19 +177,18 @@ void FinishStrip(const LowGemmArgs& args, const LowSums& sums, F activate) {
   for (; j + 2 * lanes <= sums.columns; j += 2 * lanes) {
     ColumnsFinish<kIntegers, kBrain, false> finish;
     finish.Start(args, sums, j, lanes);
-    while (finish.left > 0) finish.Row(activate);
+    finish.All(activate);
   }
   for (; j < sums.columns; j += lanes) {
     const int64_t left = sums.columns - j;
     ColumnsFinish<kIntegers, kBrain, true> finish;
     finish.Start(args, sums, j, left < lanes ? left : lanes);
-    while (finish.left > 0) finish.Row(activate);
+    finish.All(activate);
   }
   if (!kBrain || sums.column + sums.columns != args.b.n) return;
   // What pads a row is zero: the last panel writes it.
   for (int64_t i = 0; i < sums.rows; ++i) {
-    auto* const row =
-        reinterpret_cast<uint16_t*>(args.out.data + (sums.row + i) * args.out.stride);
+    auto* const row = reinterpret_cast<uint16_t*>(args.out.data + (sums.row + i) * args.out.stride);
     for (int64_t pad = args.b.n; pad < (args.b.n + 31) / 32 * 32; ++pad) row[pad] = 0;
   }
 }

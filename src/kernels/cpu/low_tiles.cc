@@ -35,9 +35,7 @@ struct TileRun {
   alignas(64) int32_t sums[kTilesRows * kWaitingColumns];
 
   TileRun(const LowGemmArgs& run_args, F run_activate)
-      : args(run_args),
-        activate(run_activate),
-        steps(run_args.b.groups * 4 / kStepBytes) {
+      : args(run_args), activate(run_activate), steps(run_args.b.groups * 4 / kStepBytes) {
     const int64_t cuts = (steps + kStepsAtOnce - 1) / kStepsAtOnce;
     each = (steps + cuts - 1) / cuts;
   }
@@ -72,20 +70,21 @@ struct TileRun {
     Pending before = pending;
     const int64_t each_step = (before.left + count - 1) / count;
     // All of them are done before the tiles are stored.
-    TileDots<kInt8, kReads>(block, rows, [&]() __attribute__((always_inline)) {
-      for (int64_t i = each_step; i > 0 && before.left > 0; --i) before.Row(activate);
-    });
+    TileDots<kInt8, kReads>(
+        block, rows, [&]() __attribute__((always_inline)) {
+          for (int64_t i = each_step; i > 0 && before.left > 0; --i)
+            before.template Row<false>(activate);
+        });
     pending.left = 0;
   }
 
   void Finish(int64_t row, int64_t rows, int64_t n, int64_t end, const int32_t* from) {
     const LowSums done{from, kWidth, row, rows, n, end - n < kWidth ? end - n : kWidth};
-    if (done.columns == kWidth) return pending.Start(args, done, 0, kWidth / 2);
+    if (done.columns == kWidth && args.factor == nullptr)
+      return pending.Start(args, done, 0, kWidth / 2);
     FinishStrip<kInt8, kBrain>(args, done, activate);
   }
-  void Flush() {
-    while (pending.left > 0) pending.Row(activate);
-  }
+  void Flush() { pending.All(activate); }
 
   // Strips of `strip` rows in [row, row + rows), all of k at a time: a panel of B passes over them.
   void RunWhole(int64_t row, int64_t rows, int64_t strip, int64_t n0, int64_t n1) {

@@ -68,8 +68,8 @@ __attribute__((always_inline)) inline void FetchAhead(const std::byte*& at, int6
 }
 
 // How a panel of B is read. kOnce: every line of it comes from L2 and is not wanted again before A
-// is, which L1 therefore keeps (84 against 64 % of the roof at k = 384 of bf16). kAgain: it may stay
-// in L1.
+// is, which L1 therefore keeps (84 against 64 % of the roof at k = 384 of bf16). kAgain: it may
+// stay in L1.
 enum class PanelReads { kAgain, kOnce };
 
 // The columns of B that registers 6 and 7 hold; the register must be a literal.
