@@ -74,11 +74,12 @@ base::Result<std::shared_ptr<const infer::ServedModel>> LoadModel(const LoadArgs
   return infer::LoadServedModel(folder, options);
 }
 
-report::OpenSizes SizesOf(int64_t batch, int64_t length,
+report::OpenSizes SizesOf(int64_t batch, int64_t length, double mean_length,
                           const std::map<std::string, int64_t>& dims) {
   report::OpenSizes sizes;
   sizes.batch = batch;
   sizes.length = length;
+  sizes.mean_length = mean_length;
   for (const auto& [name, size] : dims) sizes.dims.push_back(name + "=" + std::to_string(size));
   return sizes;
 }
@@ -138,7 +139,7 @@ class Model {
   }
 
   // runs: 0 predicts. Without the GIL.
-  base::Result<Told> Tell(const report::OpenSizes& sizes, double mean_length, int64_t runs) const {
+  base::Result<Told> Tell(const report::OpenSizes& sizes, int64_t runs) const {
     const report::Opened opened = TRY(report::OpenForLooking(runner_.served().graph, sizes));
     const report::Roofs roofs = report::MeasureRoofs();
     report::Timing timing;
@@ -146,7 +147,6 @@ class Model {
     args.model = path_;
     args.opened = &opened;
     args.roofs = &roofs;
-    args.mean_length = mean_length;
     if (runs > 0) {
       timing = TRY(report::Measure(opened, runs));
       args.timing = &timing;
@@ -213,7 +213,7 @@ void DefineModel(py::module_& module) {
              const std::map<std::string, int64_t>& dims, double mean_length, int64_t runs) {
             base::Result<Told> told = [&] {
               const py::gil_scoped_release free;
-              return self.Tell(SizesOf(batch, length, dims), mean_length, runs);
+              return self.Tell(SizesOf(batch, length, mean_length, dims), runs);
             }();
             return Unwrap(std::move(told));
           },

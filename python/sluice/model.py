@@ -179,7 +179,8 @@ class Model:
         dims : mapping of str to int, optional
             Sizes of open dimensions by name.
         mean_length : float
-            Mean length of your sequences: what padding them to `length` costs. 0: none.
+            Mean length of your sequences: their spread up to `length` in packed rows, or what padding them
+            costs. 0: all have `length`.
 
         Returns
         -------

@@ -35,7 +35,6 @@ int RunExplain(const Arguments& arguments) {
   args.model = positional->front();
   args.opened = &*opened;
   args.roofs = &roofs;
-  args.mean_length = look.mean_length;
   const auto shown = Show(look, report::MakeReport(args), nullptr);
   return shown.ok() ? kExitOk : Fail(kUsage, shown.error());
 }

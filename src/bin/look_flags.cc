@@ -17,8 +17,9 @@ void AddLookFlags(LookFlags& look, std::vector<Flag>& flags) {
   flags.push_back({"length", &look.sizes.length, "N", "size of the other open dimensions"});
   flags.push_back(
       {"dim", &look.sizes.dims, "NAME=N", "size of the open dimension NAME; may repeat"});
-  flags.push_back({"mean-length", &look.mean_length, "N",
-                   "mean length of your sequences: what padding them to --length costs; 0: none"});
+  flags.push_back({"mean-length", &look.sizes.mean_length, "N",
+                   "mean length of your sequences: their spread up to --length in packed rows, or "
+                   "what padding them costs; 0: all have --length"});
   flags.push_back({"weights",
                    FlagSetter{[&look](std::string_view text) -> base::Status {
                                 graph::WeightChoice choice;

@@ -15,7 +15,6 @@ namespace sluice::bin {
 struct LookFlags {
   report::OpenSizes sizes;
   graph::CompileOptions compile;
-  double mean_length = 0;
   bool json = false;
   bool all_steps = false;
   std::string html;

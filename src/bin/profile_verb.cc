@@ -54,7 +54,6 @@ base::Status Run(const std::string& path, const ProfileFlags& flags) {
   args.opened = &opened;
   args.roofs = &roofs;
   args.timing = &timing;
-  args.mean_length = flags.look.mean_length;
   args.alone_us = TRY(AloneUs(opened, timing));
   const report::Report report = report::MakeReport(args);
   if (!flags.trace.empty()) {

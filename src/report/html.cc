@@ -109,11 +109,17 @@ void AppendHead(std::string& out, const Report& report) {
   Tile(out, "Weights", BytesText(report.weights_bytes), "resident, once a process");
   Tile(out, "Activations", BytesText(report.activation_bytes),
        BytesText(report.activation_bytes_unshared) + " without sharing");
+  if (report.packed_sequences > 0) {
+    Tile(out, "Packed rows", std::to_string(report.packed_rows),
+         std::to_string(report.packed_sequences) + " sequences, the longest of " +
+             std::to_string(report.packed_longest));
+  }
   Tile(out, "Requests", report.joined ? "joined" : "alone", "batching along dimension 0");
   out += "</dl>\n<p><strong>Batching:</strong> " + Escape(report.batching) + ".</p>\n";
   out += "<p><strong>Padding:</strong> " +
          Escape(report.packed ? "none: requests of any lengths run as packed rows"
                               : "kept: " + report.packed_reason) +
+         (report.packed_sequences > 0 ? "; here " + PackingText(report) : std::string()) +
          ".</p>\n";
   if (report.interpreted) {
     out += "<p><strong>Runs in the interpreter, which allocates:</strong> " +

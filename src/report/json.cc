@@ -151,7 +151,10 @@ std::string ToJson(const Report& report, const Comparison* comparison) {
   json.Key("batching").BeginObject().Key("joined").Bool(report.joined);
   json.Key("reason").String(report.batching).EndObject();
   json.Key("packed_rows").BeginObject().Key("used").Bool(report.packed);
-  json.Key("reason").String(report.packed_reason).EndObject();
+  json.Key("reason").String(report.packed_reason);
+  json.Key("sequences").Int(report.packed_sequences).Key("rows").Int(report.packed_rows);
+  json.Key("shortest").Int(report.packed_shortest).Key("longest").Int(report.packed_longest);
+  json.EndObject();
   json.Key("interpreted").Bool(report.interpreted);
   json.Key("interpreted_reason").String(report.interpreted_reason);
   WriteTotal(json, report);

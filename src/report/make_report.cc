@@ -1,6 +1,7 @@
 // Builds the report: roofs of each step, layers, features, memory; where time is lost is losses.cc.
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "base/machine.h"
 #include "kernels/low_gemm.h"
@@ -215,9 +216,13 @@ void MakeMemory(const Opened& opened, Report& report) {
   }
   report.activation_bytes = plan.arena_bytes;
   report.activation_bytes_unshared = plan.activations_bytes;
-  for (size_t i = 0; i < opened.shapes.size(); ++i) {
+  const std::vector<tensor::Shape>& shapes =
+      opened.lengths.empty() ? opened.shapes : plan.input_shapes;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const int input = ModelInput(opened, i);
+    if (input < 0) continue;
     report.interface_bytes +=
-        opened.shapes[i].elements() * tensor::DTypeSize(report.inputs[i].dtype);
+        shapes[i].elements() * tensor::DTypeSize(report.inputs[static_cast<size_t>(input)].dtype);
   }
   for (size_t i = 0; i < plan.output_shapes.size(); ++i) {
     report.interface_bytes +=
@@ -247,7 +252,39 @@ void MakeSteps(const ReportArgs& args, const std::vector<StepFlow>& flows, Repor
   }
 }
 
+// The model's inputs that a set of the plan's inputs is filled from.
+InterfaceSet ModelInputs(const Opened& opened, InterfaceSet planned) {
+  if (opened.lengths.empty()) return planned;
+  InterfaceSet set = 0;
+  for (size_t i = 0; i < opened.plan->input_shapes.size(); ++i) {
+    const int input = ModelInput(opened, i);
+    if (input >= 0 && (planned & InterfaceBit(i)) != 0) {
+      set |= InterfaceBit(static_cast<size_t>(input));
+    }
+  }
+  return set;
+}
+
+void TellPacking(const Opened& opened, Report& report) {
+  if (opened.lengths.empty()) return;
+  const auto [shortest, longest] =
+      std::minmax_element(opened.lengths.begin(), opened.lengths.end());
+  report.packed_sequences = static_cast<int64_t>(opened.lengths.size());
+  report.packed_rows = std::accumulate(opened.lengths.begin(), opened.lengths.end(), int64_t{0});
+  report.packed_shortest = *shortest;
+  report.packed_longest = *longest;
+}
+
 }  // namespace
+
+std::string PackingText(const Report& report) {
+  if (report.packed_sequences == 0) return {};
+  const int64_t low = report.packed_shortest, high = report.packed_longest;
+  const std::string count = std::to_string(report.packed_sequences);
+  return std::to_string(report.packed_rows) + " rows packed of " + count +
+         (report.packed_sequences == 1 ? " sequence of " : " sequences of ") +
+         (low == high ? "" : std::to_string(low) + " to ") + std::to_string(high) + " tokens";
+}
 
 std::string_view FamilyOf(std::string_view kind) {
   if (kind.substr(0, 9) == "reference") return "reference";
@@ -295,8 +332,12 @@ Report MakeReport(const ReportArgs& args) {
   report.passes = model.passes().reports;
   report.not_fused = model.passes().near_misses;
 
-  const int64_t length = args.mean_length > 0 ? args.opened->sizes.length : 0;
-  const std::vector<StepFlow> flows = FollowSteps(plan, length);
+  TellPacking(*args.opened, report);
+
+  const double mean_length = args.opened->sizes.mean_length;
+  const int64_t length = mean_length > 0 ? args.opened->sizes.length : 0;
+  std::vector<StepFlow> flows = FollowSteps(plan, length);
+  for (StepFlow& flow : flows) flow.inputs = ModelInputs(*args.opened, flow.inputs);
   MakeSteps(args, flows, report);
   FindUnfused(plan, flows, report.not_fused, report.steps);
   LossContext context;
@@ -304,10 +345,10 @@ Report MakeReport(const ReportArgs& args) {
   context.flows = &flows;
   context.roofs = args.roofs;
   context.length = length;
-  context.mean_length = args.mean_length;
+  context.mean_length = mean_length;
   // Packed rows have no padding to lose time on.
-  if (length > 0 && !report.packed) {
-    context.padding = std::clamp(1 - args.mean_length / static_cast<double>(length), 0.0, 1.0);
+  if (length > 0 && report.packed_sequences == 0) {
+    context.padding = std::clamp(1 - mean_length / static_cast<double>(length), 0.0, 1.0);
   }
   for (size_t i = 0; i < report.steps.size(); ++i) {
     StepRow& step = report.steps[i];

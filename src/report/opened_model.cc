@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <random>
 #include <utility>
 
@@ -114,7 +115,65 @@ bool IsFolder(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+// Lengths of 1 to `longest` tokens with this mean: quantiles of a power of a uniform variate, as
+// texts have many short ones and few long ones.
+std::vector<int64_t> SpreadLengths(int64_t count, int64_t longest, double mean) {
+  std::vector<int64_t> lengths(static_cast<size_t>(count), longest);
+  const auto top = static_cast<double>(longest);
+  if (mean <= 0 || mean >= top) return lengths;
+  mean = std::max(mean, 1.0);
+  const double power = (top - 1) / std::max(mean - 1, 1e-3) - 1;
+  int64_t missing = std::llround(mean * static_cast<double>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    const double at = (static_cast<double>(i) + 0.5) / static_cast<double>(count);
+    int64_t& length = lengths[static_cast<size_t>(i)];
+    length = 1 + std::llround((top - 1) * std::pow(at, power));
+    missing -= length;
+  }
+  // What rounding left, from the longest on.
+  for (size_t i = lengths.size(); missing != 0;) {
+    i = (i > 0 ? i : lengths.size()) - 1;
+    const int64_t step = missing > 0 ? 1 : -1;
+    if (lengths[i] + step < 1 || lengths[i] + step > longest) continue;
+    lengths[i] += step;
+    missing -= step;
+  }
+  return lengths;
+}
+
+// The lengths where requests of these shapes run as packed rows, else nothing.
+std::vector<int64_t> PackedLengths(const Opened& open) {
+  const graph::RaggedForm* const form = open.model->ragged();
+  if (form == nullptr) return {};
+  const tensor::Shape& mask = open.shapes[static_cast<size_t>(form->mask_input)];
+  const int64_t longest = mask[1];
+  if (mask[0] < 1 || longest < 1 || longest > form->length_max) return {};
+  for (const graph::RaggedForm::Input& input : form->inputs) {
+    if (input.index < 0) continue;
+    const tensor::Shape& shape = open.shapes[static_cast<size_t>(input.index)];
+    const bool tokens = input.feed == graph::RaggedForm::Feed::kTokens;
+    if (shape[0] != mask[0] || (tokens && shape[1] != longest)) return {};
+  }
+  return SpreadLengths(mask[0], longest, open.sizes.mean_length);
+}
+
+// Where each sequence begins, or the place of each row within its own.
+void FillOffsets(const std::vector<int64_t>& lengths, bool starts, tensor::Tensor& tensor) {
+  int64_t at = 0, i = 0;
+  for (const int64_t length : lengths) {
+    if (starts) tensor.mutable_view().as<int32_t>()[i++] = static_cast<int32_t>(at);
+    for (int64_t k = 0; k < length; ++k, ++at) {
+      if (!starts) tensor.mutable_view().as<int64_t>()[at] = k;
+    }
+  }
+  if (starts) tensor.mutable_view().as<int32_t>()[i] = static_cast<int32_t>(at);
+}
+
 }  // namespace
+
+int ModelInput(const Opened& opened, size_t at) {
+  return opened.lengths.empty() ? static_cast<int>(at) : opened.model->ragged()->inputs[at].index;
+}
 
 base::Result<Opened> OpenForLooking(const std::string& path, const OpenSizes& sizes,
                                     const graph::CompileOptions& compile) {
@@ -142,6 +201,10 @@ base::Result<Opened> OpenForLooking(std::shared_ptr<const graph::Model> model,
     open.shapes.push_back(TRY(tensor::Shape::FromDims(dims)));
   }
   open.plan = TRY(open.model->PlanFor(open.shapes));
+  open.lengths = PackedLengths(open);
+  if (open.lengths.empty()) return open;
+  const int64_t rows = std::accumulate(open.lengths.begin(), open.lengths.end(), int64_t{0});
+  open.plan = TRY(open.model->NewRaggedPlan(rows, static_cast<int64_t>(open.lengths.size())));
   return open;
 }
 
@@ -151,16 +214,25 @@ base::Result<std::vector<tensor::Tensor>> SyntheticInputs(const Opened& open) {
   std::uniform_real_distribution<double> uniform;
   const std::vector<int64_t> limits = IndexLimits(*open.plan);
   std::vector<tensor::Tensor> tensors;
-  for (size_t i = 0; i < open.shapes.size(); ++i) {
-    const graph::TensorInterface& input = open.model->inputs()[i];
-    if (input.dtype == tensor::DType::kBytes) {
-      tensors.push_back(tensor::Tensor::FromStrings(
-          open.shapes[i],
-          std::vector<std::string>(static_cast<size_t>(open.shapes[i].elements()), "text")));
+  const std::vector<tensor::Shape>& shapes =
+      open.lengths.empty() ? open.shapes : open.plan->input_shapes;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const int index = ModelInput(open, i);
+    if (index < 0) {
+      const bool starts = open.model->ragged()->inputs[i].feed == graph::RaggedForm::Feed::kStarts;
+      const auto dtype = starts ? tensor::DType::kI32 : tensor::DType::kI64;
+      tensor::Tensor made = TRY(tensor::Tensor::Allocate(dtype, shapes[i], kInputBytesMax));
+      FillOffsets(open.lengths, starts, made);
+      tensors.push_back(std::move(made));
       continue;
     }
-    tensor::Tensor made =
-        TRY(tensor::Tensor::Allocate(input.dtype, open.shapes[i], kInputBytesMax));
+    const graph::TensorInterface& input = open.model->inputs()[static_cast<size_t>(index)];
+    if (input.dtype == tensor::DType::kBytes) {
+      tensors.push_back(tensor::Tensor::FromStrings(
+          shapes[i], std::vector<std::string>(static_cast<size_t>(shapes[i].elements()), "text")));
+      continue;
+    }
+    tensor::Tensor made = TRY(tensor::Tensor::Allocate(input.dtype, shapes[i], kInputBytesMax));
     std::memset(made.buffer.mutable_data(), 0, static_cast<size_t>(made.buffer.bytes()));
     if (input.dtype == tensor::DType::kF32) {
       for (float& x : made.mutable_view().span<float>()) x = normal(random);

@@ -99,9 +99,13 @@ struct Report {
   std::vector<graph::TensorInterface> outputs;
   std::vector<tensor::Shape> shapes;  // of the inputs, as planned
   bool joined = false;
-  std::string batching;       // the proof, or which node stood in the way
-  bool packed = false;        // requests run as packed rows, without their padding
-  std::string packed_reason;  // what stood in the way
+  std::string batching;          // the proof, or which node stood in the way
+  bool packed = false;           // requests run as packed rows, without their padding
+  std::string packed_reason;     // what stood in the way
+  int64_t packed_sequences = 0;  // in the rows that this report is of; 0: it is of padded ones
+  int64_t packed_rows = 0;
+  int64_t packed_shortest = 0;
+  int64_t packed_longest = 0;
   bool interpreted = false;
   std::string interpreted_reason;
 
@@ -133,10 +137,13 @@ struct ReportArgs {
   const Opened* opened = nullptr;
   const Roofs* roofs = nullptr;
   const Timing* timing = nullptr;  // null: predicted
-  double mean_length = 0;          // of the sequences in the model's traffic; 0: not told
   double alone_us = 0;  // what a row costs less when requests are joined; 0: not measured
 };
 Report MakeReport(const ReportArgs& args);
+
+// What the report is of where rows are packed: "368 rows packed of 16 sequences of 1 to 64 tokens";
+// else "".
+std::string PackingText(const Report& report);
 
 // How many losses the renderers show.
 inline constexpr size_t kLossesShown = 5;

@@ -29,8 +29,10 @@ Roofs TestRoofs() {
   return roofs;
 }
 
-Opened Open(const std::string& name, int64_t batch = 4, int64_t length = 16) {
-  return OpenForLooking(kGraphs + name + ".onnx", {.batch = batch, .length = length, .dims = {}})
+Opened Open(const std::string& name, int64_t batch = 4, int64_t length = 16,
+            double mean_length = 0) {
+  return OpenForLooking(kGraphs + name + ".onnx",
+                        {.batch = batch, .length = length, .dims = {}, .mean_length = mean_length})
       .value();
 }
 
@@ -44,14 +46,13 @@ Timing Even(const Opened& opened, double us) {
   return timing;
 }
 
-Report Make(const Opened& opened, const Timing* timing, double mean_length = 0) {
+Report Make(const Opened& opened, const Timing* timing) {
   static const Roofs roofs = TestRoofs();
   ReportArgs args;
   args.model = "m.onnx";
   args.opened = &opened;
   args.roofs = &roofs;
   args.timing = timing;
-  args.mean_length = mean_length;
   return MakeReport(args);
 }
 
@@ -74,9 +75,9 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 
 TEST(ReportTest, LossesAndWorkAtTheRoofAddUpToTheTime) {
   for (const char* name : {"bert_encoder_ts15", "deepfm_ts14", "text_convolution_ts14"}) {
-    const Opened opened = Open(name);
+    const Opened opened = Open(name, 4, 16, 5);
     const Timing timing = Even(opened, 3);
-    const Report report = Make(opened, &timing, 5);
+    const Report report = Make(opened, &timing);
     double layers = 0, lost = 0;
     for (const Group& layer : report.layers) layers += layer.us;
     EXPECT_NEAR(layers, report.us, 1e-6) << name;
@@ -151,26 +152,69 @@ TEST(ReportTest, PaddingCostsTheShareOfRowsThatItIs) {
   TestGraph graph;
   Value* x = graph.Input("x", {graph.Symbol("b"), graph.Symbol("s"), 8});
   graph.Output("y", graph.Add("Softmax", {x}));
-  const Opened opened =
-      OpenForLooking(graph.Compile(), {.batch = 4, .length = 16, .dims = {}}).value();
-  const Timing timing = Even(opened, 3);
-  const Report padded = Make(opened, &timing, 4);
+  const auto report = [&](double mean_length) {
+    const Opened opened =
+        OpenForLooking(graph.Compile(),
+                       {.batch = 4, .length = 16, .dims = {}, .mean_length = mean_length})
+            .value();
+    const Timing timing = Even(opened, 3);
+    return Make(opened, &timing);
+  };
+  const Report padded = report(4);
   EXPECT_FALSE(padded.packed);
   EXPECT_FALSE(padded.packed_reason.empty());
+  EXPECT_EQ(PackingText(padded), "");
   EXPECT_NEAR(padded.padding_percent, 75, 1e-9);
   EXPECT_NE(FindLoss(padded, Cause::kPadding), nullptr);
-  EXPECT_EQ(FindLoss(Make(opened, &timing, 16), Cause::kPadding), nullptr);
-  EXPECT_EQ(FindLoss(Make(opened, &timing), Cause::kPadding), nullptr);
+  EXPECT_EQ(FindLoss(report(16), Cause::kPadding), nullptr);
+  EXPECT_EQ(FindLoss(report(0), Cause::kPadding), nullptr);
 }
 
 TEST(ReportTest, PackedRowsLoseNothingToPadding) {
-  const Opened opened = Open("bert_encoder_ts15", 4, 16);
+  const Opened opened = Open("bert_encoder_ts15", 4, 16, 4);
   ASSERT_NE(opened.model->ragged(), nullptr) << opened.model->ragged_reason();
   const Timing timing = Even(opened, 3);
-  const Report report = Make(opened, &timing, 4);
+  const Report report = Make(opened, &timing);
   EXPECT_TRUE(report.packed);
   EXPECT_EQ(FindLoss(report, Cause::kPadding), nullptr);
-  EXPECT_NE(ToText(report, nullptr, {}).find("packed rows"), std::string::npos);
+  EXPECT_EQ(report.padding_percent, 0);
+  EXPECT_NE(ToText(report, nullptr, {}).find("16 rows packed of 4 sequences"), std::string::npos);
+  EXPECT_NE(ToHtml(report, nullptr).find("16 rows packed of 4 sequences"), std::string::npos);
+}
+
+TEST(ReportTest, ModelsThatServePackedRowsAreMeasuredOnThem) {
+  const Opened full = Open("bert_encoder_ts15", 4, 16);
+  EXPECT_EQ(full.lengths, std::vector<int64_t>(4, 16));
+  const Opened spread = Open("bert_encoder_ts15", 4, 16, 4);
+  const Report all = Make(full, nullptr), part = Make(spread, nullptr);
+  EXPECT_EQ(PackingText(all), "64 rows packed of 4 sequences of 16 tokens");
+  EXPECT_EQ(part.packed_rows, 16);
+  // A quarter of the rows, and less of the pairs that attention compares.
+  EXPECT_LT(part.flops * 4, all.flops + 4);
+  EXPECT_EQ(all.shapes[0], tensor::Shape({4, 16}));
+  EXPECT_TRUE(Measure(full, 1).ok());
+  EXPECT_TRUE(Measure(spread, 1).ok());
+  // Features are the model's inputs, not what packs the rows.
+  for (const Group& feature : part.features) {
+    if (feature.kind != "input") continue;
+    EXPECT_TRUE(std::any_of(part.inputs.begin(), part.inputs.end(), [&](const auto& input) {
+      return input.name == feature.name;
+    })) << feature.name;
+  }
+}
+
+TEST(ReportTest, SpreadLengthsHaveTheMeanThatWasTold) {
+  for (const int64_t batch : {1, 2, 7, 32}) {
+    for (const double mean : {1.0, 1.5, 5.0, 15.9, 16.0, 40.0}) {
+      const Opened opened = Open("bert_encoder_ts15", batch, 16, mean);
+      const std::vector<int64_t>& lengths = opened.lengths;
+      ASSERT_EQ(static_cast<int64_t>(lengths.size()), batch);
+      EXPECT_GE(*std::min_element(lengths.begin(), lengths.end()), 1);
+      EXPECT_LE(*std::max_element(lengths.begin(), lengths.end()), 16);
+      EXPECT_NEAR(static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0})),
+                  std::min(mean, 16.0) * static_cast<double>(batch), 0.51);
+    }
+  }
 }
 
 TEST(ReportTest, LayersAreTheModulesThatNodeNamesTell) {

@@ -129,6 +129,7 @@ void AppendHead(std::string& out, const Report& report, const Paint& paint) {
   std::string shapes;
   for (const auto& shape : report.shapes) shapes += " " + shape.ToString();
   out += Printable(shapes, 90) + "\n";
+  if (report.packed_sequences > 0) out += "packed    " + PackingText(report) + "\n";
   out += "machine   " + Printable(report.machine, 90) + "\n";
   Append(out, "roofs     one core, %s: %.0f GFLOP/s f32;", report.target.c_str(),
          report.roofs.gflops);
