@@ -1,6 +1,7 @@
 #include "graph/compiled_graph.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -52,7 +53,8 @@ base::Status PackWeight(Node& node, const Value& b, CompiledGraph& compiled) {
   }
   const tensor::Shape& shape = b.constant->shape;
   kernels::MatrixSource source;
-  source.data = b.constant->buffer.data();
+  source.buffer = &b.constant->buffer;
+  if (b.constant->buffer.made()) source.data = b.constant->buffer.data();
   source.dtype = b.dtype;
   source.k = shape[transposed ? 1 : 0];
   source.n = shape[transposed ? 0 : 1];
@@ -85,16 +87,27 @@ base::Status PackWeights(CompiledGraph& compiled, const PackedWeights& others) {
   return base::Ok();
 }
 
+// What the store made of a model's constants, by what they were, which stays alive so long: the
+// model's graphs have them in common.
+using SharedConstants =
+    std::map<std::shared_ptr<const tensor::Tensor>, std::shared_ptr<const tensor::Tensor>>;
+
 // Constants that products alone read keep their shape alone: they are packed in every form.
-void DropPacked(CompiledGraph& compiled) {
+void DropPacked(CompiledGraph& compiled, SharedConstants& shared) {
   for (Value* value : compiled.graph->Constants()) {
     if (!OnlyProductsRead(*compiled.graph, value)) {
-      compiled.weights_bytes += value->constant->view().bytes();
+      compiled.weights_bytes += value->constant->bytes();
       const bool packed = std::any_of(value->uses.begin(), value->uses.end(), [](const Use& use) {
         return IsPackedWeight(*use.node, static_cast<size_t>(use.index));
       });
       // Packed forms are found by the constant's address, which must then stay.
-      if (!packed) value->constant = ConstantStore::Process().Share(value->constant);
+      if (packed) {
+        (void)value->constant->buffer.data();  // made now, not by a step
+      } else {
+        std::shared_ptr<const tensor::Tensor>& same = shared[value->constant];
+        if (same == nullptr) same = ConstantStore::Process().Share(value->constant);
+        value->constant = same;
+      }
       continue;
     }
     auto shell = std::make_shared<tensor::Tensor>();
@@ -117,14 +130,15 @@ base::Status PackGraphs(std::unique_ptr<Graph> graph, std::unique_ptr<Graph> rag
                         std::unique_ptr<CompiledGraph>& compiled_ragged) {
   compiled = std::make_unique<CompiledGraph>();
   compiled->graph = std::move(graph);
+  SharedConstants shared;
   TRY(PackWeights(*compiled, {}));
   if (ragged != nullptr) {
     compiled_ragged = std::make_unique<CompiledGraph>();
     compiled_ragged->graph = std::move(ragged);
     TRY(PackWeights(*compiled_ragged, compiled->weights));
-    DropPacked(*compiled_ragged);
+    DropPacked(*compiled_ragged, shared);
   }
-  DropPacked(*compiled);
+  DropPacked(*compiled, shared);
   return base::Ok();
 }
 

@@ -18,8 +18,8 @@ class ConstantStore {
 
   static ConstantStore& Process();
 
-  // An equal tensor that is alive already, else `tensor` itself. A hash finds candidates and a
-  // comparison of every byte decides.
+  // An equal tensor that is alive already, else `tensor` itself, its bytes made. A hash finds
+  // candidates and a comparison of every byte decides.
   std::shared_ptr<const tensor::Tensor> Share(std::shared_ptr<const tensor::Tensor> tensor);
 
   // Bytes of the shared constants alive now.

@@ -57,6 +57,20 @@ std::string NeedsInterpreter(const Graph& graph) {
   return {};
 }
 
+// Makes the bytes of all constants, also those that subgraphs alone read: a file is not read while
+// the model runs. The sum of the outermost graph's.
+int64_t MakeConstants(const Graph& graph) {
+  int64_t bytes = 0;
+  for (const Value* value : graph.Constants()) {
+    (void)value->constant->buffer.data();
+    bytes += value->constant->bytes();
+  }
+  for (const Node* node = graph.first(); node != nullptr; node = node->next) {
+    for (const Subgraph& subgraph : node->subgraphs) MakeConstants(*subgraph.graph);
+  }
+  return bytes;
+}
+
 base::Status CheckShapes(const std::vector<TensorInterface>& inputs,
                          std::span<const tensor::Shape> shapes) {
   if (shapes.size() != inputs.size()) {
@@ -138,8 +152,7 @@ base::Result<std::shared_ptr<const Model>> Model::Compile(OnnxModel source,
       model->ragged_reason_ = "the interpreter runs it: " + model->interpreted_reason_;
     }
     model->compiled_ = std::make_unique<CompiledGraph>();
-    for (const Value* value : graph->Constants())
-      model->weights_bytes_ += value->constant->view().bytes();
+    model->weights_bytes_ = MakeConstants(*graph);
     model->compiled_->graph = std::move(graph);
   } else {
     fusing.weights = options.weights.value_or(WeightChoice());

@@ -73,9 +73,10 @@ std::optional<std::vector<Dim>> InferContext::elements(size_t i) const {
   if (value == nullptr) return std::nullopt;
   if (value->elements.has_value()) return value->elements;
   if (value->constant == nullptr) return std::nullopt;
+  const tensor::Shape& shape = value->constant->shape;
+  const int64_t count = shape.elements();
+  if (shape.rank() > 1 || count > static_cast<int64_t>(kKnownElementsMax)) return std::nullopt;
   const tensor::ConstView view = value->constant->view();
-  const int64_t count = view.shape.elements();
-  if (view.shape.rank() > 1 || count > static_cast<int64_t>(kKnownElementsMax)) return std::nullopt;
   std::vector<Dim> dims;
   for (int64_t k = 0; k < count; ++k) {
     switch (view.dtype) {

@@ -15,6 +15,10 @@
 #include "kernels/work.h"
 #include "tensor/dtype.h"
 
+namespace sluice::tensor {
+class Buffer;
+}
+
 namespace sluice::kernels {
 
 // B [k, n] in the layout of `target`: panels of 32 (AVX-512) or 16 (AVX2) columns, each [k, width],
@@ -65,6 +69,8 @@ struct MatrixSource {
   int64_t n = 0;
   int64_t k_stride = 0;
   int64_t n_stride = 0;
+  // Where `data` is null: whose bytes they are, which the weight store makes if it needs them.
+  const tensor::Buffer* buffer = nullptr;
 };
 
 // Bytes that PackMatrix writes: at most 31 columns more than k * n floats.

@@ -41,6 +41,9 @@ uint64_t Word(const std::byte* at) {
   return word;
 }
 
+// What is hashed lies in pages of 4 KiB, at whose ends the processor's own prefetchers stop.
+constexpr int64_t kFetchedAhead = 4096;
+
 // Four lanes, so that the multiplier's latency does not set the pace; two results of different
 // keys.
 WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, uint64_t seed) {
@@ -48,6 +51,7 @@ WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, ui
   const std::byte* at = bytes.data();
   size_t left = bytes.size();
   for (; left >= 64; left -= 64, at += 64) {
+    __builtin_prefetch(at + kFetchedAhead);
     for (int i = 0; i < 4; ++i) {
       lanes[i] = Fold(Word(at + 16 * i) ^ key[4 + i], Word(at + 16 * i + 8) ^ lanes[i]);
     }
@@ -69,6 +73,9 @@ WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, ui
 uint64_t LayoutOf(WeightForm form, LowPath path) {
   return uint64_t{1} << 32 | static_cast<uint64_t>(form) << 8 | static_cast<uint64_t>(path);
 }
+
+// Of bytes as they are, for every target.
+constexpr uint64_t kPlain = uint64_t{2} << 32;
 
 base::Error SystemError(const std::string& what) {
   return base::Unavailable(what + ": " + std::strerror(errno));
@@ -139,7 +146,7 @@ struct WeightCache::Header {
   uint64_t magic = kMagic;
   uint64_t format = kFormat;
   uint64_t target = 0;
-  uint64_t layout = 0;  // of f32 the columns of a panel, else LayoutOf
+  uint64_t layout = 0;  // of f32 the columns of a panel, else LayoutOf or kPlain
   int64_t k = 0;
   int64_t n = 0;
   int64_t bytes = 0;
@@ -201,8 +208,21 @@ WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target,
                             static_cast<uint64_t>(source.n),
                             static_cast<uint64_t>(source.n_stride == 1)};
   const uint64_t seed = Hash(std::as_bytes(std::span(facts)), key_.data(), 2)[0];
+  if (source.data == nullptr) return NameOf(*source.buffer, seed);
   const auto bytes = static_cast<size_t>(source.k * source.n * tensor::DTypeSize(source.dtype));
   return Hash({static_cast<const std::byte*>(source.data), bytes}, key_.data(), seed);
+}
+
+// The same name as of the bytes themselves where these are one piece.
+WeightCache::Name WeightCache::NameOf(const tensor::Buffer& buffer, uint64_t seed) const {
+  tensor::DeferredBytes::Origin origin;
+  buffer.Describe(origin);
+  if (origin.recipe.empty()) return Hash(origin.pieces[0], key_.data(), seed);
+  const std::span<const char> recipe(origin.recipe);
+  std::vector<Name> names = {Hash(std::as_bytes(recipe), key_.data(), seed)};
+  for (const std::span<const std::byte> piece : origin.pieces)
+    names.push_back(Hash(piece, key_.data(), names[0][0]));
+  return Hash(std::as_bytes(std::span(names)), key_.data(), seed);
 }
 
 WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target) const {
@@ -211,6 +231,11 @@ WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target)
 
 WeightCache::Name WeightCache::NameOf(const MatrixSource& source, WeightForm form) const {
   return NameOf(source, ActiveTarget(), LayoutOf(form, PathFor(form)));
+}
+
+WeightCache::Name WeightCache::NameOf(const tensor::Buffer& buffer) const {
+  const uint64_t facts[] = {kFormat, kPlain};
+  return NameOf(buffer, Hash(std::as_bytes(std::span(facts)), key_.data(), 2)[0]);
 }
 
 std::string WeightCache::PathOf(const Name& name) const {
@@ -286,6 +311,21 @@ base::Result<WeightCache::MappedLow> WeightCache::Load(const Name& name, const M
     return fits ? PackedLowBytes(matrix) : -1;
   }));
   return MappedLow{MovedLow(matrix, file.data), file.header.bytes, file.memory};
+}
+
+base::Result<tensor::Buffer> WeightCache::Load(const Name& name, int64_t bytes) const {
+  const File file = TRY(Map(name, [&](const Header& header) -> int64_t {
+    return header.layout == kPlain && header.k == bytes ? bytes : -1;
+  }));
+  return tensor::Buffer::Wrap(file.memory, file.data, bytes);
+}
+
+base::Status WeightCache::Store(const Name& name, const tensor::Buffer& buffer) {
+  Header header;
+  header.layout = kPlain;
+  header.k = header.bytes = buffer.bytes();
+  header.n = 1;
+  return Keep(name, header, buffer.data());
 }
 
 base::Status WeightCache::Store(const Name& name, const PackedMatrix& matrix, int64_t bytes) {

@@ -12,14 +12,16 @@
 #include "base/result.h"
 #include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
+#include "tensor/tensor.h"
 
 namespace sluice::kernels {
 
 // Thread-safe, and safe beside other processes on the same folder: files appear whole, by a rename,
 // and are never written again.
 //
-// A file's name is a keyed hash of the weight's elements and of all that its layout depends on. The
-// key is the folder's own secret, so nobody who brings a model can aim at another model's weights.
+// A file's name is a keyed hash of the weight's elements, or of what determines them where nobody
+// has made them yet, and of all that its layout depends on. The key is the folder's own secret, so
+// nobody who brings a model can aim at another model's weights.
 class WeightCache {
  public:
   struct Options {
@@ -57,6 +59,11 @@ class WeightCache {
   base::Result<MappedLow> Load(const Name& name, const MatrixSource& source, WeightForm form) const;
   base::Status Store(const Name& name, const LowMatrix& matrix);
 
+  // The same of bytes that are used as they are: tables whose rows are looked up.
+  Name NameOf(const tensor::Buffer& buffer) const;
+  base::Result<tensor::Buffer> Load(const Name& name, int64_t bytes) const;
+  base::Status Store(const Name& name, const tensor::Buffer& buffer);
+
   int64_t bytes() const;  // of the files, by now
 
  private:
@@ -67,6 +74,7 @@ class WeightCache {
       : options_(std::move(options)), key_(key) {}
   std::string PathOf(const Name& name) const;
   Name NameOf(const MatrixSource& source, Target target, uint64_t layout) const;
+  Name NameOf(const tensor::Buffer& buffer, uint64_t seed) const;
   // The file whose header `accept` gives the data's size for; negative: it is damaged.
   template <class Accept>
   base::Result<File> Map(const Name& name, Accept accept) const;

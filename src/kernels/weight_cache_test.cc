@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -93,6 +94,93 @@ TEST_F(WeightCacheTest, WhatOneProcessPackedTheNextOneMaps) {
     EXPECT_EQ(store->resident_bytes(), mapped->bytes());
     EXPECT_EQ(Files().size(), transposed ? 2U : 1U);
   }
+}
+
+// Elements that are put together of raw ones when somebody looks at them.
+class Rotated final : public tensor::DeferredBytes {
+ public:
+  // `changed`: the raw elements change while they are read.
+  Rotated(std::vector<float> raw, bool rotated, bool changed)
+      : DeferredBytes(static_cast<int64_t>(raw.size() * sizeof(float))),
+        raw_(std::move(raw)),
+        rotated_(rotated),
+        changed_(changed) {}
+  void Describe(Origin& origin) const override {
+    if (rotated_) origin.recipe += "rotated";
+    origin.pieces.push_back(std::as_bytes(std::span(raw_)));
+  }
+
+ private:
+  void Write(std::byte* to) const override {
+    if (changed_) raw_[0] += 1;
+    std::vector<float> values = raw_;
+    if (rotated_) std::rotate(values.begin(), values.begin() + 1, values.end());
+    std::memcpy(to, values.data(), values.size() * sizeof(float));
+  }
+  mutable std::vector<float> raw_;
+  const bool rotated_;
+  const bool changed_;
+};
+
+tensor::Buffer Deferred(std::vector<float> raw, bool rotated = false, bool changed = false) {
+  return tensor::Buffer::Defer(std::make_shared<const Rotated>(std::move(raw), rotated, changed));
+}
+
+TEST_F(WeightCacheTest, ElementsThatNobodyHasMadeAreNotMadeWhereTheirPackedFormIsThere) {
+  std::vector<float> values = Values(70 * 45, 6);
+  for (const bool rotated : {false, true}) {
+    const tensor::Buffer first = Deferred(values, rotated);
+    MatrixSource source = Source(values, 70, 45);
+    source.data = nullptr;
+    source.buffer = &first;
+    const auto packed = Store()->Pack(source).value();
+    EXPECT_TRUE(first.made());
+    const tensor::Buffer again = Deferred(values, rotated);
+    source.buffer = &again;
+    const auto mapped = Store()->Pack(source).value();
+    EXPECT_FALSE(again.made());
+    EXPECT_TRUE(Same(*mapped, *packed));
+    std::vector<float> expected = values;
+    if (rotated) std::rotate(expected.begin(), expected.begin() + 1, expected.end());
+    WeightStore plain;
+    EXPECT_TRUE(Same(*mapped, *plain.Pack(Source(expected, 70, 45)).value()));
+    EXPECT_EQ(Files().size(), rotated ? 2U : 1U);
+  }
+  // Whoever has made them asks for the same name.
+  const auto made = Store()->Pack(Source(values, 70, 45)).value();
+  EXPECT_EQ(Files().size(), 2U);
+}
+
+TEST_F(WeightCacheTest, WhatChangesWhileItIsReadIsKeptUnderNoName) {
+  const std::vector<float> values = Values(40 * 40, 7);
+  const tensor::Buffer changing = Deferred(values, false, true);
+  MatrixSource source = Source(values, 40, 40);
+  source.data = nullptr;
+  source.buffer = &changing;
+  const auto packed = Store()->Pack(source);
+  ASSERT_FALSE(packed.ok());
+  EXPECT_EQ(packed.error().code, base::Code::kUnavailable);
+  const auto store = Store();
+  const tensor::Buffer held = store->Hold(Deferred(values, false, true));
+  EXPECT_EQ(reinterpret_cast<const float*>(held.data())[0], values[0] + 1);
+  EXPECT_EQ(Files().size(), 0U);
+}
+
+TEST_F(WeightCacheTest, TablesAreMappedAsTheyAreAndMadeAnewWhereTheFileIsDamaged) {
+  const std::vector<float> values = Values(3000, 8);
+  const auto bytes = values.size() * sizeof(float);
+  for (int turn = 0; turn < 3; ++turn) {
+    const tensor::Buffer table = Deferred(values);
+    const tensor::Buffer held = Store()->Hold(table);
+    ASSERT_EQ(held.bytes(), static_cast<int64_t>(bytes));
+    EXPECT_EQ(std::memcmp(held.data(), values.data(), bytes), 0);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(held.data()) % tensor::kAlignment, 0U);
+    EXPECT_EQ(table.made(), turn != 1);  // made, mapped, made anew
+    ASSERT_EQ(Files().size(), 1U);
+    if (turn == 1) FlipBits(Files()[0], 200, 1);
+  }
+  WeightStore plain;
+  EXPECT_EQ(std::memcmp(plain.Hold(Deferred(values)).data(), values.data(), bytes), 0);
 }
 
 TEST_F(WeightCacheTest, OtherElementsShapesOrOrdersHaveOtherNames) {

@@ -10,6 +10,7 @@
 #include "kernels/low_packing.h"
 #include "kernels/plan/gemm_plan.h"
 #include "tensor/float16.h"
+#include "tensor/tensor.h"
 
 namespace sluice::kernels {
 namespace {
@@ -90,6 +91,18 @@ base::Status Validate(const MatrixSource& source) {
   return base::Ok();
 }
 
+// With its bytes made.
+MatrixSource Made(MatrixSource source) {
+  if (source.data == nullptr) source.data = source.buffer->data();
+  return source;
+}
+
+// A name told before the bytes were read, and another after: what was packed is not what was named.
+base::Status CheckName(const WeightCache::Name& told, const WeightCache::Name& now) {
+  if (told == now) return base::Ok();
+  return base::Unavailable("a file of the model was written over while it was read");
+}
+
 void TellIfNotStored(const base::Status& stored) {
   if (stored.ok()) return;
   static base::LogLimit limit(base::Duration::Seconds(10));
@@ -147,7 +160,7 @@ base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(const Matrix
   }
   const Target target = ActiveTarget();
   if (cache != nullptr && WeightCache::Takes(source)) return PackCached(*cache, source, target);
-  return PackNow(source, target);
+  return PackNow(Made(source), target);
 }
 
 // `map` makes a weight of what the cache holds, `pack` packs one and leaves it in the cache,
@@ -188,7 +201,8 @@ base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
     return std::make_shared<const PackedWeight>(found.matrix, found.bytes, std::move(found.memory));
   };
   const auto make = [&]() -> base::Result<Weight> {
-    Weight made = TRY(PackNow(source, target));
+    Weight made = TRY(PackNow(Made(source), target));
+    if (source.data == nullptr) TRY(CheckName(name, cache.NameOf(source, target)));
     TellIfNotStored(cache.Store(name, made->matrix(), made->bytes()));
     return made;
   };
@@ -217,6 +231,23 @@ base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackNow(const Mat
   }
   weights_.emplace(key, weight);
   return std::shared_ptr<const PackedWeight>(std::move(weight));
+}
+
+tensor::Buffer WeightStore::Hold(const tensor::Buffer& buffer) {
+  if (!buffer.deferred()) return buffer;
+  std::shared_ptr<WeightCache> cache;
+  {
+    const std::lock_guard lock(mutex_);
+    cache = cache_;
+  }
+  if (cache == nullptr) return buffer.Made();
+  const WeightCache::Name name = cache->NameOf(buffer);
+  base::Result<tensor::Buffer> mapped = cache->Load(name, buffer.bytes());
+  if (mapped.ok()) return *std::move(mapped);
+  tensor::Buffer made = buffer.Made();
+  // Only what it was named for: a file may have been written over since.
+  if (cache->NameOf(buffer) == name) TellIfNotStored(cache->Store(name, made));
+  return made;
 }
 
 int64_t WeightStore::resident_bytes() const {
@@ -286,7 +317,7 @@ base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(const Matrix
     cache = cache_;
   }
   if (cache != nullptr && WeightCache::Takes(source)) return PackLowCached(*cache, source, form);
-  return PackLowNow(source, form);
+  return PackLowNow(Made(source), form);
 }
 
 base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(
@@ -300,7 +331,8 @@ base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(
     return std::make_shared<const LowWeight>(found.matrix, found.bytes, std::move(found.memory));
   };
   const auto make = [&]() -> base::Result<Weight> {
-    Weight made = TRY(PackLowNow(source, form));
+    Weight made = TRY(PackLowNow(Made(source), form));
+    if (source.data == nullptr) TRY(CheckName(name, cache.NameOf(source, form)));
     TellIfNotStored(cache.Store(name, made->matrix()));
     return made;
   };

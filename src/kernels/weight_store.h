@@ -54,11 +54,13 @@ class WeightStore {
  public:
   static WeightStore& Process();
 
-  // `source` packed for ActiveTarget(). A hash finds a candidate and a comparison of every element
-  // decides, so no file can be crafted to receive another's weights. Hashing, comparing and packing
-  // run outside the lock; when two threads race for the same content one result is kept.
-  // kInvalidArgument for sizes below 1, for what would exceed kWeightBytesMax, and for dtypes other
-  // than f32, f16 and bf16; kResourceExhausted when memory is refused.
+  // `source` packed for ActiveTarget(). Bytes that nobody has made yet are made only where neither
+  // the process nor the cache has what they are packed to. A hash finds a candidate and a
+  // comparison of every element decides, so no file can be crafted to receive another's weights.
+  // Hashing, comparing and packing run outside the lock; when two threads race for the same content
+  // one result is kept. kInvalidArgument for sizes below 1, for what would exceed kWeightBytesMax,
+  // and for dtypes other than f32, f16 and bf16; kResourceExhausted when memory is refused;
+  // kUnavailable when a file that the bytes come from was written over meanwhile.
   base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
 
   // From now on packing maps what the cache holds and leaves there what it has made. Null: no
@@ -71,6 +73,10 @@ class WeightStore {
   // hold.
   base::Result<std::shared_ptr<const LowWeight>> PackLow(const MatrixSource& source,
                                                          WeightForm form);
+
+  // Bytes that are used as they are: themselves where they lie in memory or in a file that can be
+  // mapped as it is, else mapped from the cache, else made.
+  tensor::Buffer Hold(const tensor::Buffer& buffer);
 
   // Bytes of the packed weights alive now, and how many they are.
   int64_t resident_bytes() const;

@@ -1,5 +1,7 @@
 #include "tensor/tensor.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 #include <new>
 
@@ -24,6 +26,51 @@ Buffer Buffer::Wrap(std::shared_ptr<const void> owner, const void* data, int64_t
   buffer.data_ = static_cast<const std::byte*>(data);
   buffer.bytes_ = bytes;
   return buffer;
+}
+
+Buffer Buffer::AllocateLarge(int64_t bytes) {
+  constexpr size_t kPage = 2 << 20;
+  const auto size = static_cast<size_t>(bytes);
+  if (size < kPage) return Allocate(bytes);
+  const size_t mapped = size + kPage;
+  void* const start =
+      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) return Allocate(bytes);
+  const std::shared_ptr<void> owner(start, [mapped](void* p) { munmap(p, mapped); });
+  const size_t before = (kPage - reinterpret_cast<uintptr_t>(start) % kPage) % kPage;
+  auto* const data = static_cast<std::byte*>(start) + before;
+  (void)madvise(data, size / kPage * kPage, MADV_HUGEPAGE);  // only a wish
+  return Wrap(owner, data, bytes);
+}
+
+Buffer Buffer::Defer(std::shared_ptr<const DeferredBytes> deferred) {
+  Buffer buffer;
+  buffer.bytes_ = deferred->bytes();
+  buffer.deferred_ = deferred.get();
+  buffer.owner_ = std::move(deferred);
+  return buffer;
+}
+
+Buffer Buffer::Made() const {
+  if (deferred_ == nullptr) return *this;
+  const std::byte* const made = deferred_->data();
+  return Wrap(deferred_->memory(), made, bytes_);
+}
+
+void Buffer::Describe(DeferredBytes::Origin& origin) const {
+  if (deferred_ != nullptr) return deferred_->Describe(origin);
+  origin.pieces.emplace_back(data_, static_cast<size_t>(bytes_));
+}
+
+const std::byte* DeferredBytes::Make() const {
+  std::call_once(once_, [this] {
+    auto made = std::make_shared<Buffer>(Buffer::AllocateLarge(bytes_));
+    std::byte* const to = made->mutable_data();
+    Write(to);
+    memory_ = std::move(made);
+    data_.store(to, std::memory_order_release);
+  });
+  return data_.load(std::memory_order_acquire);
 }
 
 base::Result<Tensor> Tensor::Allocate(DType dtype, const Shape& shape, int64_t bytes_max) {

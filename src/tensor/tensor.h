@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tensor/deferred_bytes.h"
 #include "tensor/view.h"
 
 namespace sluice::tensor {
@@ -22,16 +23,33 @@ class Buffer {
   Buffer() = default;
   // `bytes` uninitialised bytes, aligned to kAlignment. The caller has bounded `bytes`.
   static Buffer Allocate(int64_t bytes);
+  // The same in a mapping of its own, in pages as large as the machine gives, where bytes are many:
+  // that spares thousands of faults, and all of it goes back when it is let go.
+  static Buffer AllocateLarge(int64_t bytes);
   // Bytes that somebody else owns; `owner` is kept until the last copy is gone.
   static Buffer Wrap(std::shared_ptr<const void> owner, const void* data, int64_t bytes);
+  // Bytes that the first data() makes. They are never written by others.
+  static Buffer Defer(std::shared_ptr<const DeferredBytes> deferred);
 
-  const std::byte* data() const { return data_; }
-  std::byte* mutable_data() { return const_cast<std::byte*>(data_); }
+  const std::byte* data() const { return deferred_ == nullptr ? data_ : deferred_->data(); }
+  std::byte* mutable_data() {
+    DCHECK(deferred_ == nullptr);
+    return const_cast<std::byte*>(data_);
+  }
   int64_t bytes() const { return bytes_; }
-  explicit operator bool() const { return data_ != nullptr; }
+  explicit operator bool() const { return data_ != nullptr || deferred_ != nullptr; }
+
+  // Whether the first data() makes them, and whether it has.
+  bool deferred() const { return deferred_ != nullptr; }
+  bool made() const { return deferred_ == nullptr || deferred_->made(); }
+  // The same bytes, made, without what they were made of.
+  Buffer Made() const;
+  // What determines the bytes, told without making them.
+  void Describe(DeferredBytes::Origin& origin) const;
 
  private:
   std::shared_ptr<const void> owner_;
+  const DeferredBytes* deferred_ = nullptr;  // the owner, where it makes the bytes
   const std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
 };
@@ -47,6 +65,7 @@ struct Tensor {
   // A kBytes tensor that copies `elements`; their count must be shape.elements().
   static Tensor FromStrings(const Shape& shape, const std::vector<std::string>& elements);
 
+  int64_t bytes() const { return shape.elements() * DTypeSize(dtype); }
   ConstView view() const { return {dtype, shape, buffer.data()}; }
   View mutable_view() { return {dtype, shape, buffer.mutable_data()}; }
 };

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -38,6 +41,53 @@ TEST(DType, SizesAreThoseOfTheCppTypes) {
     EXPECT_EQ(fixed, dtype != DType::kBytes && !IsStorage(dtype));
   }
   EXPECT_EQ(DTypeOf<std::string_view>, DType::kBytes);
+}
+
+// Bytes that count how often they were made.
+class CountedBytes final : public DeferredBytes {
+ public:
+  CountedBytes(int64_t bytes, std::byte value) : DeferredBytes(bytes), value_(value) {}
+  void Describe(Origin& origin) const override { origin.recipe += "counted"; }
+  mutable std::atomic<int> times{0};
+
+ private:
+  void Write(std::byte* to) const override {
+    ++times;
+    std::fill_n(to, bytes(), value_);
+  }
+  const std::byte value_;
+};
+
+TEST(Buffer, DeferredBytesAreMadeOnceByTheFirstWhoLooks) {
+  for (const int64_t size : {int64_t{100}, (int64_t{4} << 20) + 1}) {
+    auto bytes = std::make_shared<const CountedBytes>(size, std::byte{5});
+    const Buffer buffer = Buffer::Defer(bytes);
+    EXPECT_TRUE(buffer);
+    EXPECT_EQ(buffer.bytes(), size);
+    EXPECT_FALSE(buffer.made());
+    DeferredBytes::Origin origin;
+    buffer.Describe(origin);
+    EXPECT_EQ(origin.recipe, "counted");
+    EXPECT_EQ(bytes->times, 0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back(
+          [copy = buffer, size] { EXPECT_EQ(copy.data()[size - 1], std::byte{5}); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(bytes->times, 1);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kAlignment, 0U);
+  }
+}
+
+TEST(Buffer, WhatWasMadeOutlivesWhatItWasMadeOf) {
+  auto bytes = std::make_shared<const CountedBytes>(64, std::byte{6});
+  const std::weak_ptr<const CountedBytes> alive = bytes;
+  Buffer buffer = Buffer::Defer(std::move(bytes));
+  buffer = buffer.Made();
+  EXPECT_TRUE(alive.expired());
+  EXPECT_FALSE(buffer.deferred());
+  EXPECT_EQ(buffer.data()[63], std::byte{6});
 }
 
 TEST(Dispatch, VisitsOnlyTypesOfItsClass) {

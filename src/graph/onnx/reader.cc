@@ -615,8 +615,11 @@ Result<OnnxModel> Reader::Read(onnx::ModelProto& model) {
 
 }  // namespace
 
-Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folder,
-                           const OnnxReadOptions& options) {
+namespace {
+
+// `file` owns the bytes, or is null where they may go when they are read.
+Result<OnnxModel> ReadBytes(std::string_view bytes, std::shared_ptr<const void> file,
+                            const base::FileHandle* folder, const OnnxReadOptions& options) {
   if (static_cast<int64_t>(bytes.size()) > std::min<int64_t>(options.file_bytes_max, INT32_MAX)) {
     return base::ResourceExhausted("the model has " + std::to_string(bytes.size()) +
                                    " bytes, above the limit of " +
@@ -631,12 +634,20 @@ Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folde
   if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return base::InvalidArgument("not an ONNX model: the protocol buffer cannot be parsed");
   }
-  TensorSource source(folder, options.limits);
+  TensorSource source(folder, options.limits, std::move(file));
   return Reader(options, source, detached.large).Read(model);
 }
 
+}  // namespace
+
+Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folder,
+                           const OnnxReadOptions& options) {
+  return ReadBytes(bytes, nullptr, folder, options);
+}
+
 Result<OnnxModel> ReadOnnxFile(const std::string& path, const OnnxReadOptions& options) {
-  const base::MappedFile file = TRY(base::MappedFile::Open(path));
+  auto mapped = std::make_shared<const base::MappedFile>(TRY(base::MappedFile::Open(path)));
+  const base::MappedFile& file = *mapped;
   const size_t slash = path.rfind('/');
   const std::string folder_path =
       slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
@@ -648,7 +659,7 @@ Result<OnnxModel> ReadOnnxFile(const std::string& path, const OnnxReadOptions& o
   }
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()),
                                static_cast<size_t>(file.size()));
-  Result<OnnxModel> model = ReadOnnx(bytes, &folder, options);
+  Result<OnnxModel> model = ReadBytes(bytes, std::move(mapped), &folder, options);
   if (!model.ok()) return Prefix(path + ": ", model.error());
   return model;
 }

@@ -1,7 +1,5 @@
 #include "graph/onnx/tensor.h"
 
-#include <sys/mman.h>
-
 #include <charconv>
 #include <cstring>
 
@@ -66,6 +64,29 @@ Result<int64_t> ParseInt(const std::string& text) {
   return value;
 }
 
+// Bytes of a mapped file, which lie as the file has them: no element need be aligned.
+class FileBytes final : public tensor::DeferredBytes {
+ public:
+  FileBytes(std::shared_ptr<const void> owner, std::span<const std::byte> bytes)
+      : DeferredBytes(static_cast<int64_t>(bytes.size())), owner_(std::move(owner)), raw_(bytes) {}
+
+  void Describe(Origin& origin) const override {
+    origin.pieces.push_back(made() ? std::span(data(), raw_.size()) : raw_);
+  }
+
+ private:
+  void Write(std::byte* to) const override { std::memcpy(to, raw_.data(), raw_.size()); }
+
+  const std::shared_ptr<const void> owner_;
+  const std::span<const std::byte> raw_;
+};
+
+tensor::Buffer InFile(std::shared_ptr<const void> owner, std::span<const std::byte> bytes) {
+  return tensor::Buffer::Defer(std::make_shared<const FileBytes>(std::move(owner), bytes));
+}
+
+constexpr int64_t kLeftInFileMin = 64 << 10;
+
 Result<Tensor> FromFile(const onnx::TensorProto& proto, TensorSource& source, DType dtype,
                         const Shape& shape, int64_t bytes) {
   std::string location;
@@ -84,6 +105,10 @@ Result<Tensor> FromFile(const onnx::TensorProto& proto, TensorSource& source, DT
   const bool aligned = reinterpret_cast<uintptr_t>(mapped.data()) % tensor::kAlignment == 0;
   // Booleans are copied below, since a mapped byte may be neither 0 nor 1.
   if (aligned && dtype != DType::kBool) return Tensor{dtype, shape, mapped};
+  if (bytes >= kLeftInFileMin && dtype != DType::kBool) {
+    const std::span raw(mapped.data(), static_cast<size_t>(bytes));
+    return Tensor{dtype, shape, InFile(std::make_shared<const tensor::Buffer>(mapped), raw)};
+  }
   Tensor copy{dtype, shape, tensor::Buffer::Allocate(bytes)};
   if (bytes > 0) std::memcpy(copy.buffer.mutable_data(), mapped.data(), static_cast<size_t>(bytes));
   return copy;
@@ -281,27 +306,6 @@ Result<Tensor> TensorFromProto(const onnx::TensorProto& proto, TensorSource& sou
   return base::Error{tensor.error().code, Describe(proto) + tensor.error().message};
 }
 
-namespace {
-
-// Memory for `bytes` in pages as large as the machine gives, which spares thousands of faults; of
-// its own mapping, so that all of it goes back when it is let go.
-tensor::Buffer AllocateLarge(int64_t bytes) {
-  constexpr size_t kPage = 2 << 20;
-  const auto size = static_cast<size_t>(bytes);
-  if (size < kPage) return tensor::Buffer::Allocate(bytes);
-  const size_t mapped = size + kPage;
-  void* const start =
-      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (start == MAP_FAILED) return tensor::Buffer::Allocate(bytes);
-  const std::shared_ptr<void> owner(start, [mapped](void* p) { munmap(p, mapped); });
-  const size_t before = (kPage - reinterpret_cast<uintptr_t>(start) % kPage) % kPage;
-  auto* const data = static_cast<std::byte*>(start) + before;
-  (void)madvise(data, size / kPage * kPage, MADV_HUGEPAGE);  // only a wish
-  return tensor::Buffer::Wrap(owner, data, bytes);
-}
-
-}  // namespace
-
 Result<Tensor> TensorFromParts(onnx::TensorProto& proto, std::string_view raw,
                                TensorSource& source) {
   const std::optional<DType> dtype = DTypeFromOnnx(proto.data_type());
@@ -319,7 +323,11 @@ Result<Tensor> TensorFromParts(onnx::TensorProto& proto, std::string_view raw,
     return TensorFromProto(proto, source);
   }
   TRY(source.TakeInline(size));
-  tensor::Buffer buffer = AllocateLarge(size);
+  if (source.file() != nullptr) {
+    const auto* const data = reinterpret_cast<const std::byte*>(raw.data());
+    return Tensor{*dtype, *shape, InFile(source.file(), {data, raw.size()})};
+  }
+  tensor::Buffer buffer = tensor::Buffer::AllocateLarge(size);
   std::memcpy(buffer.mutable_data(), raw.data(), raw.size());
   return Tensor{*dtype, *shape, std::move(buffer)};
 }

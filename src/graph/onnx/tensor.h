@@ -25,9 +25,12 @@ namespace sluice::graph {
 // folder are refused.
 class TensorSource {
  public:
-  // Without a folder every external tensor is refused.
-  TensorSource(const base::FileHandle* folder, const GraphLimits& limits)
+  // Without a folder every external tensor is refused. `file` owns the bytes of the model file
+  // where large tensors may be left there until somebody looks at them.
+  TensorSource(const base::FileHandle* folder, const GraphLimits& limits,
+               std::shared_ptr<const void> file = nullptr)
       : folder_(folder),
+        file_(std::move(file)),
         tensor_bytes_max_(limits.tensor_bytes_max),
         inline_bytes_left_(limits.inline_bytes_max) {}
   // Bytes [offset, offset + length) of `location`. kInvalidArgument when the file is shorter.
@@ -36,9 +39,11 @@ class TensorSource {
   // kResourceExhausted when the model file holds (or multiplies, by functions) more than the limit.
   base::Status TakeInline(int64_t bytes);
   int64_t tensor_bytes_max() const { return tensor_bytes_max_; }
+  const std::shared_ptr<const void>& file() const { return file_; }
 
  private:
   const base::FileHandle* folder_;
+  std::shared_ptr<const void> file_;
   int64_t tensor_bytes_max_;
   int64_t inline_bytes_left_;
   std::map<std::string, std::shared_ptr<const base::MappedFile>> files_;
@@ -50,7 +55,8 @@ inline constexpr int64_t kExternalFilesMax = 1024;
 // kInvalidArgument, naming the tensor, when the dims, the type and the data do not agree;
 // kUnimplemented for element types that we do not have; kResourceExhausted above a limit.
 base::Result<tensor::Tensor> TensorFromProto(const onnx::TensorProto& proto, TensorSource& source);
-// The same of a message whose raw data are not in it but in `raw`, which is copied once.
+// The same of a message whose raw data are not in it but in `raw`: copied once, when somebody looks
+// at them, if the source owns them, else now.
 base::Result<tensor::Tensor> TensorFromParts(onnx::TensorProto& proto, std::string_view raw,
                                              TensorSource& source);
 // The same from a serialised TensorProto, as in the .pb files of ONNX's tests.

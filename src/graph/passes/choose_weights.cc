@@ -1,5 +1,6 @@
 // Marks the linear layers whose weight is kept in 16 or 8 bits, as the loader chose.
-#include <cmath>
+#include <cstring>
+#include <span>
 
 #include "graph/op.h"
 #include "graph/passes/pass.h"
@@ -13,10 +14,18 @@ constexpr int64_t kWidthMin = 16;
 constexpr int64_t kDepthMin = 32;
 
 bool IsFinite(const tensor::Tensor& weight) {
-  const float* const data = weight.view().as<float>();
-  float odd = 0;  // stays 0 unless some element is inf or NaN
-  for (int64_t i = 0; i < weight.shape.elements(); ++i) odd += data[i] * 0.0F;
-  return odd == 0.0F;
+  tensor::DeferredBytes::Origin origin;  // however joined, the same elements
+  weight.buffer.Describe(origin);
+  constexpr uint32_t kExponent = 0x7f800000;  // all set: inf or NaN
+  bool odd = false;
+  for (const std::span<const std::byte> piece : origin.pieces) {
+    for (size_t at = 0; at < piece.size(); at += sizeof(uint32_t)) {
+      uint32_t bits;
+      std::memcpy(&bits, piece.data() + at, sizeof bits);
+      odd |= (bits & kExponent) == kExponent;
+    }
+  }
+  return !odd;
 }
 
 }  // namespace

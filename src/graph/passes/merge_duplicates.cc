@@ -20,7 +20,7 @@ void Append(std::string& key, const void* data, size_t bytes) {
 void AppendTensor(std::string& key, const tensor::Tensor& tensor) {
   key.push_back(static_cast<char>(tensor.dtype));
   Append(key, tensor.shape.dims().data(), tensor.shape.dims().size_bytes());
-  Append(key, tensor.buffer.data(), static_cast<size_t>(tensor.view().bytes()));
+  Append(key, tensor.buffer.data(), static_cast<size_t>(tensor.bytes()));
 }
 
 void AppendAttribute(std::string& key, const Attribute& attribute) {
@@ -72,8 +72,7 @@ base::Result<int64_t> MergeDuplicates(PassContext& context) {
   std::map<std::string, Value*> constants;
   for (Value* value : graph.Constants()) {
     const tensor::Tensor& tensor = *value->constant;
-    if (tensor.dtype == tensor::DType::kBytes || tensor.view().bytes() > kConstantBytesMax)
-      continue;
+    if (tensor.dtype == tensor::DType::kBytes || tensor.bytes() > kConstantBytesMax) continue;
     std::string key;
     AppendTensor(key, tensor);
     const auto [at, added] = constants.emplace(std::move(key), value);

@@ -64,23 +64,53 @@ std::optional<Kinship> KinshipOf(const Graph& graph, const Node& node) {
   return kinship;
 }
 
-// The weights side by side as [K, sum of N].
-tensor::Tensor JoinWeights(const std::vector<Node*>& linears, int64_t k, int64_t width) {
-  tensor::Tensor joined{tensor::DType::kF32, tensor::Shape({k, width}),
-                        tensor::Buffer::Allocate(k * width * 4)};
-  float* const out = joined.mutable_view().as<float>();
-  int64_t at = 0;
-  for (const Node* linear : linears) {
-    const int64_t n = WidthOf(*linear);
-    const float* const b = linear->input(1)->constant->view().as<float>();
-    const bool transposed = linear->Int("trans_b", 0) != 0;
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = 0; j < n; ++j)
-        out[i * width + at + j] = transposed ? b[j * k + i] : b[i * n + j];
+// The weights side by side as [K, sum of N], made of the parts once somebody looks at them.
+class JoinedColumns final : public tensor::DeferredBytes {
+ public:
+  JoinedColumns(const std::vector<Node*>& linears, int64_t k, int64_t width)
+      : DeferredBytes(k * width * 4), k_(k), width_(width) {
+    for (const Node* linear : linears) {
+      parts_.push_back(
+          {linear->input(1)->constant->buffer, WidthOf(*linear), linear->Int("trans_b", 0) != 0});
     }
-    at += n;
   }
-  return joined;
+
+  void Describe(Origin& origin) const override {
+    origin.recipe += "f32 columns of depth " + std::to_string(k_);
+    for (const Part& part : parts_) {
+      origin.recipe += (part.transposed ? " t" : " n") + std::to_string(part.n) + "(";
+      part.buffer.Describe(origin);
+      origin.recipe += ")";
+    }
+  }
+
+ private:
+  struct Part {
+    tensor::Buffer buffer;  // [k, n] f32, or [n, k]
+    int64_t n = 0;
+    bool transposed = false;
+  };
+
+  void Write(std::byte* to) const override {
+    float* out = reinterpret_cast<float*>(to);
+    for (const Part& part : parts_) {
+      const float* const b = reinterpret_cast<const float*>(part.buffer.data());
+      for (int64_t i = 0; i < k_; ++i) {
+        for (int64_t j = 0; j < part.n; ++j)
+          out[i * width_ + j] = part.transposed ? b[j * k_ + i] : b[i * part.n + j];
+      }
+      out += part.n;
+    }
+  }
+
+  const int64_t k_;
+  const int64_t width_;
+  std::vector<Part> parts_;
+};
+
+tensor::Tensor JoinWeights(const std::vector<Node*>& linears, int64_t k, int64_t width) {
+  return {tensor::DType::kF32, tensor::Shape({k, width}),
+          tensor::Buffer::Defer(std::make_shared<const JoinedColumns>(linears, k, width))};
 }
 
 tensor::Tensor JoinBiases(const std::vector<Node*>& linears, int64_t width) {
