@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -94,6 +95,29 @@ TEST_F(WeightCacheTest, WhatOneProcessPackedTheNextOneMaps) {
     EXPECT_EQ(store->resident_bytes(), mapped->bytes());
     EXPECT_EQ(Files().size(), transposed ? 2U : 1U);
   }
+}
+
+TEST_F(WeightCacheTest, EveryPartOfALargeWeightCountsForItsName) {
+  const auto cache = Open();
+  constexpr int64_t kPageFloats = 1024;
+  // Two and a half blocks of four pages, and a line that is not whole.
+  std::vector<float> values = Values(10 * kPageFloats + 7, 9);
+  const auto count = static_cast<int64_t>(values.size());
+  std::set<WeightCache::Name> names = {cache->NameOf(Source(values, 1, count), ActiveTarget())};
+  const auto add = [&] { names.insert(cache->NameOf(Source(values, 1, count), ActiveTarget())); };
+  for (int64_t at = 0; at < count; at += kPageFloats / 2) {
+    float& x = values[static_cast<size_t>(at)];
+    x += 1;
+    add();
+    x -= 1;
+  }
+  const auto page = [&](int64_t i) { return values.begin() + i * kPageFloats; };
+  for (const auto& [a, b] : {std::pair(0, 1), std::pair(2, 3), std::pair(0, 4), std::pair(8, 9)}) {
+    std::swap_ranges(page(a), page(a + 1), page(b));
+    add();
+    std::swap_ranges(page(a), page(a + 1), page(b));
+  }
+  EXPECT_EQ(names.size(), 1 + 21 + 4U);
 }
 
 // Elements that are put together of raw ones when somebody looks at them.
