@@ -277,6 +277,11 @@ void TellPacking(const Opened& opened, Report& report) {
 
 }  // namespace
 
+std::string ProducerOf(const Report& report) {
+  const bool told = report.producer.find_first_not_of(' ') != std::string::npos;
+  return told ? report.producer : "unknown producer";
+}
+
 std::string PackingText(const Report& report) {
   if (report.packed_sequences == 0) return {};
   const int64_t low = report.packed_shortest, high = report.packed_longest;

@@ -141,6 +141,9 @@ struct ReportArgs {
 };
 Report MakeReport(const ReportArgs& args);
 
+// "unknown producer" where the file does not tell.
+std::string ProducerOf(const Report& report);
+
 // What the report is of where rows are packed: "368 rows packed of 16 sequences of 1 to 64 tokens";
 // else "".
 std::string PackingText(const Report& report);

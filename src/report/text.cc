@@ -101,7 +101,7 @@ void AppendHead(std::string& out, const Report& report, const Paint& paint) {
   out += Printable(report.model, 100, true);
   out += paint.off();
   out += '\n';
-  Append(out, "producer  %s, opset %d\n", Printable(report.producer, 60).c_str(), report.opset);
+  Append(out, "producer  %s, opset %d\n", Printable(ProducerOf(report), 60).c_str(), report.opset);
   for (const auto& input : report.inputs) {
     out += "input     " + Printable(Interface(input), 90) + "\n";
   }
