@@ -2,7 +2,9 @@
 // standard input, so that peers and this process take turns. Times are taken here; no binding is
 // counted.
 //
-//   bind NAME FILE DIM...   the raw bytes of FILE are input NAME of this shape
+//   bind NAME FILE DIM...   the raw bytes of FILE are input NAME of this shape; if FILE holds
+//   several
+//                           of them, runs take them in turn
 //   run N                   N runs -> "seconds MEAN", processor time
 //   output FILE             writes the first output's raw bytes -> "ok"
 //   roof                    -> "gflops X": f32 multiply-adds of this core, now
@@ -11,6 +13,7 @@
 // An error answers "error TEXT". The process ends with its input.
 #include <time.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -38,7 +41,9 @@ struct Bench {
   std::shared_ptr<const sluice::graph::Model> model;
   sluice::kernels::WeightForm form = sluice::kernels::WeightForm::kF32;
   std::vector<sluice::tensor::Buffer> inputs;
+  std::vector<int64_t> input_bytes;  // of one turn
   std::vector<sluice::tensor::Shape> shapes;
+  int64_t turn = 0;
   std::shared_ptr<const sluice::graph::Plan> plan;
   std::vector<sluice::tensor::Tensor> outputs;
   std::vector<void*> output_data;
@@ -70,10 +75,14 @@ Status Bind(Bench& bench, const std::string& name, const std::string& file,
     bench.shapes[i] = TRY(sluice::tensor::Shape::FromDims(dims));
     const int64_t bytes =
         TRY(sluice::tensor::CheckedBytes(bench.shapes[i], DTypeSize(inputs[i].dtype)));
-    bench.inputs[i] = sluice::tensor::Buffer::Allocate(bytes);
-    std::ifstream in(file, std::ios::binary);
-    in.read(reinterpret_cast<char*>(bench.inputs[i].mutable_data()), bytes);
-    if (in.gcount() != bytes) return InvalidArgument(file + " is shorter than its shape");
+    std::ifstream in(file, std::ios::binary | std::ios::ate);
+    const auto size = static_cast<int64_t>(in.tellg());
+    if (!in || size < bytes || (bytes > 0 && size % bytes != 0))
+      return InvalidArgument(file + " is no multiple of its shape");
+    bench.inputs[i] = sluice::tensor::Buffer::Allocate(size);
+    bench.input_bytes[i] = bytes;
+    in.seekg(0);
+    in.read(reinterpret_cast<char*>(bench.inputs[i].mutable_data()), size);
     bench.plan = nullptr;
     return sluice::base::Ok();
   }
@@ -83,15 +92,25 @@ Status Bind(Bench& bench, const std::string& name, const std::string& file,
 // Mean seconds of one run. Processor time: what others take of a shared machine is not the model's.
 Result<double> Run(Bench& bench, int repeats) {
   if (bench.plan == nullptr) TRY(MakePlan(bench));
-  std::vector<const void*> inputs;
-  for (const auto& input : bench.inputs) inputs.push_back(input.data());
+  std::vector<const void*> inputs(bench.inputs.size());
+  const auto take_turn = [&] {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const int64_t turns = std::max<int64_t>(
+          1, bench.inputs[i].bytes() / std::max<int64_t>(1, bench.input_bytes[i]));
+      inputs[i] = bench.inputs[i].data() + bench.turn % turns * bench.input_bytes[i];
+    }
+    ++bench.turn;
+  };
   sluice::graph::ExecuteArgs args;
   args.inputs = inputs;
   args.outputs = bench.output_data;
   args.memory = bench.arena.data();
   args.memory_bytes = bench.arena.capacity();
   const double start = ProcessorSeconds();
-  for (int i = 0; i < repeats; ++i) TRY(sluice::graph::Execute(*bench.plan, args));
+  for (int i = 0; i < repeats; ++i) {
+    take_turn();
+    TRY(sluice::graph::Execute(*bench.plan, args));
+  }
   return (ProcessorSeconds() - start) / repeats;
 }
 
@@ -162,6 +181,7 @@ int main(int argc, char** argv) {
   bench.model = *std::move(model);
   if (options.weights.has_value()) bench.form = options.weights->form;
   bench.inputs.resize(bench.model->inputs().size());
+  bench.input_bytes.resize(bench.inputs.size());
   bench.shapes.resize(bench.inputs.size());
   std::cout << "ok" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {

@@ -5,6 +5,7 @@ optimiser (encoders), IO binding and no spinning; OpenVINO with an f32 precision
 driven through build/release/bench/model_bench, a process that times inside C++ and waits while peers run.
 """
 
+import itertools
 import pathlib
 import subprocess
 import tempfile
@@ -48,6 +49,13 @@ class PythonPeer:
 
 def ort_run(path, feed):
     return ort_runs(path)(feed)
+
+
+def ort_turns(path, feeds):
+    """A callable that runs the next feed each time."""
+    bind = ort_runs(path)
+    runs = itertools.cycle([bind(feed)[0] for feed in feeds])
+    return lambda: next(runs)()
 
 
 def ort_runs(path):
@@ -123,9 +131,10 @@ class Sluice:
     """One model in a process of its own, build/release/bench/model_bench, which times inside C++.
 
     As `requests`, build/release/bench/request_bench: whole requests, prepared and answered as the server does.
+    `turns`: more feeds of the same shapes, which runs take in turn.
     """
 
-    def __init__(self, path, feed, requests=False, weights="f32"):
+    def __init__(self, path, feed, requests=False, weights="f32", turns=()):
         folder = harness.ROOT / "build/release/bench"
         command = [str(folder / "request_bench"), str(path.parent), path.name] if requests else [
             str(folder / "model_bench"), str(path), weights]
@@ -134,7 +143,8 @@ class Sluice:
         self._answer("ok")
         for name, value in feed.items():
             file = pathlib.Path(self.folder.name) / name
-            file.write_bytes(np.ascontiguousarray(value).tobytes())
+            values = [value, *(other[name] for other in turns)]
+            file.write_bytes(b"".join(np.ascontiguousarray(v).tobytes() for v in values))
             self._ask(f"bind {name} {file} {' '.join(map(str, value.shape))}", "ok")
         self.run_rounds(1)
         once = self.run_rounds(1)
