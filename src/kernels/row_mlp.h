@@ -1,6 +1,7 @@
 // A small network over rows, all layers of a strip of rows while it is in L1: the activation unit
 // that scores a user's history against an item (G. Zhou et al., Deep Interest Network, 2018). What
-// its input repeats for all rows of a group is multiplied once a group.
+// its input repeats for all rows of a group is multiplied once a group, and where rows meet the
+// group's gate element by element, the first layer's weights take the gate in, once a group too.
 //
 // A row's bits depend on the row and its group's gate alone.
 #pragma once

@@ -11,6 +11,8 @@ namespace {
 
 // Floats between a strip's rows: an odd number of cache lines.
 constexpr int64_t kRowStride = kRowMlpWidth + 16;
+// Of a first layer that takes its group's gate in.
+constexpr int64_t kFoldedFloats = 16 << 10;
 
 // x [rows, n] through the layer's gate.
 __attribute__((noinline)) void Gate(const RowMlpLayer& layer, float* x, int64_t x_row,
@@ -64,6 +66,24 @@ HWY_INLINE void RunLayer(const float* a, int64_t a_row, int64_t rows, const Pack
   if (activation != Activation::kNone) Finish(c, c_row, nullptr, 0, rows, b.n, activation);
 }
 
+// x W + (x gate) V is x (W + diag(gate) V): to [k, n] = the upper half of b [2 k, n] plus gate [k]
+// times the lower one. A group's rows have half of the product left.
+HWY_INLINE PackedMatrix FoldGate(const PackedMatrix& b, const float* gate, float* to) {
+  const F32 d;
+  const int64_t k = b.k / 2;
+  for (int64_t n = 0; n < b.n; n += kPanel) {
+    const float* const upper = b.data + n * b.k;
+    const float* const lower = upper + k * kPanel;
+    float* const panel = to + n * k;
+    for (int64_t i = 0; i < k; ++i) {
+      const VF factor = hn::Set(d, gate[i]);
+      for (int64_t j = i * kPanel; j < (i + 1) * kPanel; j += kLanes)
+        hn::Store(hn::MulAdd(factor, hn::Load(d, lower + j), hn::Load(d, upper + j)), d, panel + j);
+    }
+  }
+  return {to, k, b.n, b.target};
+}
+
 // to [rows, 2 * columns] = x and x times gate.
 HWY_INLINE void Cross(const float* x, int64_t x_row, int64_t rows, int64_t columns,
                       const float* gate, float* to) {
@@ -89,7 +109,13 @@ HWY_INLINE void Cross(const float* x, int64_t x_row, int64_t rows, int64_t colum
 void RunRowMlp(const RowMlpArgs& args, int64_t begin, int64_t end) {
   alignas(64) float strips[2][kStripRows * kRowStride];
   alignas(64) float first_bias[kRowMlpWidth];
+  alignas(64) float folded[kFoldedFloats];
   const RowMlpLayer& last = args.layers[args.layer_count - 1];
+  // By sizes of the model alone, so that a group has the same bits in any company. A single column
+  // has a layout of its own.
+  PackedMatrix first = args.layers[0].b;
+  const bool folds = args.crosses && first.n > 1 &&
+                     args.columns * ((first.n + kPanel - 1) / kPanel * kPanel) <= kFoldedFloats;
   for (int64_t g = begin; g < end; ++g) {
     const float* const gate = args.gate == nullptr ? nullptr : args.gate + g * args.gate_group;
     const float* bias = args.layers[0].bias;
@@ -97,10 +123,11 @@ void RunRowMlp(const RowMlpArgs& args, int64_t begin, int64_t end) {
       RunLayer(gate, 0, 1, args.gate_weight, bias, Activation::kNone, first_bias, kRowMlpWidth);
       bias = first_bias;
     }
+    if (folds) first = FoldGate(args.layers[0].b, gate, folded);
     ForStrips(0, args.rows, [&](int64_t row, int64_t rows) {
       const float* from = args.x + g * args.x_group + row * args.x_row;
       int64_t from_row = args.x_row;
-      if (args.crosses) {
+      if (args.crosses && !folds) {
         Cross(from, from_row, rows, args.columns, gate, strips[1]);
         from = strips[1];
         from_row = kRowStride;
@@ -110,8 +137,8 @@ void RunRowMlp(const RowMlpArgs& args, int64_t begin, int64_t end) {
         const bool ends = i + 1 == args.layer_count;
         float* const to = ends ? args.y + (g * args.rows + row) * last.b.n : strips[i % 2];
         const int64_t to_row = ends ? last.b.n : kRowStride;
-        RunLayer(from, from_row, rows, layer.b, i == 0 ? bias : layer.bias, layer.activation, to,
-                 to_row);
+        RunLayer(from, from_row, rows, i == 0 ? first : layer.b, i == 0 ? bias : layer.bias,
+                 layer.activation, to, to_row);
         if (layer.gate != RowGate::kNone) Gate(layer, to, to_row, rows);
         from = to;
         from_row = to_row;
