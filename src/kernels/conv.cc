@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/cpu/blocks.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/plan/gemm_plan.h"
 #include "kernels/plan/gemm_regions.h"
@@ -10,9 +11,22 @@
 namespace sluice::kernels {
 namespace {
 
+int64_t CeilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Blocks of the weight are as equal as can be, and L2 holds one beside the next.
 GemmPlan Plan(const ConvArgs& args) {
-  return PlanGemm(args.window.pixels(), args.weight.n, args.weight.k, args.weight.target,
-                  MachineCaches());
+  const int64_t n = args.weight.n;
+  GemmPlan plan =
+      PlanGemm(args.window.pixels(), n, args.weight.k, args.weight.target, MachineCaches());
+  const int64_t panel = PanelColumns(args.weight.target);
+  const int64_t depth = std::min(plan.block_depth, kStripDepth);
+  plan.block_depth = CeilDiv(args.weight.k, CeilDiv(args.weight.k, std::max<int64_t>(1, depth)));
+  const int64_t floats = MachineCaches().l2_bytes * 2 / 5 / static_cast<int64_t>(sizeof(float));
+  const int64_t columns = std::max(panel, floats / plan.block_depth / panel * panel);
+  plan.block_columns = CeilDiv(CeilDiv(n, CeilDiv(n, columns)), panel) * panel;
+  return plan;
 }
 
 // Output rows of a depthwise tile: 50 us or so.

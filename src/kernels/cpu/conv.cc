@@ -64,6 +64,9 @@ inline void PackWindows(const ConvArgs& args, int64_t first, int64_t count, int6
     const float* const pixels = args.x + image * w.rows * w.columns * args.x_pixel;
     const int64_t column = j * w.stride_columns - w.pad_left;
     const InsideTaps inside = TapsInside(column, w.dilation_columns, w.kernel_columns, w.columns);
+    // Most windows are one run a row.
+    const bool whole = w.dilation_columns == 1 && args.x_pixel == args.channels &&
+                       inside.high - inside.low == w.kernel_columns;
     int64_t row_begin = first_row * row_elements;
     int64_t line = i * w.stride_rows - w.pad_top + first_row * w.dilation_rows;
     for (; row_begin < k0 + depth; row_begin += row_elements, line += w.dilation_rows) {
@@ -73,14 +76,97 @@ inline void PackWindows(const ConvArgs& args, int64_t first, int64_t count, int6
         ZeroRun(end - begin, to + (begin - k0));
         continue;
       }
-      PackWindowRow(args, inside, pixels + line * w.columns * args.x_pixel, column,
-                    begin - row_begin, end - row_begin, to + (begin - k0));
+      const float* const from = pixels + line * w.columns * args.x_pixel;
+      if (whole) {
+        CopyRun(from + column * args.channels + (begin - row_begin), end - begin,
+                to + (begin - k0));
+        continue;
+      }
+      PackWindowRow(args, inside, from, column, begin - row_begin, end - row_begin,
+                    to + (begin - k0));
     }
     if (++j < w.out_columns) continue;
     j = 0;
     if (++i < w.out_rows) continue;
     i = 0;
     ++image;
+  }
+}
+
+// Whose C, beside two blocks of B, L2 holds.
+constexpr int64_t kChunkRows = 12 * kStripRows;
+
+// A block of B: columns [n0, n1), [k0, k0 + depth) of them.
+struct BlockOfB {
+  int64_t n0, n1;
+  int64_t k0, depth;
+};
+
+// What the next block of B needs is fetched while the strips of this one run, a share each: the
+// first strip would wait for every line of it otherwise.
+class NextBlock {
+ public:
+  NextBlock(const ConvArgs& args, const BlockOfB& block, int64_t strips)
+      : k_(args.weight.k), n0_(block.n0), n1_(block.n1), strips_(strips) {
+    if (block.depth == 0) return;
+    from_ = reinterpret_cast<const char*>(args.weight.data + block.k0 * kPanel);
+    bytes_ = block.depth * kPanel * static_cast<int64_t>(sizeof(float));
+  }
+
+  // For the tile of strip `strip` whose columns are `j` on from the block's first.
+  void Set(int64_t strip, int64_t j, MicroArgs& micro) const {
+    micro.part = PartOf(micro.depth);
+    const char* at = reinterpret_cast<const char*>(micro.b);
+    int64_t step = 0;
+    if (n0_ + j < n1_) {
+      const int64_t share = CeilDiv(bytes_, strips_);
+      at = from_ + (n0_ + j) * k_ * static_cast<int64_t>(sizeof(float)) + strip * share;
+      step = CeilDiv(share, micro.depth);
+    }
+    for (int i = 0; i < kAheads; ++i) micro.ahead[i] = {at + i * micro.part * step, step};
+  }
+
+ private:
+  const char* from_ = nullptr;
+  int64_t bytes_ = 0;  // of a panel
+  int64_t k_;
+  int64_t n0_;
+  int64_t n1_;
+  int64_t strips_;
+};
+
+// One strip of pixels, packed, times a block of B.
+void RunConvStrip(const ConvArgs& args, const BlockOfB& block, const NextBlock& next,
+                  const float* strip, int64_t index, int64_t row, int64_t rows) {
+  const int64_t k = args.weight.k;
+  const bool last = block.k0 + block.depth == k;
+  const bool finishes = last && (args.residual != nullptr || args.activation != Activation::kNone);
+  MicroArgs micro = {};
+  micro.a = strip;
+  micro.b_row = kPanel;
+  micro.b_panel = k * kPanel;
+  micro.c_row = args.y_pixel;
+  micro.depth = block.depth;
+  micro.accumulate = block.k0 > 0;
+  micro.residual_row = args.residual_pixel;
+  const int64_t panels = PanelsAtOnce(static_cast<int>(rows));
+  for (int64_t n = block.n0; n < block.n1;) {
+    micro.b = args.weight.data + n * k + block.k0 * kPanel;
+    micro.c = args.y + row * args.y_pixel + n;
+    micro.bias = last && args.bias != nullptr ? args.bias + n : nullptr;
+    const MicroChoice tile = ChooseMicro(static_cast<int>(rows), block.n1 - n, panels, micro);
+    micro.next_c = micro.c + tile.width;
+    const float* const residual = args.residual == nullptr || !finishes
+                                      ? nullptr
+                                      : args.residual + row * args.residual_pixel + n;
+    micro.residual = residual;
+    next.Set(index, n - block.n0, micro);
+    tile.run(micro);
+    if (finishes) {
+      Finish(micro.c, args.y_pixel, residual, args.residual_pixel, rows, tile.width,
+             args.activation);
+    }
+    n += tile.width;
   }
 }
 
@@ -91,33 +177,28 @@ void RunConv(const ConvArgs& args, const GemmPlan& plan, const GemmRegion& regio
   const int64_t k = args.weight.k;
   // A single pixel has a block of all of k, which a strip does not hold.
   const int64_t block_depth = Min(plan.block_depth, kStripDepth);
-  const bool finishes = args.residual != nullptr || args.activation != Activation::kNone;
-  for (int64_t n0 = region.column_begin; n0 < region.column_end; n0 += plan.block_columns) {
-    const int64_t n1 = Min(region.column_end, n0 + plan.block_columns);
-    for (int64_t k0 = 0; k0 < k; k0 += block_depth) {
-      const int64_t depth = Min(block_depth, k - k0);
-      const bool last = k0 + depth == k;
-      ForStrips(region.row_begin, region.row_end, [&](int64_t row, int64_t rows) {
-        PackWindows(args, row, rows, k0, depth, strip);
-        MicroArgs micro = {};
-        micro.a = strip;
-        micro.b = args.weight.data + n0 * k + k0 * kPanel;
-        micro.b_row = kPanel;
-        micro.b_panel = k * kPanel;
-        micro.c = args.y + row * args.y_pixel + n0;
-        micro.c_row = args.y_pixel;
-        micro.depth = depth;
-        micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
-        micro.accumulate = k0 > 0;
-        const float* const residual =
-            args.residual == nullptr ? nullptr : args.residual + row * args.residual_pixel + n0;
-        float* const c = micro.c;
-        RunPanels(micro, static_cast<int>(rows), n1 - n0, [&](int64_t j, int64_t width) {
-          if (!last || !finishes) return;
-          Finish(c + j, args.y_pixel, residual == nullptr ? nullptr : residual + j,
-                 args.residual_pixel, rows, width, args.activation);
-        });
+  const auto block_at = [&](int64_t n0, int64_t k0) {
+    if (n0 >= region.column_end) return BlockOfB{n0, n0, 0, 0};
+    return BlockOfB{n0, Min(region.column_end, n0 + plan.block_columns), k0,
+                    Min(block_depth, k - k0)};
+  };
+  const BlockOfB first = block_at(region.column_begin, 0);
+  // With several blocks of B, rows whose C stays in L2 from one to the next.
+  const bool several = first.depth < k || first.n1 < region.column_end;
+  const int64_t rows_each = several ? kChunkRows : region.row_end - region.row_begin;
+  for (int64_t begin = region.row_begin; begin < region.row_end; begin += rows_each) {
+    const int64_t end = Min(region.row_end, begin + rows_each);
+    for (BlockOfB block = first; block.depth > 0;) {
+      const BlockOfB then = block.k0 + block.depth < k ? block_at(block.n0, block.k0 + block.depth)
+                                                       : block_at(block.n1, 0);
+      const BlockOfB& fetched = then.depth == 0 && several && end < region.row_end ? first : then;
+      const NextBlock next(args, fetched, CeilDiv(end - begin, kStripRows));
+      int64_t index = 0;
+      ForStrips(begin, end, [&](int64_t row, int64_t rows) {
+        PackWindows(args, row, rows, block.k0, block.depth, strip);
+        RunConvStrip(args, block, next, strip, index++, row, rows);
       });
+      block = then;
     }
   }
 }
