@@ -64,7 +64,7 @@ template <class F>
 void OnEveryPath(F f) {
   for (const kernels::Target target : kernels::AvailableTargets()) {
     kernels::SetTargetForTesting(target);
-    for (const uint32_t mask : {~0u, kernels::kHasVnni, 0u}) {
+    for (const uint32_t mask : {~0u, kernels::kHasVnni, kernels::kHasBF16Dots, 0u}) {
       kernels::LimitLowFeaturesForTesting(mask);
       f();
     }
@@ -82,6 +82,32 @@ TEST(WeightChoiceTest, AnswersPointWhereThoseOfF32Point) {
         EXPECT_GT(Cosine(got[i], want[i]), 0.9995) << WeightFormName(form);
         EXPECT_LT(Cosine(got[i], want[i]), 1.0 - 1e-12) << WeightFormName(form) << " did nothing";
       }
+    }
+  });
+}
+
+TEST(WeightChoiceTest, ACrossIsOneProductInEveryForm) {
+  const auto make = [](WeightForm form) {
+    TestGraph test;
+    Value* const x0 = test.Input("x", {test.Symbol("batch"), Dim(kWidth)});
+    Value* const x = test.Add("Tanh", {x0});
+    Value* const layer =
+        test.Add("Add", {test.Add("MatMul", {x, Wavy(test, Shape({kWidth, kWidth}))}),
+                         Wavy(test, Shape({kWidth}))});
+    test.Output("y", test.Add("Add", {test.Add("Mul", {x0, layer}), x}));
+    CompileOptions options;
+    options.weights = WeightChoice{form, {}};
+    return test.Compile(options);
+  };
+  const auto want = RunCompiled(*make(WeightForm::kF32), {MakeInput(9)}).value();
+  OnEveryPath([&] {
+    for (const WeightForm form : kForms) {
+      const std::shared_ptr<const Model> model = make(form);
+      const auto got = RunCompiled(*model, {MakeInput(9)}).value();
+      EXPECT_GT(Cosine(got[0], want[0]), 0.9995) << WeightFormName(form);
+      const auto plan = model->PlanFor(std::vector<Shape>{Shape({9, kWidth})}).value();
+      EXPECT_NE(plan->infos.back().detail.find("cross *factor +residual"), std::string::npos)
+          << WeightFormName(form) << ": " << plan->infos.back().detail;
     }
   });
 }

@@ -88,6 +88,8 @@ void RunPrepared(const LowGemmArgs& args, const GemmPlan& plan, Tiles tiles, Run
     part.m = std::min(rows_max, end - row);
     part.rows = RowsFrom(args.rows, row);
     if (args.residual != nullptr) part.residual += row * args.residual_stride;
+    if (args.factor != nullptr) part.factor += row * args.factor_stride;
+    part.coarse_gelu = true;
     part.c = strip;
     part.c_stride = stride;
     part.out = {};
@@ -197,7 +199,7 @@ void LowGemm(const LowGemmArgs& args, Tiles tiles) {
 }
 
 Work LowGemmWork(const LowGemmArgs& args) {
-  const int64_t residuals = args.residual != nullptr ? 1 : 0;
+  const int64_t beside = (args.residual != nullptr ? 1 : 0) + (args.factor != nullptr ? 1 : 0);
   const int64_t c_bytes =
       args.out.data != nullptr ? LowRowBytes(args.b.n, args.out_path) : 4 * args.b.n;
   const bool wide = args.b.path == LowPath::kWiden;
@@ -206,9 +208,8 @@ Work LowGemmWork(const LowGemmArgs& args) {
           ? (args.b.path == LowPath::kWords ? 2 : 1)
           : 2;
   const int64_t a_bytes = wide ? 4 * args.b.k : LowRowBytes(args.b.k, args.b.path);
-  return {2 * args.m * args.b.n * args.b.k,
-          args.m * a_bytes + element * args.b.k * args.b.n + 4 * residuals * args.m * args.b.n +
-              args.m * c_bytes};
+  return {2 * args.m * args.b.n * args.b.k, args.m * a_bytes + element * args.b.k * args.b.n +
+                                                4 * beside * args.m * args.b.n + args.m * c_bytes};
 }
 
 }  // namespace sluice::kernels

@@ -82,8 +82,10 @@ struct LowGemmArgs {
   float* c = nullptr;  // rows `c_stride` apart
   int64_t c_stride = 0;
   Activation activation = Activation::kNone;
+  // GELU by the error function to 1e-4 only: what 16 or 8 bits keep of it.
+  bool coarse_gelu = false;
   // C goes into these rows, prepared for a product of out_path, in place of `c`: the same bits as
-  // by PrepareRows. Needs LowGemmPrepares(b, out_path).
+  // by PrepareRows from a C with coarse_gelu. Needs LowGemmPrepares(b, out_path).
   LowRows out;
   LowPath out_path = LowPath::kWords;
 };

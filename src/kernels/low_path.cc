@@ -32,16 +32,20 @@ uint32_t Probe() {
                      ((d >> 22 & 1) != 0 || (d >> 25 & 1) != 0) && bf16 && AskForTiles();
   if (tiles && (d >> 25 & 1) != 0) features |= kHasInt8Tiles;
   if (tiles && (d >> 22 & 1) != 0) features |= kHasBF16Tiles;
-  unsigned vendor_b = 0, vendor_c = 0, vendor_d = 0, leaf_max = 0;
-  __get_cpuid(0, &leaf_max, &vendor_b, &vendor_c, &vendor_d);
-  // Intel's cores take two to four cycles for a vdpbf16ps, so that it loses to two f32
-  // multiply-adds a cycle; AMD's take it at the rate of multiply-adds.
-  const bool amd = vendor_b == signature_AMD_ebx && vendor_c == signature_AMD_ecx;
-  if (bf16 && amd) features |= kHasFastBF16;
+  if (bf16) features |= kHasBF16Dots;
   return features;
 }
 
-std::atomic<uint32_t> allowed{~0u};
+// Intel's cores take two to four cycles for a vdpbf16ps, so that it loses to two f32 multiply-adds
+// a cycle; AMD's take it at the rate of multiply-adds.
+bool PrefersBF16Dots() {
+  unsigned b = 0, c = 0, d = 0, leaf_max = 0;
+  __get_cpuid(0, &leaf_max, &b, &c, &d);
+  return b == signature_AMD_ebx && c == signature_AMD_ecx;
+}
+
+constexpr uint32_t kMachinesChoice = ~0u;
+std::atomic<uint32_t> chosen{kMachinesChoice};
 
 }  // namespace
 
@@ -86,11 +90,14 @@ uint32_t MachineLowFeatures() {
 
 uint32_t LowFeatures() {
   if (ActiveTarget() != Target::kAvx512) return 0;
-  return MachineLowFeatures() & allowed.load(std::memory_order_relaxed);
+  static const uint32_t preferred =
+      MachineLowFeatures() & (PrefersBF16Dots() ? ~0u : ~kHasBF16Dots);
+  const uint32_t mask = chosen.load(std::memory_order_relaxed);
+  return mask == kMachinesChoice ? preferred : MachineLowFeatures() & mask;
 }
 
 void LimitLowFeaturesForTesting(uint32_t mask) {
-  allowed.store(mask, std::memory_order_relaxed);
+  chosen.store(mask, std::memory_order_relaxed);
 }
 
 LowPath PathFor(WeightForm form) {
@@ -99,7 +106,7 @@ LowPath PathFor(WeightForm form) {
   if (form == WeightForm::kInt8)
     return (features & kHasVnni) != 0 ? LowPath::kVnni : LowPath::kWords;
   if (form == WeightForm::kBF16 && (features & kHasBF16Tiles) != 0) return LowPath::kBF16Tiles;
-  if (form == WeightForm::kBF16 && (features & kHasFastBF16) != 0) return LowPath::kBF16Dots;
+  if (form == WeightForm::kBF16 && (features & kHasBF16Dots) != 0) return LowPath::kBF16Dots;
   return LowPath::kWiden;
 }
 

@@ -34,17 +34,18 @@ constexpr bool TakesBrainRows(LowPath path) {
 
 // Features beyond a Target, as bits.
 inline constexpr uint32_t kHasVnni = 1;       // AVX512_VNNI
-inline constexpr uint32_t kHasFastBF16 = 2;   // AVX512_BF16 where it beats f32 multiply-adds
+inline constexpr uint32_t kHasBF16Dots = 2;   // AVX512_BF16
 inline constexpr uint32_t kHasInt8Tiles = 4;  // AMX with AVX512_BF16, and this process may use it
 inline constexpr uint32_t kHasBF16Tiles = 8;
 
 // Those of this machine; asks the system for AMX's registers at the first call.
 uint32_t MachineLowFeatures();
-// Those that packing and running may use: MachineLowFeatures(), unless a test has chosen fewer;
-// none while the active target is AVX2.
+// Those that packing and running may use: MachineLowFeatures() less kHasBF16Dots where f32's
+// multiply-adds beat them, unless a test has chosen others; none while the active target is AVX2.
 uint32_t LowFeatures();
-// Leaves only the bits of `mask`. Weights packed before keep their path. For tests, while no kernel
-// runs.
+// Leaves only the bits of `mask` that the machine has, those that it would not prefer among them;
+// ~0u leaves the choice to the machine again. Weights packed before keep their path. For tests,
+// while no kernel runs.
 void LimitLowFeaturesForTesting(uint32_t mask);
 
 // The path for a weight of `form`, which is not kF32. kInt8 gives kVnni or kWords; packing replaces

@@ -65,7 +65,7 @@ template <class F>
 void OnEveryPath(WeightForm form, F f) {
   std::vector<uint32_t> masks = {0};
   if (form == WeightForm::kInt8) masks = {0, kHasVnni, ~0u};
-  if (form == WeightForm::kBF16) masks = {0, kHasFastBF16, ~0u};
+  if (form == WeightForm::kBF16) masks = {0, kHasBF16Dots, ~0u};
   for (const uint32_t mask : masks) {
     if (mask != 0 && mask != ~0u && (MachineLowFeatures() & mask) == 0) continue;
     LimitLowFeaturesForTesting(mask);
@@ -99,16 +99,18 @@ void CheckShapes(Report& report, WeightForm form) {
     const std::vector<float> a = RandomFloats(s.m * a_stride + 1, 8, -0.5f, 1.0f);
     const std::vector<float> bias = RandomFloats(s.n, 9);
     const std::vector<float> residual = RandomFloats(s.m * s.n + 1, 10);
+    const std::vector<float> factor = RandomFloats(s.m * s.n + 1, 27);
     const std::vector<float> before = RandomFloats(s.m * c_stride + 1, 11);
     Product product(weight.packed, a.data(), a_stride, s.m);
     LowGemmArgs& args = product.args;
     args.c_stride = c_stride;
-    args.residual_stride = s.n;
-    for (int variant = 0; variant < 4; ++variant) {
+    args.residual_stride = args.factor_stride = s.n;
+    for (int variant = 0; variant < 6; ++variant) {
       std::vector<float> got = before, want = before;
       args.bias = variant % 2 == 1 ? bias.data() : nullptr;
-      args.residual = variant >= 2 ? residual.data() : nullptr;
-      args.activation = variant == 3 ? Activation::kGeluErf : Activation::kNone;
+      args.residual = variant >= 2 && variant != 4 ? residual.data() : nullptr;
+      args.factor = variant >= 4 ? factor.data() : nullptr;
+      args.activation = variant == 3 || variant == 4 ? Activation::kGeluErf : Activation::kNone;
       args.c = got.data();
       product.Run();
       args.c = want.data();
@@ -156,6 +158,8 @@ void CheckInvariance(Report& report, WeightForm form) {
         args.bias = bias.data();
         args.residual = residual.data() + row * s.n;
         args.residual_stride = s.n;
+        args.factor = s.k == 33 ? residual.data() + row * s.n : nullptr;
+        args.factor_stride = s.n;
         // Paths of both targets meet here, and the other GELU has bits of its own on each.
         args.activation = Activation::kGeluTanh;
         args.c = c.data();
@@ -242,6 +246,28 @@ void CheckOddRows(Report& report) {
   report.Expect("odd rows", as_told);
 }
 
+// GELU for what is rounded next is within 1e-4, and NaN stays.
+void CheckCoarseGelu(Report& report, WeightForm form) {
+  constexpr int64_t kN = 4096;
+  std::vector<float> w(kN);
+  for (int64_t i = 0; i < kN; ++i)
+    w[static_cast<size_t>(i)] = (static_cast<float>(i) - 2048.0f) / 256.0f;
+  const LowWeight weight({w.data(), tensor::DType::kF32, 1, kN, kN, 1}, form);
+  const std::vector<float> a = {1.0f, 0.3f, 0.02f};
+  std::vector<float> got(3 * kN), want(3 * kN);
+  Product product(weight.packed, a.data(), 1, 3);
+  product.args.c_stride = kN;
+  product.args.activation = Activation::kGeluErf;
+  product.args.coarse_gelu = true;
+  product.args.c = got.data();
+  product.Run();
+  product.args.c = want.data();
+  ref::LowGemm(product.args);
+  float worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::fabs(got[i] - want[i]));
+  report.Expect("coarse GELU", worst < 1.2e-4f);
+}
+
 // A result that is prepared at once has the bits of one that is stored and prepared.
 void CheckPrepared(Report& report, WeightForm form) {
   for (const Shape s : {Shape{1, 40, 70}, {7, 384, 65}, {130, 1000, 384}, {65, 1536, 100}}) {
@@ -250,14 +276,19 @@ void CheckPrepared(Report& report, WeightForm form) {
     if (!LowGemmPrepares(weight.packed, weight.packed.path)) continue;
     const std::vector<float> a = RandomFloats(s.m * s.k, 25);
     const std::vector<float> residual = RandomFloats(s.m * s.n, 26);
+    const std::vector<float> factor = RandomFloats(s.m * s.n, 28);
     std::vector<float> c(static_cast<size_t>(s.m * s.n));
     Product product(weight.packed, a.data(), s.k, s.m);
     product.args.residual = residual.data();
     product.args.residual_stride = s.n;
-    product.args.activation = Activation::kRelu;
+    product.args.factor = s.m == 7 ? factor.data() : nullptr;
+    product.args.factor_stride = s.n;
+    product.args.activation = s.m == 130 ? Activation::kGeluErf : Activation::kRelu;
+    product.args.coarse_gelu = true;
     product.args.c = c.data();
     product.args.c_stride = s.n;
     product.Run();
+    product.args.coarse_gelu = false;
     LowMatrix next = weight.packed;
     next.k = s.n;
     const Product want(next, c.data(), s.n, s.m);
@@ -294,6 +325,7 @@ void Check(Report& report) {
   OnEveryPath(form, [&] {
     CheckShapes(report, form);
     CheckActivations(report, form);
+    CheckCoarseGelu(report, form);
     CheckPrepared(report, form);
   });
   CheckInvariance(report, form);

@@ -111,6 +111,7 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
   args.b = b;
   args.a_stride = linear.a.strides[0];
   args.residual_stride = linear.residual.strides[0];
+  args.factor_stride = linear.factor.strides[0];
   args.activation = linear.activation;
   args.c_stride = b.n;
   PreparedParts rows;
@@ -167,6 +168,7 @@ void AddLowLinear(Lowering& lowering, const Node& node, const LowLinear& linear)
                           {offsetof(LowGemmArgs, a), a},
                           {offsetof(LowGemmArgs, bias), linear.bias},
                           {offsetof(LowGemmArgs, residual), linear.residual.ref},
+                          {offsetof(LowGemmArgs, factor), linear.factor.ref},
                           {offsetof(LowGemmArgs, c), c},
                           {kOut + offsetof(LowRows, data), out.data},
                           {kOut + offsetof(LowRows, scales), out.scales},

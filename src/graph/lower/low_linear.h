@@ -17,6 +17,7 @@ struct LowLinear {
   Place a;         // [m, k], unit stride in a row
   Ref bias;        // [n], or none
   Place residual;  // [m, n], or none
+  Place factor;    // [m, n], or none
   kernels::Activation activation = kernels::Activation::kNone;
   std::string detail;
 };

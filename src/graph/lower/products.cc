@@ -73,7 +73,6 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
   }
   Place factor;
   if (node.input(4) != nullptr) {
-    CHECK(low == nullptr) << node.name;
     if (!(lowering.shape(node.input(4)) == output)) {
       return base::InvalidArgument("node '" + node.name + "': cannot multiply " +
                                    output.ToString() + " by " +
@@ -98,6 +97,7 @@ base::Result<bool> LowerLinear(Lowering& lowering, const Node& node) {
                   .a = a,
                   .bias = bias,
                   .residual = residual,
+                  .factor = factor,
                   .activation = ActivationNamed(activation),
                   .detail = std::move(detail)});
     return true;

@@ -33,7 +33,7 @@ Node* OnlyUse(const Graph& graph, const Value* value, std::string_view op) {
 
 bool FuseFactor(Graph& graph, Node& linear) {
   const bool fits = linear.input(3) == nullptr && linear.input(4) == nullptr &&
-                    !linear.Has("weights") && linear.output()->dtype == tensor::DType::kF32;
+                    linear.output()->dtype == tensor::DType::kF32;
   if (!fits) return false;
   Node* const product = OnlyUse(graph, linear.output(), "Mul");
   if (product == nullptr) return false;

@@ -200,8 +200,8 @@ struct LowChoice {
 // run(integers, brain, activate), the first two a LowChoice.
 template <class Run>
 HWY_INLINE void WithFinish(const LowGemmArgs& args, Run run) {
-  WithActivation(args.activation, [&](auto activate) HWY_ATTR {
-    const bool brain = args.out.data != nullptr;
+  const bool brain = args.out.data != nullptr;
+  const auto choose = [&](auto activate) HWY_ATTR {
     if (args.b.form == WeightForm::kInt8) {
       brain ? run(LowChoice<true>{}, LowChoice<true>{}, activate)
             : run(LowChoice<true>{}, LowChoice<false>{}, activate);
@@ -209,7 +209,10 @@ HWY_INLINE void WithFinish(const LowGemmArgs& args, Run run) {
       brain ? run(LowChoice<false>{}, LowChoice<true>{}, activate)
             : run(LowChoice<false>{}, LowChoice<false>{}, activate);
     }
-  });
+  };
+  if (args.activation == Activation::kGeluErf && (brain || args.coarse_gelu))
+    return choose([](VF x) HWY_ATTR { return GeluCoarse(x); });
+  WithActivation(args.activation, choose);
 }
 
 HWY_INLINE void FinishSums(const LowGemmArgs& args, const LowSums& sums) {

@@ -46,9 +46,18 @@ void LowGemm(const LowGemmArgs& args) {
                static_cast<double>(LowElement(args.b, k, j));
       }
       if (args.bias != nullptr) sum += static_cast<double>(args.bias[j]);
-      if (args.residual != nullptr)
-        sum += static_cast<double>(args.residual[i * args.residual_stride + j]);
-      args.c[i * args.c_stride + j] = static_cast<float>(Activate(sum, args.activation));
+      const double residual =
+          args.residual == nullptr
+              ? 0.0
+              : static_cast<double>(args.residual[i * args.residual_stride + j]);
+      if (args.factor == nullptr) {
+        sum = Activate(sum + residual, args.activation);
+      } else {
+        sum = Activate(sum, args.activation) *
+                  static_cast<double>(args.factor[i * args.factor_stride + j]) +
+              residual;
+      }
+      args.c[i * args.c_stride + j] = static_cast<float>(sum);
     }
   }
 }
