@@ -59,24 +59,34 @@ void CheckProgram(const ChainProgram& program) {
   }
 }
 
-// True when no input's stride forbids treating the inner two dimensions as one.
+// Whether `test` holds for the strides of every input and of the outputs.
+template <class Test>
+bool EveryOperand(const ChainPlan& plan, int inputs, const Test& test) {
+  return test(plan.output) && std::all_of(plan.inputs, plan.inputs + inputs, test);
+}
+template <class Change>
+void ChangeOperands(ChainPlan& plan, int inputs, const Change& change) {
+  change(plan.output);
+  std::for_each(plan.inputs, plan.inputs + inputs, change);
+}
+
+// True when no stride forbids treating the inner two dimensions as one.
 bool RowsAreContiguous(const ChainPlan& plan, int inputs) {
-  for (int i = 0; i < inputs; ++i) {
-    if (plan.inputs[i].row != plan.columns * plan.inputs[i].column) return false;
-  }
-  return true;
+  return EveryOperand(plan, inputs, [&](const ChainInput& operand) {
+    return operand.row == plan.columns * operand.column;
+  });
 }
 
 // A single column whose rows are 0 or 1 elements apart is a single row.
 void TurnColumnIntoRow(ChainPlan& plan, int inputs) {
   if (plan.columns != 1 || plan.rows == 1) return;
-  for (int i = 0; i < inputs; ++i) {
-    if (plan.inputs[i].row != 0 && plan.inputs[i].row != 1) return;
-  }
-  for (int i = 0; i < inputs; ++i) {
-    plan.inputs[i].column = plan.inputs[i].row;
-    plan.inputs[i].row = 0;
-  }
+  if (!EveryOperand(plan, inputs,
+                    [](const ChainInput& operand) { return operand.row == 0 || operand.row == 1; }))
+    return;
+  ChangeOperands(plan, inputs, [](ChainInput& operand) {
+    operand.column = operand.row;
+    operand.row = 0;
+  });
   plan.columns = plan.rows;
   plan.rows = 1;
 }
@@ -86,17 +96,18 @@ void DropSingleRow(ChainPlan& plan, int inputs) {
   if (plan.rows != 1 || plan.outer == 1) return;
   plan.rows = plan.outer;
   plan.outer = 1;
-  for (int i = 0; i < inputs; ++i) {
-    plan.inputs[i].row = plan.inputs[i].outer;
-    plan.inputs[i].outer = 0;
-  }
+  ChangeOperands(plan, inputs, [](ChainInput& operand) {
+    operand.row = operand.outer;
+    operand.outer = 0;
+  });
 }
 
 void MergeOuterIntoRows(ChainPlan& plan, int inputs) {
   if (plan.outer == 1) return;
-  for (int i = 0; i < inputs; ++i) {
-    if (plan.inputs[i].outer != plan.rows * plan.inputs[i].row) return;
-  }
+  if (!EveryOperand(plan, inputs, [&](const ChainInput& operand) {
+        return operand.outer == plan.rows * operand.row;
+      }))
+    return;
   plan.rows *= plan.outer;
   plan.outer = 1;
 }
@@ -108,6 +119,10 @@ ChainPlan MakePlan(const ChainArgs& args) {
   plan.rows = args.rows;
   plan.columns = args.columns;
   std::copy(args.inputs, args.inputs + inputs, plan.inputs);
+  const bool dense = args.output_row == 0 && args.output_outer == 0;
+  plan.output.column = 1;
+  plan.output.row = dense ? args.columns : args.output_row;
+  plan.output.outer = dense ? args.rows * args.columns : args.output_outer;
   TurnColumnIntoRow(plan, inputs);
   DropSingleRow(plan, inputs);
   for (int pass = 0; pass < 2; ++pass) {

@@ -103,19 +103,22 @@ Chain CompileChain(const ChainProgram& program);
 
 // Element (o, r, c) of an input is data[o * outer + r * row + c * column] in elements; column is 0
 // or 1. A full operand has strides {rows * columns, columns, 1}, a row vector [columns] {0, 0, 1},
-// a column [rows, 1] {rows, 1, 0}, a scalar {0, 0, 0}. Outputs are dense [outer, rows, columns]; an
-// output may be an input of the same size and type.
+// a column [rows, 1] {rows, 1, 0}, a scalar {0, 0, 0}.
 struct ChainInput {
   const void* data = nullptr;
   int64_t outer = 0;
   int64_t row = 0;
   int64_t column = 0;
 };
+// Element (o, r, c) of every output is at o * output_outer + r * output_row + c; both 0: outputs are
+// dense [outer, rows, columns], and one may be an input of the same size and type.
 struct ChainArgs {
   const Chain* chain = nullptr;
   int64_t outer = 1;
   int64_t rows = 1;
   int64_t columns = 0;
+  int64_t output_outer = 0;
+  int64_t output_row = 0;
   ChainInput inputs[kChainInputs] = {};
   void* outputs[kChainOutputs] = {};
 };

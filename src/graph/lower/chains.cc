@@ -19,10 +19,11 @@ void RunChainStep(const void* args, kernels::Tiles tiles) {
   kernels::RunChain(*static_cast<const ChainArgs*>(args), tiles);
 }
 
-// Axes of the output, merged where every input lets them, innermost first.
+// Axes of the output, merged where every operand lets them, innermost first. The strides of the
+// inputs, and behind them those of the output where it is told where to lie.
 struct Axis {
   int64_t extent = 1;
-  int64_t strides[kernels::kChainInputs] = {};
+  int64_t strides[kernels::kChainInputs + 1] = {};
 };
 
 // Stride of an input along an output axis: 0 where it is broadcast.
@@ -60,6 +61,23 @@ bool Fits(const std::vector<Axis>& axes, size_t inputs) {
     if (axes[0].strides[i] != 0 && axes[0].strides[i] != 1) return false;
   }
   return true;
+}
+
+// The axes of a chain that writes into a concatenation; nothing where they do not fit. An output
+// whose elements lie apart has rows of one column.
+std::optional<std::vector<Axis>> AxesInto(const Place& target, const Shape& output,
+                                          std::vector<Shape> shapes, std::vector<Place> places) {
+  const size_t inputs = shapes.size();
+  shapes.push_back(output);
+  places.push_back(target);
+  std::vector<Axis> axes = MergeAxes(output, shapes, places);
+  if (!axes.empty() && axes[0].strides[inputs] != 1) {
+    Axis column;
+    for (size_t i = 0; i < inputs; ++i) column.strides[i] = axes[0].strides[i] == 1 ? 1 : 0;
+    axes.insert(axes.begin(), column);
+  }
+  if (!Fits(axes, inputs)) return std::nullopt;
+  return axes;
 }
 
 // Where the axes of an image go when its channels become the last: [N, spatial…, C].
@@ -146,6 +164,10 @@ base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
     axes = MergeAxes(output, shapes, places);
   }
   CHECK(Fits(axes, count)) << node.name;
+  const Place* const target = over_images ? nullptr : lowering.Target(node.output());
+  std::optional<std::vector<Axis>> into;
+  if (target != nullptr && output.elements() > 0) into = AxesInto(*target, output, shapes, places);
+  if (into.has_value()) axes = *into;
   axes.resize(3);
   auto chain = std::make_shared<kernels::Chain>(kernels::CompileChain(MakeChainProgram(node)));
   ChainArgs args;
@@ -153,6 +175,10 @@ base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
   args.columns = axes[0].extent;
   args.rows = axes[1].extent;
   args.outer = axes[2].extent;
+  if (into.has_value()) {
+    args.output_row = axes[1].strides[count];
+    args.output_outer = axes[2].strides[count];
+  }
   std::vector<PointerField> pointers;
   for (size_t i = 0; i < count; ++i) {
     args.inputs[i].column = axes[0].strides[i];
@@ -162,8 +188,10 @@ base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
                             offsetof(kernels::ChainInput, data),
                         places[i].ref});
   }
-  const Ref out = over_images ? DefineChannelsLast(lowering, node.output()).ref
-                              : lowering.Define(node.output());
+  if (into.has_value()) lowering.Alias(node.output(), *target);
+  const Ref out = over_images        ? DefineChannelsLast(lowering, node.output()).ref
+                  : into.has_value() ? target->ref
+                                     : lowering.Define(node.output());
   pointers.push_back({offsetof(ChainArgs, outputs), out});
   lowering.Keep(std::move(chain));
   StepInfo info = lowering.Info(node, "elementwise");
@@ -173,7 +201,7 @@ base::Result<bool> LowerChain(Lowering& lowering, const Node& node) {
                 .work = kernels::ChainWork(args),
                 .info = std::move(info)};
   lowering.builder().AddBlock(std::move(spec), std::as_bytes(std::span(&args, 1)), pointers);
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < count && !into.has_value(); ++i) {
     const bool same = node.inputs[i]->dtype == node.output()->dtype && shapes[i] == output &&
                       IsPacked(shapes[i], places[i]) && places[i].ref.offset == 0;
     // Read through another view as well, its elements would change under that view.

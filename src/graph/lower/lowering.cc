@@ -414,6 +414,15 @@ void Lowering::FindTarget(const Value* value, const Place& target, int64_t rows,
       if (rows_agree) targets_[value] = target;
       return;
     }
+    if (node->Is("FusedChain")) {
+      // It writes its own axes, as far apart as the target's rows put them. Other readers might
+      // need it packed.
+      if (own.elements() != rows * width || reader_count(value) != 1) return;
+      if (const std::optional<Place> place =
+              ReshapePlace(tensor::Shape({rows, width}), target, own))
+        targets_[value] = *place;
+      return;
+    }
     if (node->Is("Concat")) {
       int64_t axis = node->Int("axis", 0);
       if (axis < 0) axis += own.rank();

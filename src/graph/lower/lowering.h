@@ -74,7 +74,7 @@ class Lowering {
   // `width` elements, as far apart as the place says.
   Place DefineConcat(const Value* value, int64_t width);
   // Where `value`, rows of its last axis, should be written because a concatenation puts it there;
-  // null: anywhere. The place is [rows, width].
+  // null: anywhere. The place is [rows, width]; of a fused chain it has the value's own axes.
   const Place* Target(const Value* value) const;
   // The value's elements are rows of `columns` at a two-axis place.
   void AliasRows(const Value* value, const Place& rows, int64_t columns);

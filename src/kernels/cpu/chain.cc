@@ -219,13 +219,16 @@ class Trip {
     for (int i = 0; i < program_.input_count; ++i) {
       if (!fixed_[i]) ReadInput(i, outer, row, rows, column, columns);
     }
-    const int64_t at = (outer * plan_.rows + row) * plan_.columns + column;
+    const ChainInput& out = plan_.output;
+    const int64_t at = outer * out.outer + row * out.row + column;
+    const bool dense = rows == 1 || out.row == columns;
     const int last = program_.step_count - 1;
     bool last_written[kChainOutputs] = {};
     float* last_to = buffers_[args_.chain->buffers[last]];
     for (int i = 0; i < program_.output_count; ++i) {
       // The last step may write straight to memory: no step reads an input after it.
-      if (program_.outputs[i].index != last || program_.output_types[i] != DType::kF32) continue;
+      if (!dense || program_.outputs[i].index != last || program_.output_types[i] != DType::kF32)
+        continue;
       last_to = static_cast<float*>(args_.outputs[i]) + at;
       last_written[i] = true;
       break;
@@ -244,7 +247,13 @@ class Trip {
     for (int i = 0; i < program_.output_count; ++i) {
       if (last_written[i]) continue;
       const int step = program_.outputs[i].index;
-      WriteOutput(i, at, n, step == last ? last_to : buffers_[args_.chain->buffers[step]]);
+      const float* from = step == last ? last_to : buffers_[args_.chain->buffers[step]];
+      if (dense) {
+        WriteOutput(i, at, n, from);
+        continue;
+      }
+      for (int64_t r = 0; r < rows; ++r)
+        WriteOutput(i, at + r * out.row, columns, from + r * columns);
     }
   }
 

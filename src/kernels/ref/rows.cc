@@ -130,11 +130,16 @@ void RunChain(const ChainArgs& args) {
       results[static_cast<size_t>(k)][static_cast<size_t>(i)] = steps[program.outputs[k].index];
     }
   }
+  const bool dense = args.output_row == 0 && args.output_outer == 0;
   for (int k = 0; k < program.output_count; ++k) {
     for (int64_t i = 0; i < elements; ++i) {
       const auto result =
           static_cast<double>(results[static_cast<size_t>(k)][static_cast<size_t>(i)]);
-      StoreOne(program.output_types[k], args.outputs[k], i, result);
+      const int64_t c = i % args.columns;
+      const int64_t r = i / args.columns % args.rows;
+      const int64_t o = i / args.columns / args.rows;
+      const int64_t at = dense ? i : o * args.output_outer + r * args.output_row + c;
+      StoreOne(program.output_types[k], args.outputs[k], at, result);
     }
   }
 }
