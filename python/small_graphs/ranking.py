@@ -25,6 +25,23 @@ class VectorCross(nn.Module):
         return torch.sigmoid(self.head(x))
 
 
+class ColumnCross(nn.Module):
+    """DCN as DeepCTR writes it: rows are columns [batch, width, 1], products by tensordot and matmul."""
+
+    def __init__(self, width=20, layers=3):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(layers, width, 1) * 0.2)
+        self.biases = nn.Parameter(torch.randn(layers, width, 1) * 0.1)
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, features):
+        first = features.unsqueeze(2)
+        x = first
+        for weight, bias in zip(self.weights, self.biases):
+            x = torch.matmul(first, torch.tensordot(x, weight, dims=([1], [0]))) + bias + x
+        return torch.sigmoid(self.head(torch.squeeze(x, dim=2)))
+
+
 class MatrixCross(nn.Module):
     """DCN v2 with low-rank crosses as linear layers, and one of full rank in another order of operands."""
 
@@ -172,5 +189,6 @@ def graphs() -> list[Graph]:
         Graph("mean_bags_ragged", RaggedMeanBags, {"ids": integers(40, 3, 4), "lengths": integers(5, 3)}, bags,
               {"ids": 40, "lengths": 5}, both=True),
         Graph("mean_bags_even", EvenMeanBags, {"ids": integers(40, 3, 2, 5)}, high={"ids": 40}, both=True),
+        Graph("dcn_columns", ColumnCross, {"features": floats(3, 20)}, both=True),
         Graph("split_towers", SplitTowers, {"features": floats(3, 12)}, both=True),
     ]

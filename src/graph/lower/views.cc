@@ -1,7 +1,9 @@
 // Ops whose output is the input's memory seen differently: no step at all.
 #include <algorithm>
+#include <cstddef>
 
 #include "graph/lower/lowering_rules.h"
+#include "graph/lower/strided_copy.h"
 #include "graph/op.h"
 
 namespace sluice::graph {
@@ -65,12 +67,35 @@ base::Result<bool> LowerExpand(Lowering& lowering, const Node& node) {
   return true;
 }
 
-// Repeating an axis of one element is looking at it again and again.
+// Repeating an axis of one element is looking at it again and again. Of several, a copy out of a
+// view that has an axis more: the repetitions, which lie 0 apart.
 base::Result<bool> LowerTile(Lowering& lowering, const Node& node) {
   const Shape& from = lowering.shape(node.input(0));
   const Shape& to = lowering.shape(node.output());
   if (from.rank() != to.rank()) return false;
-  return LowerExpand(lowering, node);
+  if (TRY(LowerExpand(lowering, node))) return true;
+  Shape apart;
+  Place view;
+  view.ref = lowering.place(node.input(0)).ref;
+  for (int axis = 0; axis < to.rank(); ++axis) {
+    if (from[axis] == 0 || apart.rank() + 2 > tensor::kMaxRank) return false;
+    const bool repeated = to[axis] != from[axis];
+    if (repeated) apart.Append(to[axis] / from[axis]);
+    view.strides[apart.rank()] = lowering.place(node.input(0)).strides[axis];
+    apart.Append(from[axis]);
+  }
+  if (apart.elements() != to.elements()) return false;
+  const int64_t element_bytes = tensor::DTypeSize(node.output()->dtype);
+  const StridedCopyArgs args = MakeStridedCopy(apart, view, element_bytes);
+  const Ref out = lowering.Define(node.output());
+  StepSpec spec{.run = StridedCopy,
+                .tiles = to.elements() == 0 ? 0 : StridedCopyTiles(args),
+                .work = StridedCopyWork(args),
+                .info = lowering.Info(node, "copy")};
+  lowering.builder().Add(
+      std::move(spec), args,
+      {{offsetof(StridedCopyArgs, src), view.ref}, {offsetof(StridedCopyArgs, dst), out}});
+  return true;
 }
 
 // Element offset of `start` along an axis, in bytes.

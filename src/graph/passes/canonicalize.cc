@@ -135,6 +135,51 @@ std::vector<int64_t> Permutation(const std::string& from, const std::string& to)
   return perm;
 }
 
+// An operand of a product without a sum with the axes of `out`, those that it lacks of one element.
+base::Result<Value*> SpreadOver(Graph& graph, Value* x, const std::string& labels,
+                                const std::string& out, Node& before) {
+  std::string kept;
+  std::vector<int64_t> missing;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (labels.find(out[i]) == std::string::npos) {
+      missing.push_back(static_cast<int64_t>(i));
+    } else {
+      kept += out[i];
+    }
+  }
+  x = TRY(AddTranspose(graph, x, Permutation(labels, kept), before));
+  if (missing.empty()) return x;
+  return AddOne(graph, "Unsqueeze", {x, Integers(graph, missing)}, before);
+}
+
+// A product of two operands that sums over nothing, as outer products of embeddings are.
+base::Result<bool> SplitOuterProduct(Graph& graph, Node& node, const std::string& a,
+                                     const std::string& b, const std::string& out) {
+  const auto once = [](const std::string& labels) {
+    return std::all_of(labels.begin(), labels.end(),
+                       [&](char c) { return std::count(labels.begin(), labels.end(), c) == 1; });
+  };
+  if (!once(a) || !once(b) || !once(out)) return false;
+  for (const char c : out) {
+    if (a.find(c) == std::string::npos && b.find(c) == std::string::npos) return false;
+  }
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (out.find(a[i]) == std::string::npos) return false;
+    // What both have must be equally long: a product would repeat one element.
+    const size_t in_b = b.find(a[i]);
+    if (in_b != std::string::npos && (*node.input(0)->shape)[i] != (*node.input(1)->shape)[in_b])
+      return false;
+  }
+  for (const char c : b) {
+    if (out.find(c) == std::string::npos) return false;
+  }
+  Value* const left = TRY(SpreadOver(graph, node.inputs[0], a, out, node));
+  Value* const right = TRY(SpreadOver(graph, node.inputs[1], b, out, node));
+  graph.ReplaceUses(node.output(), TRY(AddOne(graph, "Mul", {left, right}, node)));
+  graph.Erase(&node);
+  return true;
+}
+
 base::Result<bool> SplitEinsum(Graph& graph, Node& node) {
   std::string equation(node.String("equation", ""));
   equation.erase(std::remove(equation.begin(), equation.end(), ' '), equation.end());
@@ -152,7 +197,7 @@ base::Result<bool> SplitEinsum(Graph& graph, Node& node) {
       RankOf(node.input(1)) != static_cast<int>(b.size()))
     return false;
   const std::optional<Product> product = AsProduct(a, b, out);
-  if (!product.has_value()) return false;
+  if (!product.has_value()) return SplitOuterProduct(graph, node, a, b, out);
   // Several right labels, as those of the experts of a mixture, are one: their extents must be
   // known.
   std::vector<int64_t> extents = {0};

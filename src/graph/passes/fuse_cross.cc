@@ -90,6 +90,108 @@ base::Result<bool> FuseVector(Graph& graph, Node& linear) {
   return true;
 }
 
+// ---- The same over columns [batch, width, 1], as DeepCTR writes it ----
+
+// Whether a transposition moves axes of one element alone.
+bool KeepsOrder(const Node& transpose) {
+  const Value* const x = transpose.input(0);
+  const std::span<const int64_t> perm = transpose.Ints("perm");
+  int64_t last = -1;
+  for (const int64_t axis : perm) {
+    if ((*x->shape)[static_cast<size_t>(axis)].Is(1)) continue;
+    if (axis < last) return false;
+    last = axis;
+  }
+  return !perm.empty();
+}
+
+constexpr int kViewsMax = 8;  // that are looked through; a file may chain any number
+
+// What `value` is in another shape, element by element in the same order.
+const Value* Root(const Value* value) {
+  for (int i = 0; i < kViewsMax; ++i) {
+    const Node* const node = value->producer;
+    if (node == nullptr) break;
+    const bool view = node->Is("Reshape") || node->Is("Squeeze") || node->Is("Unsqueeze") ||
+                      (node->Is("Transpose") && RankOf(node->input(0)) >= 0 && KeepsOrder(*node));
+    if (!view) break;
+    value = node->input(0);
+  }
+  return value;
+}
+
+bool IsColumns(const Value* value, int64_t width) {
+  return RankOf(value) == 3 && (*value->shape)[1].Is(width) && (*value->shape)[2].Is(1);
+}
+
+base::Result<Value*> LastAxis(Graph& graph, const char* op, Value* x, Node& before) {
+  tensor::Tensor axes{tensor::DType::kI64, tensor::Shape({1}), tensor::Buffer::Allocate(8)};
+  *axes.mutable_view().as<int64_t>() = 2;
+  Node* node = graph.AddNode(RequireOp(op), kOpsetMax,
+                             {x, graph.AddConstant("axes", std::move(axes))}, 1, &before);
+  TRY(InferNode(graph, *node));
+  return node->output();
+}
+
+// What scales x0: the products, whatever their shape, behind views that nobody else reads.
+Node* ReaderOfProducts(const Graph& graph, const Value* products) {
+  for (int i = 0; i < kViewsMax; ++i) {
+    if (graph.IsOutput(products) || products->uses.size() != 1) return nullptr;
+    Node* const reader = products->uses[0].node;
+    const bool view = reader->Is("Reshape") || reader->Is("Squeeze") || reader->Is("Unsqueeze");
+    if (!view) return reader;
+    products = reader->output();
+  }
+  return nullptr;
+}
+
+// x0 (x . w) + b + x of columns, the product with x0 as a matrix product over one element.
+base::Result<bool> FuseColumns(Graph& graph, Node& linear) {
+  const Value* const rows = linear.input(0);
+  const std::optional<int64_t> width = LastExtent(rows);
+  const bool fits = LastExtent(linear.output()) == 1 && width.has_value() && *width > 1 &&
+                    linear.input(2) == nullptr && linear.input(3) == nullptr &&
+                    !linear.Has("weights") && !linear.Has("activation") &&
+                    linear.output()->dtype == tensor::DType::kF32;
+  if (!fits) return false;
+  Node* last = ReaderOfProducts(graph, linear.output());
+  if (last == nullptr || !(last->Is("MatMul") || last->Is("Mul"))) return false;
+  Value* x0 = last->input(0);
+  if (last->Is("Mul") && !IsColumns(x0, *width)) x0 = last->input(1);
+  if (!IsColumns(x0, *width) || !SameShape(x0, last->output())) return false;
+  Value* bias = nullptr;
+  Value* x = nullptr;
+  while (x == nullptr || bias == nullptr) {
+    Node* const sum = OnlyUse(graph, last->output(), "Add");
+    if (sum == nullptr) break;
+    Value* const other = OtherOperand(*sum, last->output());
+    if (other == nullptr) break;
+    if (x == nullptr && SameShape(other, x0) && Root(other) == Root(rows)) {
+      x = other;
+    } else if (bias == nullptr && other->is_constant() && RankOf(other) <= 3 &&
+               LastExtent(other) == 1 && other->constant->shape.elements() == *width &&
+               SameShape(sum->output(), x0)) {
+      bias = other;
+    } else {
+      break;
+    }
+    last = sum;
+  }
+  if (x == nullptr) return false;
+  std::vector<Value*> inputs = {TRY(LastAxis(graph, "Squeeze", x0, *last)),
+                                TRY(LastAxis(graph, "Squeeze", x, *last)), linear.inputs[1]};
+  if (bias != nullptr) {
+    tensor::Tensor row = *bias->constant;
+    row.shape = tensor::Shape({*width});
+    inputs.push_back(graph.AddConstant(bias->name, std::move(row)));
+  }
+  Node* fused = graph.AddNode(RequireOp("FusedVectorCross"), kOpsetMax, std::move(inputs), 1, last);
+  fused->name = linear.name.empty() ? last->name : linear.name;
+  TRY(InferNode(graph, *fused));
+  graph.ReplaceUses(last->output(), TRY(LastAxis(graph, "Unsqueeze", fused->output(), *last)));
+  return true;
+}
+
 }  // namespace
 
 base::Result<int64_t> FuseCross(PassContext& context) {
@@ -97,7 +199,8 @@ base::Result<int64_t> FuseCross(PassContext& context) {
   int64_t count = 0;
   for (Node* node : graph.Nodes()) {
     if (node->erased || !node->Is("FusedLinear")) continue;
-    if (TRY(FuseVector(graph, *node)) || FuseFactor(graph, *node)) ++count;
+    if (TRY(FuseVector(graph, *node)) || TRY(FuseColumns(graph, *node)) || FuseFactor(graph, *node))
+      ++count;
   }
   if (count > 0) graph.RemoveDead();
   return count;

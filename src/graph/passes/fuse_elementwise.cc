@@ -118,9 +118,14 @@ bool Chainable(const Node& node) {
     return integers && (IsBool(node.input(0)) || ComparesExactly(node));
   }
   if (!AllF32(node)) return false;
-  if (BinaryOf(node).has_value() || VariadicOf(node).has_value() || node.Is("LeakyRelu") ||
-      node.Is("HardSigmoid") || node.Is("HardSwish") || node.Is("Swish") || node.Is("Mish")) {
-    return true;
+  if (BinaryOf(node).has_value() || VariadicOf(node).has_value()) return true;
+  if (node.Is("Celu")) return node.Float("alpha", 1) > 0;
+  static constexpr std::string_view kActivations[] = {
+      "Elu",  "HardSigmoid", "HardSwish", "LeakyRelu",       "Mish",
+      "Selu", "Softsign",    "Swish",     "ThresholdedRelu",
+  };
+  for (const std::string_view name : kActivations) {
+    if (node.Is(name)) return true;
   }
   if (node.Is("Pow")) {
     const std::optional<double> power = ScalarOf(node.input(1));
@@ -152,6 +157,7 @@ class Emitter {
   ChainRef Constant(float value);
   ChainRef Step(ChainOp op, ChainRef a, ChainRef b = {}, ChainRef c = {});
   ChainRef EmitSpecial(const Node& node);
+  ChainRef EmitElu(ChainRef x, float alpha, float scale);
 
   std::map<const Value*, ChainRef> results_;
   std::vector<Value*> inputs_;
@@ -182,6 +188,14 @@ ChainRef Emitter::Operand(Value* value) {
 ChainRef Emitter::Step(ChainOp op, ChainRef a, ChainRef b, ChainRef c) {
   code_.steps.push_back({op, a, b, c});
   return {ChainRef::Kind::kStep, static_cast<uint8_t>(code_.steps.size() - 1)};
+}
+
+// max(x, 0) + alpha (exp(min(x, 0) / scale) - 1)
+ChainRef Emitter::EmitElu(ChainRef x, float alpha, float scale) {
+  ChainRef below = Step(ChainOp::kMin, x, Constant(0));
+  if (scale != 1) below = Step(ChainOp::kDiv, below, Constant(scale));
+  const ChainRef decay = Step(ChainOp::kSub, Step(ChainOp::kExp, below), Constant(1));
+  return Step(ChainOp::kMulAdd, decay, Constant(alpha), Step(ChainOp::kMax, x, Constant(0)));
 }
 
 ChainRef Emitter::EmitSpecial(const Node& node) {
@@ -218,6 +232,18 @@ ChainRef Emitter::EmitSpecial(const Node& node) {
   }
   if (node.Is("Mish"))
     return Step(ChainOp::kMul, x, Step(ChainOp::kTanh, Step(ChainOp::kSoftplus, x)));
+  if (node.Is("Elu")) return EmitElu(x, node.Float("alpha", 1), 1);
+  if (node.Is("Celu")) return EmitElu(x, node.Float("alpha", 1), node.Float("alpha", 1));
+  if (node.Is("Selu")) {
+    const ChainRef elu = EmitElu(x, node.Float("alpha", 1.67326319217681884765625F), 1);
+    return Step(ChainOp::kMul, elu, Constant(node.Float("gamma", 1.05070102214813232421875F)));
+  }
+  if (node.Is("Softsign"))
+    return Step(ChainOp::kDiv, x, Step(ChainOp::kAdd, Step(ChainOp::kAbs, x), Constant(1)));
+  if (node.Is("ThresholdedRelu")) {
+    const ChainRef above = Step(ChainOp::kGreater, x, Constant(node.Float("alpha", 1)));
+    return Step(ChainOp::kSelect, above, x, Constant(0));
+  }
   // HardSigmoid, and HardSwish, which is x times HardSigmoid(1/6, 1/2).
   const bool swish = node.Is("HardSwish");
   const ChainRef slope = Constant(swish ? 1.0F / 6 : node.Float("alpha", 0.2F));

@@ -311,6 +311,23 @@ TEST(FuseCrossTest, AVectorCrossIsOneStepWithItsBiasOrWithout) {
 }
 
 // An activation unit of two layers with a Dice between them, written in several ways.
+TEST(FuseCrossTest, ColumnsOfBothExportersAreTheSameCross) {
+  for (const char* const name : {"dcn_columns_ts13", "dcn_columns_dynamo18"}) {
+    const std::string path = "tests/conformance/graphs/" + std::string(name) + ".onnx";
+    const auto model = Model::Load(path, {}).value();
+    EXPECT_FALSE(model->interpreted()) << model->interpreted_reason();
+    EXPECT_EQ(CountOps(*model, "sluice.FusedVectorCross"), 3) << name << "\n" << model->DumpGraph();
+    const Tensor features = RandomFloats({5, 20}, 7);
+    const auto expected = Interpreter(*ReadOnnxFile(path).value().graph).Run({{features}}).value();
+    const auto got = RunCompiled(*model, {features});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    for (int64_t i = 0; i < 5; ++i) {
+      EXPECT_NEAR((*got)[0].view().as<float>()[i], expected[0].view().as<float>()[i], 1e-5F);
+    }
+    EXPECT_EQ(model->PlanFor(std::vector<Shape>{{5, 20}}).value()->steps.size(), 4U) << name;
+  }
+}
+
 TEST(FuseRowMlpTest, ADiceIsFoundHoweverItsFactorsAreOrdered) {
   for (int form = 0; form < 5; ++form) {
     TestGraph g;
