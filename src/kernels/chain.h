@@ -110,8 +110,8 @@ struct ChainInput {
   int64_t row = 0;
   int64_t column = 0;
 };
-// Element (o, r, c) of every output is at o * output_outer + r * output_row + c; both 0: outputs are
-// dense [outer, rows, columns], and one may be an input of the same size and type.
+// Element (o, r, c) of every output is at o * output_outer + r * output_row + c. Both 0: outputs
+// are dense [outer, rows, columns], and one may be an input of the same size and type.
 struct ChainArgs {
   const Chain* chain = nullptr;
   int64_t outer = 1;

@@ -11,8 +11,8 @@ inline constexpr int64_t kChainTile = 512;
 // Trips of one tile of the interface: enough to hide the call.
 inline constexpr int64_t kChainTrips = 16;
 
-// The index space with everything merged that all inputs and outputs allow. A trip covers `trip_rows` whole
-// rows, or where that is 1 a segment of one row.
+// The index space with everything merged that all inputs and outputs allow. A trip covers
+// `trip_rows` whole rows, or where that is 1 a segment of one row.
 struct ChainPlan {
   int64_t outer = 1;
   int64_t rows = 1;
