@@ -82,7 +82,7 @@ WeightCache::Name Hash(std::span<const std::byte> bytes, const uint64_t* key, ui
   std::byte tail[64] = {};
   if (!bytes.empty()) std::memcpy(tail, bytes.data(), bytes.size());
   FoldLine(tail, key, lanes);
-  for (int i = 0; i < 4; ++i) {
+  for (size_t i = 0; i < lanes.size(); ++i) {
     name[0] = Fold(name[0] ^ lanes[i], key[i] | 1);
     name[1] = Fold(name[1] ^ lanes[3 - i], key[7 - i] | 1);
   }
