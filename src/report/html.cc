@@ -86,7 +86,8 @@ void Tile(std::string& out, std::string_view name, const std::string& value,
 void AppendHead(std::string& out, const Report& report) {
   out += "<header><p class=\"kind\">Sluice ";
   out += report.measured ? "profile" : "explain";
-  out += "</p><h1>" + Escape(report.model) + "</h1><p class=\"meta\">" + Escape(ProducerOf(report));
+  out += "</p><h1>" + Escape(report.model) + "</h1><p class=\"meta\">" + "Producer " +
+         Escape(ProducerOf(report));
   Append(out, ", opset %d &middot; ", report.opset);
   out += Escape(report.machine) +
          "</p></header>\n<main id=\"main\" tabindex=\"-1\">\n<dl class=\"tiles\">\n";

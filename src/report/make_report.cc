@@ -279,7 +279,7 @@ void TellPacking(const Opened& opened, Report& report) {
 
 std::string ProducerOf(const Report& report) {
   const bool told = report.producer.find_first_not_of(' ') != std::string::npos;
-  return told ? report.producer : "unknown producer";
+  return told ? report.producer : "unknown";
 }
 
 std::string PackingText(const Report& report) {

@@ -141,7 +141,7 @@ struct ReportArgs {
 };
 Report MakeReport(const ReportArgs& args);
 
-// "unknown producer" where the file does not tell.
+// "unknown" where the file does not tell.
 std::string ProducerOf(const Report& report);
 
 // What the report is of where rows are packed: "368 rows packed of 16 sequences of 1 to 64 tokens";
