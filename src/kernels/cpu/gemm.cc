@@ -102,6 +102,9 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
   const bool last = block.k0 + block.depth == k;
   const bool finishes = last && (args.residual != nullptr || args.factor != nullptr ||
                                  args.activation != Activation::kNone);
+  // A residual alone is added in registers.
+  const bool in_registers =
+      args.residual != nullptr && args.factor == nullptr && args.activation == Activation::kNone;
   const Fetcher fetcher(args, block, n0);
   MicroArgs micro = {};
   micro.a_row = args.a_stride;
@@ -129,10 +132,11 @@ int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_
         args.factor == nullptr ? nullptr : args.factor + row * args.factor_stride + n0;
     if (finishes) {
       micro.residual = residual;
+      micro.adds_residual = in_registers;
       FetchRows(factor, args.factor_stride, rows, width);
     }
     tile.run(micro);
-    if (!finishes) return;
+    if (!finishes || in_registers) return;
     if (factor != nullptr) {
       FinishCross(micro.c, args.c_stride, {factor, args.factor_stride},
                   {residual, args.residual_stride}, rows, width, args.activation);

@@ -43,6 +43,7 @@ struct MicroArgs {
   const float* next_c;    // the tile that is written next, rows c_row apart
   const float* residual;  // of this tile, rows residual_row apart, or null
   int64_t residual_row;
+  bool adds_residual;  // after the bias; else the caller does
   // What is needed after a while, fetched into L2 meanwhile: the run of k is cut into parts of
   // `part`, the last one longer, and each has an address and a step in bytes for each k. Addresses
   // may lie behind their arrays' ends.
@@ -158,6 +159,13 @@ void Micro(const MicroArgs& args) {
       const VF bias = load(args.bias, j);
       Unroll<kRows>([&](auto i)
                         __attribute__((always_inline)) { acc[i][j] = hn::Add(acc[i][j], bias); });
+    });
+  }
+  if (args.adds_residual) {
+    Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      Unroll<kWide>([&](auto j) __attribute__((always_inline)) {
+        acc[i][j] = hn::Add(acc[i][j], load(args.residual + i * args.residual_row, j));
+      });
     });
   }
   Unroll<kRows>([&](auto i) __attribute__((always_inline)) {
