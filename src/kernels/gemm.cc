@@ -12,7 +12,7 @@ namespace sluice::kernels {
 namespace {
 
 GemmPlan Plan(const GemmArgs& args) {
-  return PlanGemm(args.m, args.b.n, args.b.k, args.b.target, MachineCaches());
+  return PlanLargeGemm(args.m, args.b.n, args.b.k, args.b.target, MachineCaches());
 }
 
 }  // namespace
@@ -32,8 +32,12 @@ void Gemm(const GemmArgs& args, Tiles tiles) {
   CHECK(args.m <= 1 || (args.a_stride >= args.b.k && args.c_stride >= args.b.n));
   const GemmPlan plan = Plan(args);
   const auto run = SLUICE_PICK_ISA(args.b.target, RunGemm);
-  ForRegionsByRow(plan, args.m, args.b.n, tiles,
-                  [&](const GemmRegion& region) { run(args, plan, region); });
+  const auto run_region = [&](const GemmRegion& region) { run(args, plan, region); };
+  if (plan.keeps_b) {
+    ForRegions(plan, args.m, args.b.n, tiles, run_region);
+  } else {
+    ForRegionsByRow(plan, args.m, args.b.n, tiles, run_region);
+  }
 }
 
 Work GemmWork(const GemmArgs& args) {

@@ -93,56 +93,92 @@ inline void FetchRows(const float* from, int64_t stride, int64_t rows, int64_t w
   }
 }
 
+// Runs tiles of C over one block of k.
+class TileRunner {
+ public:
+  struct Place {
+    int64_t row, column;
+  };
+
+  TileRunner(const GemmArgs& args, const Block& block)
+      : args_(args), b_(args.b.data + block.k0 * kPanel), a_(args.a + block.k0) {
+    const bool last = block.k0 + block.depth == args.b.k;
+    has_bias_ = last && args.bias != nullptr;
+    finishes_ = last && (args.residual != nullptr || args.factor != nullptr ||
+                         args.activation != Activation::kNone);
+    micro_.a_row = args.a_stride;
+    micro_.b_row = kPanel;
+    micro_.b_panel = args.b.k * kPanel;
+    micro_.c_row = args.c_stride;
+    micro_.residual_row = args.residual_stride;
+    // A residual alone is added in registers.
+    micro_.adds_residual = finishes_ && args.residual != nullptr && args.factor == nullptr &&
+                           args.activation == Activation::kNone;
+    micro_.depth = block.depth;
+    micro_.accumulate = args.accumulate || block.k0 > 0;
+  }
+
+  // The tile at `at`, `rows` high and as wide as one call makes it of `columns` and `panels` at
+  // most; returns its width. next(width) is the place of the tile that follows, fetch(micro) sets
+  // what is fetched for later.
+  template <class Next, class Fetch>
+  int64_t Run(Place at, int64_t rows, int64_t columns, int64_t panels, Next next, Fetch fetch) {
+    micro_.a = a_ + at.row * args_.a_stride;
+    micro_.b = b_ + at.column * args_.b.k;
+    micro_.c = args_.c + at.row * args_.c_stride + at.column;
+    micro_.bias = has_bias_ ? args_.bias + at.column : nullptr;
+    const MicroChoice tile = ChooseMicro(static_cast<int>(rows), columns, panels, micro_);
+    const Place after = next(tile.width);
+    micro_.next_c = args_.c + after.row * args_.c_stride + after.column;
+    fetch(micro_);
+    if (!finishes_) {
+      tile.run(micro_);
+      return tile.width;
+    }
+    const BesideC residual = Beside(args_.residual, args_.residual_stride, at);
+    const BesideC factor = Beside(args_.factor, args_.factor_stride, at);
+    micro_.residual = residual.data;
+    micro_.next_residual = Beside(args_.residual, args_.residual_stride, after).data;
+    FetchRows(factor.data, factor.row, rows, tile.width);
+    tile.run(micro_);
+    if (factor.data != nullptr) {
+      FinishCross(micro_.c, args_.c_stride, factor, residual, rows, tile.width, args_.activation);
+    } else if (!micro_.adds_residual) {
+      Finish(micro_.c, args_.c_stride, residual.data, residual.row, rows, tile.width,
+             args_.activation);
+    }
+    return tile.width;
+  }
+
+ private:
+  static BesideC Beside(const float* data, int64_t stride, Place at) {
+    return {data == nullptr ? nullptr : data + at.row * stride + at.column, stride};
+  }
+
+  const GemmArgs& args_;
+  const float* b_;
+  const float* a_;
+  bool has_bias_ = false;
+  bool finishes_ = false;
+  MicroArgs micro_ = {};
+};
+
 // The tiles of one panel of B (of several, where few rows want it), strip by strip. Returns how
 // many columns these were.
-int64_t RunPanelOfB(const GemmArgs& args, const Block& block, int64_t n0, int64_t columns) {
-  const int64_t k = args.b.k;
+int64_t RunPanelOfB(const GemmArgs& args, const Block& block, TileRunner& runner, int64_t n0,
+                    int64_t columns) {
   const int64_t rows_all = block.end - block.begin;
   const int64_t panels = rows_all <= kStripRows ? PanelsAtOnce(static_cast<int>(rows_all)) : 1;
-  const bool last = block.k0 + block.depth == k;
-  const bool finishes = last && (args.residual != nullptr || args.factor != nullptr ||
-                                 args.activation != Activation::kNone);
-  // A residual alone is added in registers.
-  const bool in_registers =
-      args.residual != nullptr && args.factor == nullptr && args.activation == Activation::kNone;
   const Fetcher fetcher(args, block, n0);
-  MicroArgs micro = {};
-  micro.a_row = args.a_stride;
-  micro.b = args.b.data + n0 * k + block.k0 * kPanel;
-  micro.b_row = kPanel;
-  micro.b_panel = k * kPanel;
-  micro.c_row = args.c_stride;
-  micro.residual_row = args.residual_stride;
-  micro.depth = block.depth;
-  micro.bias = last && args.bias != nullptr ? args.bias + n0 : nullptr;
-  micro.accumulate = args.accumulate || block.k0 > 0;
   int64_t width = 0;
   int64_t strip = 0;
   ForStrips(block.begin, block.end, [&](int64_t row, int64_t rows) {
-    micro.a = args.a + row * args.a_stride + block.k0;
-    micro.c = args.c + row * args.c_stride + n0;
-    const MicroChoice tile = ChooseMicro(static_cast<int>(rows), columns, panels, micro);
-    width = tile.width;
-    micro.next_c = row + rows < block.end ? micro.c + rows * args.c_stride
-                                          : args.c + block.begin * args.c_stride + n0 + width;
-    fetcher.Set(strip++, micro);
-    const float* const residual =
-        args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride + n0;
-    const float* const factor =
-        args.factor == nullptr ? nullptr : args.factor + row * args.factor_stride + n0;
-    if (finishes) {
-      micro.residual = residual;
-      micro.adds_residual = in_registers;
-      FetchRows(factor, args.factor_stride, rows, width);
-    }
-    tile.run(micro);
-    if (!finishes || in_registers) return;
-    if (factor != nullptr) {
-      FinishCross(micro.c, args.c_stride, {factor, args.factor_stride},
-                  {residual, args.residual_stride}, rows, width, args.activation);
-      return;
-    }
-    Finish(micro.c, args.c_stride, residual, args.residual_stride, rows, width, args.activation);
+    const auto next = [&](int64_t done) {
+      return row + rows < block.end ? TileRunner::Place{row + rows, n0}
+                                    : TileRunner::Place{block.begin, n0 + done};
+    };
+    width = runner.Run({row, n0}, rows, columns, panels, next,
+                       [&](MicroArgs& micro) { fetcher.Set(strip++, micro); });
   });
   return width;
 }
@@ -173,17 +209,62 @@ void RunColumn(const GemmArgs& args, int64_t begin, int64_t end) {
   }
 }
 
+// All rows of a region over a block of B that stays in L2. Each strip of rows passes over all of it
+// before the next one, which is fetched meanwhile: A and C move in the order of memory, and B once.
+void RunKeepingB(const GemmArgs& args, const GemmRegion& region, const Block& block) {
+  TileRunner runner(args, block);
+  const int64_t columns = region.column_end - region.column_begin;
+  const int64_t panels = (columns + kPanel - 1) / kPanel;
+  const int64_t part = PartOf(block.depth);
+  const int64_t parts = block.depth / part;
+  const int64_t row_floats = block.depth;
+  ForStrips(block.begin, block.end, [&](int64_t row, int64_t rows) {
+    // The next strip's rows, a stretch of equal length with each part of each tile.
+    const int64_t next_rows = Min(kStripRows, block.end - row - rows);
+    const int64_t stretch = next_rows * row_floats / (panels * parts) + 1;
+    const int64_t step = stretch * static_cast<int64_t>(sizeof(float)) / part + 1;
+    const float* ahead = args.a + (next_rows > 0 ? row + rows : row) * args.a_stride + block.k0;
+    int64_t at = 0;  // within the row
+    for (int64_t n0 = region.column_begin; n0 < region.column_end;) {
+      const auto next = [&](int64_t done) {
+        return n0 + done < region.column_end ? TileRunner::Place{row, n0 + done}
+                                             : TileRunner::Place{row + rows, region.column_begin};
+      };
+      n0 += runner.Run({row, n0}, rows, region.column_end - n0, 1, next, [&](MicroArgs& micro) {
+        micro.part = part;
+        for (int64_t i = 0; i < parts; ++i) {
+          micro.ahead[i] = {Bytes(ahead + at), step};
+          for (at += stretch; at >= row_floats; at -= row_floats) ahead += args.a_stride;
+        }
+      });
+    }
+  });
+}
+
 }  // namespace
 
 void RunGemm(const GemmArgs& args, const GemmPlan& plan, const GemmRegion& region) {
   if (args.b.n == 1) return RunColumn(args, region.row_begin, region.row_end);
+  if (plan.keeps_b) {
+    for (int64_t n0 = region.column_begin; n0 < region.column_end; n0 += plan.tile_columns) {
+      GemmRegion part = region;
+      part.column_begin = n0;
+      part.column_end = Min(region.column_end, n0 + plan.tile_columns);
+      for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {
+        const int64_t depth = Min(plan.block_depth, args.b.k - k0);
+        RunKeepingB(args, part, {region.row_begin, region.row_end, k0, depth, false});
+      }
+    }
+    return;
+  }
   for (int64_t row = region.row_begin; row < region.row_end; row += plan.tile_rows) {
     const int64_t row_end = Min(region.row_end, row + plan.tile_rows);
     for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {
       const Block block = {row, row_end, k0, Min(plan.block_depth, args.b.k - k0),
                            plan.fetches_next_rows};
+      TileRunner runner(args, block);
       for (int64_t n0 = region.column_begin; n0 < region.column_end;) {
-        n0 += RunPanelOfB(args, block, n0, region.column_end - n0);
+        n0 += RunPanelOfB(args, block, runner, n0, region.column_end - n0);
       }
     }
   }

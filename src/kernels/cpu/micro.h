@@ -40,8 +40,9 @@ struct MicroArgs {
   int columns;        // of C in the last vector: 1 … kLanes
   // Fetched meanwhile, a few rows with each part of k: what misses beyond L2 comes no faster for
   // being asked for at once, and keeps the misses of A and B waiting.
-  const float* next_c;    // the tile that is written next, rows c_row apart
-  const float* residual;  // of this tile, rows residual_row apart, or null
+  const float* next_c;         // the tile that is written next, rows c_row apart
+  const float* next_residual;  // what that tile adds, rows residual_row apart, or null
+  const float* residual;       // of this tile, rows residual_row apart; with adds_residual
   int64_t residual_row;
   bool adds_residual;  // after the bias; else the caller does
   // What is needed after a while, fetched into L2 meanwhile: the run of k is cut into parts of
@@ -104,7 +105,7 @@ void Micro(const MicroArgs& args) {
   constexpr int kPartRows = (kRows + kAheads - 1) / kAheads;
   constexpr int kTurns = (kRows + kPartRows - 1) / kPartRows;
   const float* next_c = args.next_c;
-  const float* residual = args.residual;
+  const float* residual = args.next_residual;
   int turns = kMasked ? 0 : kTurns;
   do {
     if (turns != 0) {

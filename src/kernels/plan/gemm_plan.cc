@@ -30,6 +30,12 @@ constexpr int64_t kTileRowsMin = 80;
 // claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 18;
 
+// Rows from which on B is kept: it comes from beyond L2 once, and its first strip waits for it.
+constexpr int64_t kRowsKeepingB = 2 * kTileRows;
+// Panels of B that are kept together at least, if need be by cutting k: each block of them reads A
+// anew.
+constexpr int64_t kPanelsKept = 4;
+
 // Tiles of at most `rows_max` rows.
 void CutTiles(int64_t m, int64_t n, int64_t k, int64_t rows_max, Target target, GemmPlan& plan) {
   const int64_t panel = PanelColumns(target);
@@ -93,6 +99,26 @@ GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSiz
   const int64_t panel = PanelColumns(target);
   plan.block_columns = half / std::min(plan.block_depth, kStripDepth) / panel * panel;
   plan.block_columns = std::clamp(plan.block_columns, panel, RoundUp(n, panel));
+  return plan;
+}
+
+GemmPlan PlanLargeGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSizes& caches) {
+  if (m < kRowsKeepingB) return PlanGemm(m, n, k, target, caches);
+  const int64_t panel = PanelColumns(target);
+  const int64_t strip = StripRows(target);
+  const int64_t half = caches.l2_bytes / 2 / static_cast<int64_t>(sizeof(float));
+  const int64_t panels = CeilDiv(n, panel);
+  GemmPlan plan;
+  plan.keeps_b = true;
+  const int64_t depth_max = std::max<int64_t>(1, half / (std::min(panels, kPanelsKept) * panel));
+  plan.block_depth = CeilDiv(k, CeilDiv(k, depth_max));
+  const int64_t panels_max = std::max<int64_t>(1, half / (plan.block_depth * panel));
+  plan.column_tiles = CeilDiv(panels, panels_max);
+  plan.tile_columns = CeilDiv(panels, plan.column_tiles) * panel;
+  plan.column_tiles = CeilDiv(n, plan.tile_columns);
+  plan.block_columns = plan.tile_columns;
+  plan.tile_rows = std::max<int64_t>(1, kTileProducts / (plan.tile_columns * k) / strip) * strip;
+  plan.row_tiles = CeilDiv(m, plan.tile_rows);
   return plan;
 }
 

@@ -30,10 +30,15 @@ struct GemmPlan {
   int64_t block_depth = 0;         // k is cut into equal blocks
   int64_t block_columns = 0;       // a multiple of the panel
   bool fetches_next_rows = false;  // two tiles' rows of A fit in half of L2
+  // A tile's columns of B stay in L2 while all rows of A pass over them, a strip at a time; tiles
+  // are numbered down the columns. Else rows of A stay, and tiles are numbered along the rows.
+  bool keeps_b = false;
 };
 
 // m may be 0; n and k are at least 1.
 GemmPlan PlanGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSizes& caches);
+// The same, keeping B where m is large.
+GemmPlan PlanLargeGemm(int64_t m, int64_t n, int64_t k, Target target, const CacheSizes& caches);
 
 // For a product whose B is packed on the stack, block by block: block_depth * block_columns <=
 // kStackBlock. k may be 0.

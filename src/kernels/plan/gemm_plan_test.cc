@@ -17,12 +17,14 @@ TEST(GemmPlan, TilesCoverEveryElementOnceInWholePanels) {
       for (const int64_t m : kSizes) {
         for (const int64_t n : kSizes) {
           for (const int64_t k : kSizes) {
-            const GemmPlan plan = PlanGemm(m, n, k, target, caches);
-            EXPECT_EQ(plan.tile_columns % PanelColumns(target), 0);
-            EXPECT_GE(plan.row_tiles * plan.tile_rows, m);
-            EXPECT_LT((plan.row_tiles - 1) * plan.tile_rows, m);
-            EXPECT_GE(plan.column_tiles * plan.tile_columns, n);
-            EXPECT_LT((plan.column_tiles - 1) * plan.tile_columns, n);
+            for (const auto& make : {PlanGemm, PlanLargeGemm}) {
+              const GemmPlan plan = make(m, n, k, target, caches);
+              EXPECT_EQ(plan.tile_columns % PanelColumns(target), 0);
+              EXPECT_GE(plan.row_tiles * plan.tile_rows, m);
+              EXPECT_LT((plan.row_tiles - 1) * plan.tile_rows, m);
+              EXPECT_GE(plan.column_tiles * plan.tile_columns, n);
+              EXPECT_LT((plan.column_tiles - 1) * plan.tile_columns, n);
+            }
           }
         }
       }
@@ -41,6 +43,25 @@ TEST(GemmPlan, TheRowsOfATileFitHalfOfTheSecondCache) {
   }
 }
 
+TEST(GemmPlan, TheBlockOfBOfManyRowsFitsHalfOfTheSecondCache) {
+  for (const Target target : {Target::kAvx2, Target::kAvx512}) {
+    for (const CacheSizes& caches : {kZen3, kLarge}) {
+      for (const int64_t n : kSizes) {
+        for (const int64_t k : kSizes) {
+          const GemmPlan plan = PlanLargeGemm(2048, n, k, target, caches);
+          EXPECT_TRUE(plan.keeps_b);
+          EXPECT_LE(plan.block_depth * plan.tile_columns * 4, caches.l2_bytes / 2);
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmPlan, FewRowsDoNotKeepB) {
+  EXPECT_FALSE(PlanLargeGemm(128, 1152, 384, Target::kAvx512, kLarge).keeps_b);
+  EXPECT_FALSE(PlanLargeGemm(128, 1152, 384, Target::kAvx2, kZen3).keeps_b);
+}
+
 TEST(GemmPlan, OneStripIsNeverCutAlongK) {
   EXPECT_EQ(PlanGemm(1, 1024, 30000, Target::kAvx512, kLarge).block_depth, 30000);
   EXPECT_EQ(PlanGemm(14, 1024, 30000, Target::kAvx512, kLarge).block_depth, 30000);
@@ -48,10 +69,12 @@ TEST(GemmPlan, OneStripIsNeverCutAlongK) {
 }
 
 TEST(GemmPlan, NoTileOfALargeProductCostsMoreThanAQuantum) {
-  for (const int64_t k : {384, 768, 1536, 3072}) {
-    const GemmPlan plan = PlanGemm(2048, 3072, k, Target::kAvx2, kZen3);
-    // 44 million flops are half a millisecond at 90 GFLOP/s, a Zen 3 core's rate.
-    EXPECT_LE(2 * plan.tile_rows * plan.tile_columns * k, 44'000'000) << k;
+  for (const auto& make : {PlanGemm, PlanLargeGemm}) {
+    for (const int64_t k : {384, 768, 1536, 3072}) {
+      const GemmPlan plan = make(2048, 3072, k, Target::kAvx2, kZen3);
+      // 44 million flops are half a millisecond at 90 GFLOP/s, a Zen 3 core's rate.
+      EXPECT_LE(2 * plan.tile_rows * plan.tile_columns * k, 44'000'000) << k;
+    }
   }
 }
 
