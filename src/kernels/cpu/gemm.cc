@@ -211,16 +211,20 @@ void RunColumn(const GemmArgs& args, int64_t begin, int64_t end) {
 
 // All rows of a region over a block of B that stays in L2. Each strip of rows passes over all of it
 // before the next one, which is fetched meanwhile: A and C move in the order of memory, and B once.
-void RunKeepingB(const GemmArgs& args, const GemmRegion& region, const Block& block) {
+// The last two strips fetch the block that follows at `next_b`, unless null.
+void RunKeepingB(const GemmArgs& args, const GemmRegion& region, const Block& block,
+                 const float* next_b) {
   TileRunner runner(args, block);
   const int64_t columns = region.column_end - region.column_begin;
   const int64_t panels = (columns + kPanel - 1) / kPanel;
   const int64_t part = PartOf(block.depth);
   const int64_t parts = block.depth / part;
   const int64_t row_floats = block.depth;
+  int64_t halves = 0;  // of panels of the next block, fetched so far
   ForStrips(block.begin, block.end, [&](int64_t row, int64_t rows) {
     // The next strip's rows, a stretch of equal length with each part of each tile.
     const int64_t next_rows = Min(kStripRows, block.end - row - rows);
+    const bool fetches_b = next_b != nullptr && block.end - row - rows <= kStripRows;
     const int64_t stretch = next_rows * row_floats / (panels * parts) + 1;
     const int64_t step = stretch * static_cast<int64_t>(sizeof(float)) / part + 1;
     const float* ahead = args.a + (next_rows > 0 ? row + rows : row) * args.a_stride + block.k0;
@@ -232,6 +236,14 @@ void RunKeepingB(const GemmArgs& args, const GemmRegion& region, const Block& bl
       };
       n0 += runner.Run({row, n0}, rows, region.column_end - n0, 1, next, [&](MicroArgs& micro) {
         micro.part = part;
+        if (fetches_b) {
+          constexpr int64_t kStep = kPanel * sizeof(float) / 2;
+          const char* const b =
+              Bytes(next_b + halves / 2 * kPanel * args.b.k) + halves % 2 * block.depth * kStep;
+          for (int64_t i = 0; i < parts; ++i) micro.ahead[i] = {b + i * part * kStep, kStep};
+          ++halves;
+          return;
+        }
         for (int64_t i = 0; i < parts; ++i) {
           micro.ahead[i] = {Bytes(ahead + at), step};
           for (at += stretch; at >= row_floats; at -= row_floats) ahead += args.a_stride;
@@ -252,7 +264,13 @@ void RunGemm(const GemmArgs& args, const GemmPlan& plan, const GemmRegion& regio
       part.column_end = Min(region.column_end, n0 + plan.tile_columns);
       for (int64_t k0 = 0; k0 < args.b.k; k0 += plan.block_depth) {
         const int64_t depth = Min(plan.block_depth, args.b.k - k0);
-        RunKeepingB(args, part, {region.row_begin, region.row_end, k0, depth, false});
+        const float* next_b = nullptr;
+        if (k0 + depth < args.b.k) {
+          next_b = args.b.data + n0 * args.b.k + (k0 + depth) * kPanel;
+        } else if (part.column_end < region.column_end) {
+          next_b = args.b.data + part.column_end * args.b.k;
+        }
+        RunKeepingB(args, part, {region.row_begin, region.row_end, k0, depth, false}, next_b);
       }
     }
     return;

@@ -31,7 +31,7 @@ constexpr int64_t kTileRowsMin = 80;
 constexpr int64_t kTileProductsMin = int64_t{1} << 18;
 
 // Rows from which on B is kept: it comes from beyond L2 once, and its first strip waits for it.
-constexpr int64_t kRowsKeepingB = 2 * kTileRows;
+constexpr int64_t kRowsKeepingB = 1024;
 // Panels of B that are kept together at least, if need be by cutting k: each block of them reads A
 // anew.
 constexpr int64_t kPanelsKept = 4;
