@@ -1,7 +1,8 @@
-// layer_bench HEADS DIM BATCH [ROUNDS]: the products and the attention of an f32 encoder layer over
-// BATCH sequences of 128 tokens, one after the other, so that each finds its operands where the one
-// before left them; then each on one sequence again and again, with all of it in L2. Percent of the
-// multiply-add roof measured around each run, medians. MiniLM: 12 32 16; BERT-base: 12 64 16.
+// layer_bench HEADS DIM BATCH [ROUNDS]: the products, the attention and the norms of an f32 encoder
+// layer over BATCH sequences of 128 tokens, one after the other, so that each finds its operands
+// where the one before left them; then each on one sequence again and again, with all of it in L2.
+// Percent of the multiply-add roof measured around each run, and what each step costs in percent of
+// the time that the roof leaves the whole layer; medians. MiniLM: 12 32 16; BERT-base: 12 64 16.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
 #include "kernels/roof.h"
+#include "kernels/row_norm.h"
 #include "tensor/arena.h"
 
 namespace {
@@ -35,9 +37,10 @@ double Median(std::vector<double> values) {
 struct Step {
   std::string name;
   std::function<int64_t(int64_t batch)> run;
-  std::vector<double> shares = {};       // of the roof, in the layer
-  std::vector<double> shares_warm = {};  // with one sequence
-  double flops = 0;
+  std::vector<double> costs = {};       // operations that the roof does meanwhile, in the layer
+  std::vector<double> costs_warm = {};  // with one sequence
+  double flops = 0;                     // in the layer
+  double flops_warm = 0;
 };
 
 class Layer {
@@ -64,6 +67,7 @@ class Layer {
     args.c = projected;
     args.c_stride = hidden_;
     AddProduct("projection + residual", args, hidden_, hidden_);
+    AddNorm(projected);
     args.a = projected;
     args.residual = nullptr;
     args.c = inner;
@@ -77,6 +81,7 @@ class Layer {
     args.c_stride = hidden_;
     args.activation = Activation::kNone;
     AddProduct("second + residual", args, 4 * hidden_, hidden_);
+    AddNorm(out);
   }
 
   std::vector<Step>& steps() { return steps_; }
@@ -119,6 +124,21 @@ class Layer {
                       }});
   }
 
+  // In place, as a plan has it.
+  void AddNorm(float* x) {
+    sluice::kernels::RowNormArgs args;
+    args.columns = args.x_stride = args.y_stride = hidden_;
+    args.x = args.y = x;
+    args.scale = Fill(hidden_);
+    args.bias = Fill(hidden_);
+    steps_.push_back({.name = "norm", .run = [args](int64_t batch) {
+                        sluice::kernels::RowNormArgs now = args;
+                        now.rows = batch * kTokens;
+                        RowNorm(now, {0, RowNormTiles(now)});
+                        return int64_t{0};
+                      }});
+  }
+
   void AddAttention(int64_t heads, int64_t dim, const float* qkv, float* out) {
     AttentionArgs args;
     args.heads = heads;
@@ -146,18 +166,18 @@ class Layer {
   std::vector<Step> steps_;
 };
 
-// Share of the roof that `runs` runs over `batch` sequences reach. `roof` was measured before them
-// and is measured again.
-double Share(Step& step, int64_t batch, int runs, double& roof) {
-  int64_t flops = 0;
+// What one run over `batch` sequences costs, as operations that the roof does meanwhile; `flops`
+// becomes what it does itself. `roof` was measured before and is measured again.
+double Cost(Step& step, int64_t batch, int runs, double& roof, double& flops) {
+  int64_t done = 0;
   const double start = sluice::base::ProcessorSeconds();
-  for (int i = 0; i < runs; ++i) flops += step.run(batch);
-  const double rate = static_cast<double>(flops) / (sluice::base::ProcessorSeconds() - start) / 1e9;
+  for (int i = 0; i < runs; ++i) done += step.run(batch);
+  const double seconds = sluice::base::ProcessorSeconds() - start;
   const double after = sluice::kernels::MultiplyAddRoof();
-  const double share = 2 * rate / (roof + after);
+  const double cost = seconds * 1e9 * (roof + after) / 2 / runs;
   roof = after;
-  step.flops = static_cast<double>(flops) / runs;
-  return share;
+  flops = static_cast<double>(done) / runs;
+  return cost;
 }
 
 }  // namespace
@@ -172,18 +192,25 @@ int main(int argc, char** argv) {
   for (int64_t round = number(4, 15); round > 0; --round) {
     for (Step& step : layer.steps()) {
       step.run(1);
-      step.shares_warm.push_back(Share(step, 1, 4, roof));
+      step.costs_warm.push_back(Cost(step, 1, 4, roof, step.flops_warm));
     }
-    for (Step& step : layer.steps()) step.shares.push_back(Share(step, batch, 1, roof));
+    for (Step& step : layer.steps()) {
+      step.costs.push_back(Cost(step, batch, 1, roof, step.flops));
+    }
   }
-  double flops = 0, at_roof = 0;
+  double flops = 0, cost = 0;
   for (const Step& step : layer.steps()) {
-    const double share = Median(step.shares);
-    std::printf("%-24s %5.1f %% of the roof, %5.1f %% in L2\n", step.name.c_str(), 100 * share,
-                100 * Median(step.shares_warm));
     flops += step.flops;
-    at_roof += step.flops / share;
+    cost += Median(step.costs);
   }
-  std::printf("%-24s %5.1f %%\n", "all of them", 100 * flops / at_roof);
+  std::printf("%-24s %10s %10s %8s %8s\n", "", "% of roof", "in L2", "flops %", "costs %");
+  for (const Step& step : layer.steps()) {
+    std::printf("%-24s %10.1f %10.1f %8.1f %8.1f\n", step.name.c_str(),
+                100 * step.flops / Median(step.costs),
+                100 * step.flops_warm / Median(step.costs_warm), 100 * step.flops / flops,
+                100 * Median(step.costs) / flops);
+  }
+  std::printf("%-24s %10.1f %10s %8.1f %8.1f\n", "all of them", 100 * flops / cost, "", 100.0,
+              100 * cost / flops);
   return 0;
 }

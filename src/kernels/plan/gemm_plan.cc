@@ -117,7 +117,8 @@ GemmPlan PlanLargeGemm(int64_t m, int64_t n, int64_t k, Target target, const Cac
   plan.tile_columns = CeilDiv(panels, plan.column_tiles) * panel;
   plan.column_tiles = CeilDiv(n, plan.tile_columns);
   plan.block_columns = plan.tile_columns;
-  plan.tile_rows = std::max<int64_t>(1, kTileProducts / (plan.tile_columns * k) / strip) * strip;
+  const int64_t strips = kTileProducts / (plan.tile_columns * k) / strip;
+  plan.tile_rows = std::clamp<int64_t>(strips, 1, kTileRows / strip) * strip;
   plan.row_tiles = CeilDiv(m, plan.tile_rows);
   return plan;
 }
