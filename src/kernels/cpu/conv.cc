@@ -159,7 +159,7 @@ void RunConvStrip(const ConvArgs& args, const BlockOfB& block, const NextBlock& 
     const float* const residual = args.residual == nullptr || !finishes
                                       ? nullptr
                                       : args.residual + row * args.residual_pixel + n;
-    micro.residual = residual;
+    micro.next_residual = residual;
     next.Set(index, n - block.n0, micro);
     tile.run(micro);
     if (finishes) {
