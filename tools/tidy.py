@@ -47,7 +47,7 @@ THIRD_PARTY = {
     r"onnx/": {"graph"},
     r"hwy/": {"kernels"},
     r"simdjson": {"base"},
-    r"unicode/": {"text"},
+    r"unicode/|pcre2": {"text"},
     r"immintrin\.h": {"kernels", "base"},
     r"cuda|cublas|nccl|cudnn": {"kernels", "tensor"},
 }

@@ -63,7 +63,8 @@ base::Status AddedTokenMatcher::Add(const AddedToken& token, std::string_view pa
   return base::Ok();
 }
 
-void AddedTokenMatcher::Split(std::string_view text, std::vector<AddedSegment>& segments) const {
+void AddedTokenMatcher::Split(std::string_view text, bool find_special,
+                              std::vector<AddedSegment>& segments) const {
   size_t done = 0;  // everything before is in a segment
   size_t i = 0;
   while (!tokens_.empty()) {
@@ -78,6 +79,7 @@ void AddedTokenMatcher::Split(std::string_view text, std::vector<AddedSegment>& 
     size_t begin = i;
     size_t end = i + match.bytes;
     i = end;  // the search goes on behind the token, also when it is no single word
+    if (token.special && !find_special) continue;
     if (token.single_word && (WordEndsAt(text, begin) || WordStartsAt(text, end))) continue;
     if (token.lstrip) begin = SkipSpaceBefore(text, begin, std::min(done, begin));
     if (token.rstrip) end = SkipSpaceBehind(text, end);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/token_trie.h"
+#include "text/model/token_trie.h"
 
 namespace sluice::text {
 
@@ -39,8 +39,9 @@ class AddedTokenMatcher {
   // exceeded or it is empty.
   base::Status Add(const AddedToken& token, std::string_view pattern);
   bool empty() const { return tokens_.empty(); }
-  // Appends tokens and the text between them, in order and without empty texts.
-  void Split(std::string_view text, std::vector<AddedSegment>& segments) const;
+  // Appends tokens and the text between them, in order and without empty texts. Without
+  // `find_special`, special tokens are text.
+  void Split(std::string_view text, bool find_special, std::vector<AddedSegment>& segments) const;
 
  private:
   TokenTrie trie_;  // to indices of tokens_

@@ -19,7 +19,7 @@ AddedToken Token(int32_t id, std::string content) {
 // Texts in brackets, tokens as numbers.
 std::string Split(const AddedTokenMatcher& matcher, std::string_view text) {
   std::vector<AddedSegment> segments;
-  matcher.Split(text, segments);
+  matcher.Split(text, true, segments);
   std::string out;
   for (const AddedSegment& segment : segments) {
     out += segment.id == TokenTrie::kNone ? "(" + std::string(segment.text) + ")"

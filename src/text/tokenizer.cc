@@ -6,103 +6,11 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
+#include "text/model/word_piece.h"
 #include "text/truncation.h"
-#include "text/unicode.h"
 
 namespace sluice::text {
 namespace {
-
-// Collects the runes of a word as the fast path finds them and hands the word to the model. Runes
-// above the model's limit are counted and not kept: such a word is unknown whatever it says.
-class WordCollector {
- public:
-  WordCollector(const WordPiece& model, std::vector<int32_t>& ids) : model_(model), ids_(ids) {}
-
-  void AddAscii(char c) {
-    if (++runes_ <= model_.word_runes_max()) word_ += c;
-  }
-  void Add(char32_t rune) {
-    if (++runes_ <= model_.word_runes_max()) base::AppendRune(rune, word_);
-  }
-  void Finish() {
-    if (runes_ == 0) return;
-    if (runes_ > model_.word_runes_max()) {
-      ids_.push_back(model_.unknown_id());
-    } else {
-      model_.AppendShort(word_, ids_);
-    }
-    word_.clear();
-    runes_ = 0;
-  }
-
- private:
-  const WordPiece& model_;
-  std::vector<int32_t>& ids_;
-  std::string word_;
-  int64_t runes_ = 0;
-};
-
-// Puts one normalised rune where BertPreTokenizer would.
-void Place(char32_t rune, WordCollector& word) {
-  const uint16_t classes = Classify(rune);
-  if ((classes & kSpace) != 0) {
-    word.Finish();
-  } else if ((classes & kPunctuation) != 0) {
-    word.Finish();
-    word.Add(rune);
-    word.Finish();
-  } else {
-    word.Add(rune);
-  }
-}
-
-void PlaceLower(char32_t rune, bool lowercase, WordCollector& word) {
-  if (!lowercase) {
-    Place(rune, word);
-  } else if (rune == 0x130) {
-    Place(U'i', word);
-    Place(0x307, word);
-  } else {
-    Place(Lower(rune), word);
-  }
-}
-
-// Whether canonical ordering could move the rune and it is not dropped afterwards: then a
-// rune-by-rune path is wrong.
-bool NeedsOrdering(uint16_t classes) {
-  return (classes & kCombines) != 0 && (classes & kNonspacing) == 0;
-}
-
-// BertNormalizer and BertPreTokenizer for one rune above ASCII; false when the text needs canonical
-// ordering.
-bool PlaceRune(const BertNormalizer& bert, char32_t rune, WordCollector& word) {
-  const uint16_t classes = Classify(rune);
-  if (bert.clean_text) {
-    if (rune == base::kReplacementRune || (classes & kControl) != 0) return true;
-    if ((classes & kSpace) != 0) {
-      word.Finish();
-      return true;
-    }
-  }
-  const bool alone = bert.handle_chinese_chars && (classes & kChinese) != 0;
-  if (alone) word.Finish();
-  if (!bert.strip_accents) {
-    PlaceLower(rune, bert.lowercase, word);
-  } else if ((classes & kDecomposes) == 0) {
-    if (NeedsOrdering(classes)) return false;
-    if ((classes & kNonspacing) == 0) PlaceLower(rune, bert.lowercase, word);
-  } else {
-    const Decomposition parts = Decompose(rune);
-    for (int i = 0; i < parts.count; ++i) {
-      const char32_t part = parts.runes[static_cast<size_t>(i)];
-      const uint16_t part_classes = Classify(part);
-      if (NeedsOrdering(part_classes)) return false;
-      if ((part_classes & kNonspacing) == 0) PlaceLower(part, bert.lowercase, word);
-    }
-  }
-  if (alone) word.Finish();
-  return true;
-}
 
 int64_t FixedTokens(const std::vector<TemplatePiece>& pieces) {
   int64_t count = 0;
@@ -117,11 +25,11 @@ void AppendPiece(const std::vector<int32_t>& ids, int32_t type_id, Encoding& enc
 
 }  // namespace
 
-Tokenizer::Tokenizer(TokenizerSpec spec, WordPiece model)
-    : spec_(std::move(spec)), model_(std::move(model)), id_max_(model_.id_max()) {}
+Tokenizer::Tokenizer(TokenizerSpec spec, std::unique_ptr<const TokenModel> model)
+    : spec_(std::move(spec)), model_(std::move(model)), id_max_(model_->vocabulary().id_max()) {}
 
-base::Result<std::shared_ptr<const Tokenizer>> Tokenizer::Create(TokenizerSpec spec,
-                                                                 WordPiece model) {
+base::Result<std::shared_ptr<const Tokenizer>> Tokenizer::Create(
+    TokenizerSpec spec, std::unique_ptr<const TokenModel> model) {
   const std::shared_ptr<Tokenizer> tokenizer(new Tokenizer(std::move(spec), std::move(model)));
   TRY(tokenizer->AddTokens());
   const TokenizerSpec& kept = tokenizer->spec_;
@@ -131,43 +39,34 @@ base::Result<std::shared_ptr<const Tokenizer>> Tokenizer::Create(TokenizerSpec s
     }
   }
   if (kept.padding) tokenizer->id_max_ = std::max(tokenizer->id_max_, kept.padding->id);
-  const std::vector<NormalizerStep>& steps = kept.normalizer.steps;
-  tokenizer->fast_ = steps.size() == 1 && steps[0].kind == NormalizerKind::kBert &&
-                     kept.pre_tokenizer.steps == std::vector{PreTokenizerKind::kBert} &&
-                     tokenizer->normalized_tokens_.empty();
-  if (tokenizer->fast_) tokenizer->FillAsciiRoles();
+  const std::vector<NormalizerStep>& normalizers = kept.normalizer.steps;
+  const std::vector<PreTokenizerStep>& cuts = kept.pre_tokenizer.steps;
+  const auto* word_piece = dynamic_cast<const WordPiece*>(tokenizer->model_.get());
+  if (word_piece != nullptr && normalizers.size() == 1 &&
+      normalizers[0].kind == NormalizerKind::kBert && cuts.size() == 1 &&
+      cuts[0].kind == PreTokenizerKind::kBert && tokenizer->normalized_tokens_.empty()) {
+    tokenizer->bert_words_.emplace(normalizers[0].bert, *word_piece);
+  }
   return std::shared_ptr<const Tokenizer>(tokenizer);
 }
 
 base::Status Tokenizer::AddTokens() {
+  std::vector<Vocabulary::Entry> entries;
   for (const AddedToken& token : spec_.added_tokens) {
     if (token.content.empty()) continue;  // the library ignores them too
     id_max_ = std::max(id_max_, token.id);
+    entries.emplace_back(token.content, token.id);
+    if (token.special) special_ids_.push_back(token.id);
     if (token.normalized) {
-      TRY(normalized_tokens_.Add(token, spec_.normalizer.Apply(token.content)));
+      const std::string pattern = TRY(spec_.normalizer.Apply(token.content));
+      TRY(normalized_tokens_.Add(token, pattern));
     } else {
       TRY(raw_tokens_.Add(token, token.content));
     }
   }
+  std::sort(special_ids_.begin(), special_ids_.end());
+  added_ = TRY(Vocabulary::Create(entries));
   return base::Ok();
-}
-
-void Tokenizer::FillAsciiRoles() {
-  const BertNormalizer& bert = spec_.normalizer.steps[0].bert;
-  for (char32_t rune = 0; rune < 128; ++rune) {
-    const uint16_t classes = Classify(rune);
-    const bool blank = rune == '\t' || rune == '\n' || rune == '\r';
-    AsciiRole role = AsciiRole::kWordPart;
-    if (bert.clean_text && (classes & kControl) != 0 && !blank) {
-      role = AsciiRole::kDropped;
-    } else if ((classes & kSpace) != 0) {
-      role = AsciiRole::kSpace;
-    } else if ((classes & kPunctuation) != 0) {
-      role = AsciiRole::kAlone;
-    }
-    ascii_roles_[rune] = role;
-    ascii_lower_[rune] = static_cast<char>(bert.lowercase ? Lower(rune) : rune);
-  }
 }
 
 base::Result<Encoding> Tokenizer::Encode(std::string_view text,
@@ -177,19 +76,19 @@ base::Result<Encoding> Tokenizer::Encode(std::string_view text,
   // One token more than the limit tells that something was cut off.
   const bool stops = options.length_max > 0 && options.length_max < kAll && cuts_the_end;
   const int64_t count_max = stops ? options.length_max + 1 : kAll;
-  return Assemble(TRY(Tokenize(text, count_max)), {}, false, options);
+  return Assemble(TRY(Tokenize(text, count_max, options)), {}, false, options);
 }
 
 base::Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view second,
                                              const EncodeOptions& options) const {
   constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
-  std::vector<int32_t> first_ids = TRY(Tokenize(first, kAll));
-  std::vector<int32_t> second_ids = TRY(Tokenize(second, kAll));
+  std::vector<int32_t> first_ids = TRY(Tokenize(first, kAll, options));
+  std::vector<int32_t> second_ids = TRY(Tokenize(second, kAll, options));
   return Assemble(std::move(first_ids), std::move(second_ids), true, options);
 }
 
-base::Result<std::vector<int32_t>> Tokenizer::Tokenize(std::string_view text,
-                                                       int64_t count_max) const {
+base::Result<std::vector<int32_t>> Tokenizer::Tokenize(std::string_view text, int64_t count_max,
+                                                       const EncodeOptions& options) const {
   if (text.size() > kTextBytesMax) {
     return base::InvalidArgument("a text of " + std::to_string(text.size()) +
                                  " bytes is longer than the limit of " +
@@ -204,80 +103,85 @@ base::Result<std::vector<int32_t>> Tokenizer::Tokenize(std::string_view text,
   std::vector<int32_t> ids;
   ids.reserve(std::min(limit, text.size() / 4 + 8));
   if (raw_tokens_.empty()) {
-    TokenizeStretch(text, limit, ids);
+    TRY(TokenizeStretch({text, true}, limit, options, ids));
     return ids;
   }
   std::vector<AddedSegment> segments;
-  raw_tokens_.Split(text, segments);
+  raw_tokens_.Split(text, options.find_special_tokens, segments);
   for (const AddedSegment& segment : segments) {
     if (ids.size() >= limit) break;
     if (segment.id != TokenTrie::kNone) {
       ids.push_back(segment.id);
     } else {
-      TokenizeStretch(segment.text, limit, ids);
+      TRY(TokenizeStretch({segment.text, segment.text.data() == text.data()}, limit, options,
+                          ids));
     }
   }
   return ids;
 }
 
-void Tokenizer::TokenizeStretch(std::string_view text, size_t count_max,
-                                std::vector<int32_t>& ids) const {
-  const size_t before = ids.size();
-  if (fast_ && TokenizeFast(text, count_max, ids)) return;
-  ids.resize(before);
-  TokenizeSlowly(text, count_max, ids);
-}
-
-void Tokenizer::TokenizeSlowly(std::string_view text, size_t count_max,
-                               std::vector<int32_t>& ids) const {
-  const std::string normalized = spec_.normalizer.Apply(text);
+base::Status Tokenizer::TokenizeStretch(Stretch stretch, size_t count_max,
+                                        const EncodeOptions& options,
+                                        std::vector<int32_t>& ids) const {
+  if (bert_words_) {
+    const size_t before = ids.size();
+    if (bert_words_->Append(stretch.text, count_max, ids)) return base::Ok();
+    ids.resize(before);
+  }
+  std::string storage;
+  TRY(spec_.normalizer.Apply(stretch, storage));
+  WordList list;
+  if (normalized_tokens_.empty()) return TokenizeWords(stretch, count_max, list, ids);
   std::vector<AddedSegment> segments;
-  normalized_tokens_.Split(normalized, segments);
+  normalized_tokens_.Split(stretch.text, options.find_special_tokens, segments);
   for (const AddedSegment& segment : segments) {
+    if (ids.size() >= count_max) break;
     if (segment.id != TokenTrie::kNone) {
       ids.push_back(segment.id);
       continue;
     }
-    for (const std::string_view word : spec_.pre_tokenizer.Split(segment.text)) {
-      if (ids.size() >= count_max) return;
-      model_.Append(word, ids);
-    }
+    const bool at_start = stretch.at_start && segment.text.data() == stretch.text.data();
+    TRY(TokenizeWords({segment.text, at_start}, count_max, list, ids));
   }
+  return base::Ok();
 }
 
-bool Tokenizer::TokenizeFast(std::string_view text, size_t count_max,
-                             std::vector<int32_t>& ids) const {
-  const BertNormalizer& bert = spec_.normalizer.steps[0].bert;
-  WordCollector word(model_, ids);
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte >= 0x80) {
-      const base::Rune rune = base::DecodeRune(text, i);
-      if (!PlaceRune(bert, rune.rune, word)) return false;
-      i += static_cast<size_t>(rune.bytes);
-      continue;
-    }
-    ++i;
-    switch (ascii_roles_[byte]) {
-      case AsciiRole::kDropped:
-        break;
-      case AsciiRole::kWordPart:
-        word.AddAscii(ascii_lower_[byte]);
-        break;
-      case AsciiRole::kSpace:
-        word.Finish();
-        if (ids.size() >= count_max) return true;
-        break;
-      case AsciiRole::kAlone:
-        word.Finish();
-        word.AddAscii(ascii_lower_[byte]);
-        word.Finish();
-        if (ids.size() >= count_max) return true;
-        break;
-    }
+base::Status Tokenizer::TokenizeWords(const Stretch& stretch, size_t count_max, WordList& list,
+                                      std::vector<int32_t>& ids) const {
+  TRY(spec_.pre_tokenizer.Split(stretch, list));
+  for (const std::string_view word : list.words) {
+    if (ids.size() >= count_max) break;
+    model_->Append(word, ids);
   }
-  word.Finish();
-  return true;
+  return base::Ok();
+}
+
+base::Result<std::string> Tokenizer::Decode(std::span<const int32_t> ids,
+                                            bool skip_special) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (const int32_t id : ids) {
+    if (skip_special && is_special(id)) continue;
+    const std::optional<std::string_view> token = Token(id);
+    if (token) tokens.emplace_back(*token);
+  }
+  return spec_.decoder.Decode(std::move(tokens));
+}
+
+std::optional<int32_t> Tokenizer::FindToken(std::string_view token) const {
+  int32_t id = added_.Find(token);
+  if (id == Vocabulary::kNone) id = model_->vocabulary().Find(token);
+  if (id == Vocabulary::kNone) return std::nullopt;
+  return id;
+}
+
+std::optional<std::string_view> Tokenizer::Token(int32_t id) const {
+  const std::optional<std::string_view> added = added_.Token(id);
+  return added ? added : model_->vocabulary().Token(id);
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  return std::binary_search(special_ids_.begin(), special_ids_.end(), id);
 }
 
 base::Result<Encoding> Tokenizer::Assemble(std::vector<int32_t> first, std::vector<int32_t> second,
@@ -297,17 +201,13 @@ base::Result<Encoding> Tokenizer::Assemble(std::vector<int32_t> first, std::vect
   const size_t total = first.size() + second.size();
   encoding.ids.reserve(total + 4);
   encoding.type_ids.reserve(total + 4);
-  if (options.add_fixed_tokens) {
-    for (const TemplatePiece& piece : is_pair ? spec_.pair : spec_.single) {
-      const bool fixed = piece.kind == TemplatePiece::Kind::kFixed;
-      AppendPiece(fixed                                       ? piece.ids
-                  : piece.kind == TemplatePiece::Kind::kFirst ? first
-                                                              : second,
-                  piece.type_id, encoding);
-    }
-  } else {
-    AppendPiece(first, 0, encoding);
-    AppendPiece(second, 1, encoding);
+  for (const TemplatePiece& piece : is_pair ? spec_.pair : spec_.single) {
+    const bool fixed = piece.kind == TemplatePiece::Kind::kFixed;
+    if (fixed && !options.add_fixed_tokens) continue;
+    AppendPiece(fixed                                       ? piece.ids
+                : piece.kind == TemplatePiece::Kind::kFirst ? first
+                                                            : second,
+                piece.type_id, encoding);
   }
   encoding.attention_mask.assign(encoding.ids.size(), 1);
   return encoding;

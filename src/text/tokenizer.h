@@ -1,20 +1,23 @@
-// Tokenizer: text to token ids, as Hugging Face's tokenizer.json describes it and with the ids that
-// PyPI `tokenizers` gives.
+// Tokenizer: text to token ids and back, as Hugging Face's tokenizer.json describes it and with the
+// ids that PyPI `tokenizers` gives. Other files are read by text/format/vocabulary_files.h.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "text/added_tokens.h"
+#include "text/bert_words.h"
+#include "text/decoder.h"
+#include "text/model/token_model.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
-#include "text/word_piece.h"
 
 namespace sluice::text {
 
@@ -43,7 +46,7 @@ struct Padding {
   TextSide side = TextSide::kRight;  // where the padding goes
 };
 
-// What a tokenizer.json says. The file's own `truncation` and `padding` are kept for who wants
+// What a tokenizer.json says besides its model. The file's own `truncation` and `padding` are kept for who wants
 // them; Encode takes its limit from its caller.
 struct TokenizerSpec {
   Normalizer normalizer;
@@ -53,6 +56,7 @@ struct TokenizerSpec {
   std::vector<TemplatePiece> pair;    // for two
   std::optional<Truncation> truncation;
   std::optional<Padding> padding;
+  Decoder decoder;
 };
 
 // One text, or a pair, as a model takes it. All three have the same length.
@@ -68,6 +72,9 @@ struct EncodeOptions {
   // file's `truncation`, by default the longest text first, at its end.
   int64_t length_max = 0;
   bool add_fixed_tokens = true;  // [CLS] and the like
+  // Whether special tokens that stand in the text become their ids. Off for text of strangers
+  // within a chat's frame: what looks like a special token there is plain text.
+  bool find_special_tokens = true;
 };
 
 // Immutable and safe to share between threads. Invalid UTF-8 is read as U+FFFD, one for each
@@ -83,13 +90,28 @@ class Tokenizer {
   static base::Result<std::shared_ptr<const Tokenizer>> Load(const std::string& path);
   static base::Result<std::shared_ptr<const Tokenizer>> Parse(std::string_view json);
   // kInvalidArgument when an added token exceeds a limit.
-  static base::Result<std::shared_ptr<const Tokenizer>> Create(TokenizerSpec spec, WordPiece model);
+  static base::Result<std::shared_ptr<const Tokenizer>> Create(
+      TokenizerSpec spec, std::unique_ptr<const TokenModel> model);
 
   // kInvalidArgument: a text above kTextBytesMax, or a limit below the fixed tokens, or one that
-  // `only_first` or `only_second` cannot meet.
+  // `only_first` or `only_second` cannot meet. kResourceExhausted: the file's normaliser or regular
+  // expression takes more than its limit for this text.
   base::Result<Encoding> Encode(std::string_view text, const EncodeOptions& options = {}) const;
   base::Result<Encoding> EncodePair(std::string_view first, std::string_view second,
                                     const EncodeOptions& options = {}) const;
+
+  // The text of ids, valid UTF-8. Ids that are no token are left out. StreamDecoder gives the same
+  // in pieces. kResourceExhausted: the file's decoder exceeds a limit.
+  base::Result<std::string> Decode(std::span<const int32_t> ids, bool skip_special = true) const;
+
+  // The id of a token, added ones first; nothing when there is none.
+  std::optional<int32_t> FindToken(std::string_view token) const;
+  // The token of an id as the vocabulary writes it; a view into this tokenizer.
+  std::optional<std::string_view> Token(int32_t id) const;
+  // Whether the id is an added token that is marked as special.
+  bool is_special(int32_t id) const;
+  const std::vector<AddedToken>& added_tokens() const { return spec_.added_tokens; }
+  const Decoder& decoder() const { return spec_.decoder; }
 
   // The length that a batch is padded to whose longest encoding has `longest` tokens.
   int64_t PaddedLength(int64_t longest) const;
@@ -105,29 +127,27 @@ class Tokenizer {
   const std::optional<Padding>& padding() const { return spec_.padding; }
 
  private:
-  // What the fast path does with an ASCII character.
-  enum class AsciiRole : uint8_t { kDropped, kSpace, kAlone, kWordPart };
-
-  Tokenizer(TokenizerSpec spec, WordPiece model);
+  Tokenizer(TokenizerSpec spec, std::unique_ptr<const TokenModel> model);
   base::Status AddTokens();
-  void FillAsciiRoles();
 
-  base::Result<std::vector<int32_t>> Tokenize(std::string_view text, int64_t count_max) const;
-  void TokenizeStretch(std::string_view text, size_t count_max, std::vector<int32_t>& ids) const;
-  void TokenizeSlowly(std::string_view text, size_t count_max, std::vector<int32_t>& ids) const;
-  bool TokenizeFast(std::string_view text, size_t count_max, std::vector<int32_t>& ids) const;
+  base::Result<std::vector<int32_t>> Tokenize(std::string_view text, int64_t count_max,
+                                              const EncodeOptions& options) const;
+  base::Status TokenizeStretch(Stretch stretch, size_t count_max, const EncodeOptions& options,
+                               std::vector<int32_t>& ids) const;
+  base::Status TokenizeWords(const Stretch& stretch, size_t count_max, WordList& list,
+                             std::vector<int32_t>& ids) const;
   base::Result<Encoding> Assemble(std::vector<int32_t> first, std::vector<int32_t> second,
                                   bool is_pair, const EncodeOptions& options) const;
 
   const TokenizerSpec spec_;
-  const WordPiece model_;
+  const std::unique_ptr<const TokenModel> model_;
   AddedTokenMatcher raw_tokens_;         // sought before the text is normalised
   AddedTokenMatcher normalized_tokens_;  // and after
+  Vocabulary added_;                     // contents and ids of spec_.added_tokens
+  std::vector<int32_t> special_ids_;     // sorted
   int32_t id_max_ = 0;
-  bool fast_ =
-      false;  // one BertNormalizer, BertPreTokenizer, and nothing sought in the normalised text
-  std::array<AsciiRole, 128> ascii_roles_{};
-  std::array<char, 128> ascii_lower_{};
+  // With one BertNormalizer, BertPreTokenizer, WordPiece, and nothing sought in the normalised text.
+  std::optional<BertWords> bert_words_;
 };
 
 }  // namespace sluice::text

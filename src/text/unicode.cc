@@ -165,6 +165,8 @@ uint16_t ComputeClasses(char32_t rune) {
   set(IsIn(kChineseRanges, rune), kChinese);
   set(CombiningClass(rune) != 0, kCombines);
   set(DecomposeWith(Canonical(), rune, [](char32_t) {}), kDecomposes);
+  set(u_getIntPropertyValue(c, UCHAR_NFC_QUICK_CHECK) == UNORM_YES && u_getCombiningClass(c) == 0,
+      kNfcInert);
   return classes;
 }
 
@@ -272,6 +274,19 @@ Decomposition Decompose(char32_t rune) {
     result.runes[static_cast<size_t>(result.count++)] = part;
   });
   return result;
+}
+
+bool IsNfc(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    if (static_cast<unsigned char>(text[i]) < 0x80) {
+      ++i;
+      continue;
+    }
+    const base::Rune rune = base::DecodeRune(text, i);
+    if ((Classify(rune.rune) & kNfcInert) == 0) return false;
+    i += static_cast<size_t>(rune.bytes);
+  }
+  return true;
 }
 
 std::string Normalize(NormalForm form, std::string_view text) {

@@ -26,6 +26,7 @@ enum RuneClass : uint16_t {
   kChinese = 1 << 6,     // BERT's ranges of ideographs
   kCombines = 1 << 7,    // has a combining class other than 0: canonical ordering may move it
   kDecomposes = 1 << 8,  // has a canonical decomposition
+  kNfcInert = 1 << 9,    // stays as it is in NFC, whatever follows and precedes it
 };
 
 // The classes of a scalar value. A table for the basic plane, ICU for the rest.
@@ -49,5 +50,7 @@ enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 // The normal form of valid UTF-8. O(n log n) on any input, also on long runs of combining
 // characters.
 std::string Normalize(NormalForm form, std::string_view text);
+// Whether valid UTF-8 is its own NFC; false also where only the whole computation would tell.
+bool IsNfc(std::string_view text);
 
 }  // namespace sluice::text

@@ -1,4 +1,4 @@
-#include "text/token_trie.h"
+#include "text/model/token_trie.h"
 
 #include <utility>
 

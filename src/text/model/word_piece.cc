@@ -1,21 +1,18 @@
-#include "text/word_piece.h"
+#include "text/model/word_piece.h"
 
 #include <algorithm>
 
 namespace sluice::text {
 
-base::Result<WordPiece> WordPiece::Create(
-    const std::vector<std::pair<std::string, int32_t>>& entries, WordPieceOptions options) {
-  if (entries.size() > kTokensMax) {
-    return base::InvalidArgument("the vocabulary has " + std::to_string(entries.size()) +
-                                 " tokens, the limit is " + std::to_string(kTokensMax));
-  }
+base::Result<WordPiece> WordPiece::Create(const std::vector<Vocabulary::Entry>& entries,
+                                          WordPieceOptions options) {
   if (options.word_runes_max < 1 || options.word_runes_max > kWordRunesLimit) {
     return base::InvalidArgument("max_input_chars_per_word is " +
                                  std::to_string(options.word_runes_max) + ", expected 1 to " +
                                  std::to_string(kWordRunesLimit));
   }
   WordPiece model;
+  model.vocabulary_ = TRY(Vocabulary::Create(entries));
   size_t bytes = 0;
   for (const auto& [token, id] : entries) {
     bytes += token.size();
@@ -23,13 +20,11 @@ base::Result<WordPiece> WordPiece::Create(
       return base::InvalidArgument("the vocabulary is longer than " +
                                    std::to_string(TokenTrie::kBytesMax) + " bytes");
     }
-    if (id < 0) return base::InvalidArgument("token '" + token + "' has a negative id");
     if (token.empty()) continue;  // never matches anything
     model.trie_.Add(token, id);
-    model.id_max_ = std::max(model.id_max_, id);
   }
-  model.unknown_id_ = model.Find(options.unknown_token);
-  if (model.unknown_id_ == TokenTrie::kNone) {
+  model.unknown_id_ = model.vocabulary_.Find(options.unknown_token);
+  if (model.unknown_id_ == Vocabulary::kNone) {
     return base::InvalidArgument("the unknown token '" + options.unknown_token +
                                  "' is not in the vocabulary");
   }
@@ -64,11 +59,6 @@ void WordPiece::AppendShort(std::string_view word, std::vector<int32_t>& ids) co
     word.remove_prefix(match.bytes);
     from = continuation_;
   }
-}
-
-int32_t WordPiece::Find(std::string_view token) const {
-  const int32_t node = trie_.Walk(TokenTrie::root(), token);
-  return node == TokenTrie::kNone || token.empty() ? TokenTrie::kNone : trie_.id(node);
 }
 
 }  // namespace sluice::text

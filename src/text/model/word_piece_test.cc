@@ -1,4 +1,4 @@
-#include "text/word_piece.h"
+#include "text/model/word_piece.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "text/token_trie.h"
+#include "text/model/token_trie.h"
 
 namespace sluice::text {
 namespace {
