@@ -32,12 +32,6 @@ void DecodeByteLevel(Tokens& tokens) {
   tokens.assign(1, base::ReplaceInvalidUtf8(bytes));
 }
 
-void DecodeMetaspace(const DecoderStep& step, Tokens& tokens) {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = ReplaceAll(tokens[i], step.text, i == 0 && step.drops_first ? "" : " ");
-  }
-}
-
 void DecodeByteFallback(Tokens& tokens) {
   Tokens out;
   std::string run;
@@ -82,28 +76,18 @@ void Strip(const DecoderStep& step, std::string& token) {
   token = std::string(rest);
 }
 
-void DecodeWordPiece(const DecoderStep& step, Tokens& tokens) {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (i > 0) {
-      if (tokens[i].compare(0, step.text.size(), step.text) == 0) {
-        tokens[i].erase(0, step.text.size());
-      } else {
-        tokens[i].insert(tokens[i].begin(), ' ');
-      }
-    }
-    if (step.cleanup) tokens[i] = CleanUp(std::move(tokens[i]));
-  }
+void DecodeCtc(const DecoderStep& step, std::string& token) {
+  token = ReplaceAll(token, step.text, "");
+  if (step.cleanup) token = ReplaceAll(CleanUp(std::move(token)), step.content, " ");
 }
 
-void DecodeCtc(const DecoderStep& step, Tokens& tokens) {
-  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
-  Tokens out;
-  for (const std::string& token : tokens) {
-    std::string kept = ReplaceAll(token, step.text, "");
-    if (step.cleanup) kept = ReplaceAll(CleanUp(std::move(kept)), step.content, " ");
-    if (!kept.empty()) out.push_back(std::move(kept));
+void DecodeWordPiece(const DecoderStep& step, bool first, std::string& token) {
+  if (!first && token.compare(0, step.text.size(), step.text) == 0) {
+    token.erase(0, step.text.size());
+  } else if (!first) {
+    token.insert(token.begin(), ' ');
   }
-  tokens = std::move(out);
+  if (step.cleanup) token = CleanUp(std::move(token));
 }
 
 void DecodeSuffix(const DecoderStep& step, Tokens& tokens) {
@@ -143,6 +127,29 @@ std::string CleanUp(std::string text) {
   return text;
 }
 
+base::Status DecodeToken(const DecoderStep& step, bool first, std::string& token) {
+  switch (step.kind) {
+    case DecoderKind::kMetaspace:
+      token = ReplaceAll(token, step.text, first && step.drops_first ? "" : " ");
+      break;
+    case DecoderKind::kStrip:
+      Strip(step, token);
+      break;
+    case DecoderKind::kReplace:
+      token = TRY(step.pattern->Replace(token, step.content, Decoder::kBytesMax));
+      break;
+    case DecoderKind::kWordPiece:
+      DecodeWordPiece(step, first, token);
+      break;
+    case DecoderKind::kCtc:
+      DecodeCtc(step, token);
+      break;
+    default:
+      break;
+  }
+  return base::Ok();
+}
+
 base::Result<std::string> Decoder::Decode(Tokens tokens) const {
   std::string text;
   if (joins_with_blanks) {
@@ -155,28 +162,20 @@ base::Result<std::string> Decoder::Decode(Tokens tokens) const {
       case DecoderKind::kByteLevel:
         DecodeByteLevel(tokens);
         break;
-      case DecoderKind::kMetaspace:
-        DecodeMetaspace(step, tokens);
-        break;
       case DecoderKind::kByteFallback:
         DecodeByteFallback(tokens);
         break;
       case DecoderKind::kFuse:
         Fuse(tokens);
         break;
-      case DecoderKind::kStrip:
-        for (std::string& token : tokens) Strip(step, token);
-        break;
-      case DecoderKind::kReplace:
-        for (std::string& token : tokens) {
-          token = TRY(step.pattern->Replace(token, step.content, kBytesMax));
-        }
-        break;
-      case DecoderKind::kWordPiece:
-        DecodeWordPiece(step, tokens);
-        break;
       case DecoderKind::kCtc:
-        DecodeCtc(step, tokens);
+        tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+        [[fallthrough]];
+      case DecoderKind::kMetaspace:
+      case DecoderKind::kStrip:
+      case DecoderKind::kReplace:
+      case DecoderKind::kWordPiece:
+        for (size_t i = 0; i < tokens.size(); ++i) TRY(DecodeToken(step, i == 0, tokens[i]));
         break;
       case DecoderKind::kSuffix:
         DecodeSuffix(step, tokens);

@@ -48,6 +48,9 @@ struct Decoder {
   base::Result<std::string> Decode(std::vector<std::string> tokens) const;
 };
 
+// What a step that looks at one token at a time (not kByteLevel, kByteFallback, kFuse, kSuffix)
+// makes of a token; `first`: it is the first one. Of kCtc, without dropping repetitions.
+base::Status DecodeToken(const DecoderStep& step, bool first, std::string& token);
 // "<0x0A>" is 10; nothing when the token is no byte.
 std::optional<char> ByteOfToken(std::string_view token);
 // Drops blanks before punctuation and in contractions, as the library's clean-up does.

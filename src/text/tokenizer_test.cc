@@ -194,14 +194,16 @@ TEST(TokenizerFile, WhatIsNotBuiltIsRefusedByItsName) {
     const std::string message = RefusalOf(part, value);
     EXPECT_NE(message.find(name), std::string::npos) << part << " " << value << ": " << message;
   };
-  names("model", R"({"type": "BPE", "vocab": {}})", "BPE");
+  names("model", R"({"type": "Markov", "vocab": {}})", "Markov");
+  names("model", R"({"type": "BPE", "dropout": 0.1, "vocab": {}, "merges": []})", "dropout");
   names("model", R"({"type": "WordPiece", "fuse": 1, "vocab": {"[UNK]": 0}})", "fuse");
-  names("normalizer", R"({"type": "Precompiled"})", "Precompiled");
-  names("normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Strip"}]})", "Strip");
-  names("pre_tokenizer", R"({"type": "Metaspace"})", "Metaspace");
-  names("pre_tokenizer", R"({"type": "Punctuation", "behavior": "Contiguous"})", "Contiguous");
-  names("post_processor", R"({"type": "RobertaProcessing"})", "RobertaProcessing");
-  names("decoder", R"({"type": "ByteLevel"})", "ByteLevel");
+  names("normalizer", R"({"type": "Upper"})", "Upper");
+  names("normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Trim"}]})", "Trim");
+  names("normalizer", R"({"type": "Replace", "pattern": {"Regex": "\\h"}, "content": ""})", "\\h");
+  names("pre_tokenizer", R"({"type": "Jieba"})", "Jieba");
+  names("pre_tokenizer", R"({"type": "Punctuation", "behavior": "Doubled"})", "Doubled");
+  names("post_processor", R"({"type": "Sequence", "processors": [{"type": "Swap"}]})", "Swap");
+  names("decoder", R"({"type": "Morse"})", "Morse");
   names("truncation", R"({"strategy": "Middle", "max_length": 3})", "Middle");
   names("version", R"("2.0")", "2.0");
 }

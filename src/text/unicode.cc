@@ -17,7 +17,7 @@ namespace {
 constexpr char32_t kPlaneRunes = 0x10000;
 // Unicode versions of the library's tables.
 constexpr int kCategoryVersion = 8;
-constexpr int kMarkVersion = 9;
+constexpr int kMarkVersion = 9;  // and of combining classes
 constexpr int kDecompositionVersion = 11;
 constexpr int kExpansionMax = 18;  // of NFKD: U+FDFA
 
@@ -106,7 +106,7 @@ bool IsMark(char32_t rune) {
 
 uint8_t CombiningClass(char32_t rune) {
   const uint8_t value = u_getCombiningClass(static_cast<UChar32>(rune));
-  return value != 0 && IsAssignedBy(rune, kDecompositionVersion) ? value : 0;
+  return value != 0 && IsAssignedBy(rune, kMarkVersion) ? value : 0;
 }
 
 const UNormalizer2* Canonical() {

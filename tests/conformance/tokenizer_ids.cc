@@ -1,14 +1,20 @@
 // Reads cases, one JSON object a line, and prints what the tokenizer makes of each: for
-// tokenizer_test.py.
+// tokenizer_test.py and tokenizer_models_test.py.
 //
 // usage: tokenizer_ids TOKENIZER.json < cases
 // A case is {"text": …, "pair": … or absent, "max": tokens or 0, "fixed": add fixed tokens, "pad":
 // length or 0}, an answer
-// {"ids": […], "type_ids": […], "mask": […], "truncated": …} or {"error": …}.
+// {"ids": […], "type_ids": […], "mask": […], "truncated": …} or {"error": …}. A case {"decode":
+// ids, "skip": leave out special tokens} has the answer {"text": …, "stream": …}, the second
+// decoded id by id (null where that cannot be).
 #include <iostream>
+#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
+#include "text/stream_decoder.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -19,6 +25,7 @@ using sluice::base::JsonWriter;
 using sluice::base::Result;
 using sluice::text::EncodeOptions;
 using sluice::text::Encoding;
+using sluice::text::StreamDecoder;
 using sluice::text::Tokenizer;
 
 Result<Encoding> EncodeCase(const Tokenizer& tokenizer, JsonDocument& document,
@@ -42,6 +49,27 @@ Result<Encoding> EncodeCase(const Tokenizer& tokenizer, JsonDocument& document,
   }
   if (pad) tokenizer.Pad(TRY(pad->AsInt()), encoding);
   return encoding;
+}
+
+Result<std::string> DecodeCase(const std::shared_ptr<const Tokenizer>& tokenizer, JsonValue list,
+                               bool skip) {
+  std::vector<int32_t> ids(static_cast<size_t>(list.size()));
+  TRY(list.ReadNumbers(std::span<int32_t>(ids)));
+  const std::string text = TRY(tokenizer->Decode(ids, skip));
+  std::string out;
+  JsonWriter writer(out);
+  writer.BeginObject().Key("text").String(text).Key("stream");
+  auto decoder = StreamDecoder::Create(tokenizer, skip);
+  if (decoder.ok()) {
+    std::string streamed;
+    for (const int32_t id : ids) TRY(decoder->Append(id, streamed));
+    decoder->Finish(streamed);
+    writer.String(streamed);
+  } else {
+    writer.Null();
+  }
+  writer.EndObject();
+  return out;
 }
 
 void Answer(const Result<Encoding>& encoding, std::string& out) {
@@ -76,7 +104,15 @@ int main(int argc, char** argv) {
   std::string line;
   std::string out;
   while (std::getline(std::cin, line)) {
-    Answer(EncodeCase(**tokenizer, document, line), out);
+    const auto root = document.Parse(line);
+    const auto ids = root.ok() ? root->Find("decode") : root.error();
+    if (ids.ok() && ids->has_value()) {
+      const auto skip = root->Find("skip").value();
+      const auto answer = DecodeCase(*tokenizer, **ids, skip && skip->AsBool().value());
+      out.append(answer.ok() ? *answer : "{}").append("\n");
+    } else {
+      Answer(EncodeCase(**tokenizer, document, line), out);
+    }
     if (out.size() > (1 << 20)) {
       std::cout << out;
       out.clear();

@@ -14,7 +14,7 @@
 namespace sluice::text {
 namespace {
 
-using Entries = std::vector<std::pair<std::string, int32_t>>;
+using Entries = std::vector<Vocabulary::Entry>;
 
 std::vector<int32_t> Cut(const WordPiece& model, std::string_view word) {
   std::vector<int32_t> ids;
@@ -118,7 +118,7 @@ TEST(WordPiece, RefusesBadVocabularies) {
   EXPECT_FALSE(WordPiece::Create({{"[UNK]", 0}}, options).ok());
   EXPECT_FALSE(
       WordPiece::Create({{"[UNK]", 0}, {std::string(TokenTrie::kBytesMax, 'x'), 1}}, {}).ok());
-  EXPECT_FALSE(WordPiece::Create(Entries(WordPiece::kTokensMax + 1, {"[UNK]", 0}), {}).ok());
+  EXPECT_FALSE(WordPiece::Create(Entries(Vocabulary::kTokensMax + 1, {"[UNK]", 0}), {}).ok());
 }
 
 }  // namespace
