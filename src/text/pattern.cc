@@ -46,10 +46,10 @@ struct Matcher {
   JitStack stack;
 };
 
-// Oniguruma's \w is wider than PCRE2's, its \h is another class, and its `{2,3}+` repeats where
-// PCRE2's does not give back.
+// Oniguruma's \w and \s are other classes than PCRE2's, so is its \h, and its `{2,3}+` repeats
+// where PCRE2's does not give back.
 base::Result<std::string> Translate(std::string_view expression) {
-  constexpr std::string_view kWord = R"(\p{L}\p{M}\p{N}\p{Pc})";
+  constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
   std::string out;
   int depth = 0;  // of brackets
   for (size_t i = 0; i < expression.size(); ++i) {
@@ -64,6 +64,8 @@ base::Result<std::string> Translate(std::string_view expression) {
         out.append(depth > 0 ? "" : "[").append(kWord).append(depth > 0 ? "" : "]");
       } else if (next == 'W') {
         out.append("[^").append(kWord).append("]");
+      } else if (next == 's' || next == 'S') {
+        out.append(next == 's' ? "\\p{White_Space}" : "\\P{White_Space}");
       } else {
         out.append({c, next});
       }

@@ -1,7 +1,5 @@
 #include "text/pre_tokenizer.h"
 
-#include <unicode/uscript.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -127,17 +125,6 @@ bool IsNumeric(char32_t rune) {
          (rune >= 0x16FF4 && rune <= 0x16FF6);
 }
 
-// The script of a character for UnicodeScripts: Japanese is one, and kAnyScript goes with any.
-constexpr int kAnyScript = -1;
-int ScriptOf(char32_t rune) {
-  if (rune == ' ') return kAnyScript;
-  if (rune == 0x30FC) return USCRIPT_HAN;
-  UErrorCode error = U_ZERO_ERROR;
-  const UScriptCode script = uscript_getScript(static_cast<UChar32>(rune), &error);
-  if (script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA) return USCRIPT_HAN;
-  return script == USCRIPT_UNKNOWN ? kAnyScript : script;
-}
-
 // What stands before the first character that has a script is dropped, as the library does.
 void SplitByScript(std::string_view text, Words& words) {
   constexpr int kNoScript = -2;
@@ -145,7 +132,7 @@ void SplitByScript(std::string_view text, Words& words) {
   size_t begin = 0;
   for (size_t i = 0; i < text.size();) {
     const base::Rune rune = base::DecodeRune(text, i);
-    const int script = ScriptOf(rune.rune);
+    const int script = Script(rune.rune);
     if (script != kAnyScript) {
       if (script != last) {
         if (last != kNoScript) words.push_back(text.substr(begin, i - begin));

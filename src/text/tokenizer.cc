@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <utility>
 
@@ -52,20 +53,25 @@ base::Result<std::shared_ptr<const Tokenizer>> Tokenizer::Create(
 
 base::Status Tokenizer::AddTokens() {
   std::vector<Vocabulary::Entry> entries;
+  std::vector<Vocabulary::Entry> written;
+  std::deque<std::string> patterns;
   for (const AddedToken& token : spec_.added_tokens) {
     if (token.content.empty()) continue;  // the library ignores them too
     id_max_ = std::max(id_max_, token.id);
     entries.emplace_back(token.content, token.id);
+    written.emplace_back(token.content, token.id);
     if (token.special) special_ids_.push_back(token.id);
     if (token.normalized) {
-      const std::string pattern = TRY(spec_.normalizer.Apply(token.content));
-      TRY(normalized_tokens_.Add(token, pattern));
+      patterns.push_back(TRY(spec_.normalizer.Apply(token.content)));
+      TRY(normalized_tokens_.Add(token, patterns.back()));
+      written.back().first = patterns.back();
     } else {
       TRY(raw_tokens_.Add(token, token.content));
     }
   }
   std::sort(special_ids_.begin(), special_ids_.end());
   added_ = TRY(Vocabulary::Create(entries));
+  added_written_ = TRY(Vocabulary::Create(written));
   return base::Ok();
 }
 
@@ -176,7 +182,7 @@ std::optional<int32_t> Tokenizer::FindToken(std::string_view token) const {
 }
 
 std::optional<std::string_view> Tokenizer::Token(int32_t id) const {
-  const std::optional<std::string_view> added = added_.Token(id);
+  const std::optional<std::string_view> added = added_written_.Token(id);
   return added ? added : model_->vocabulary().Token(id);
 }
 

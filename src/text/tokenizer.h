@@ -106,7 +106,8 @@ class Tokenizer {
 
   // The id of a token, added ones first; nothing when there is none.
   std::optional<int32_t> FindToken(std::string_view token) const;
-  // The token of an id as the vocabulary writes it; a view into this tokenizer.
+  // The token of an id as the vocabulary writes it, an added one as it is sought; a view into this
+  // tokenizer.
   std::optional<std::string_view> Token(int32_t id) const;
   // Whether the id is an added token that is marked as special.
   bool is_special(int32_t id) const;
@@ -144,6 +145,7 @@ class Tokenizer {
   AddedTokenMatcher raw_tokens_;         // sought before the text is normalised
   AddedTokenMatcher normalized_tokens_;  // and after
   Vocabulary added_;                     // contents and ids of spec_.added_tokens
+  Vocabulary added_written_;             // the same, normalised where they are sought so
   std::vector<int32_t> special_ids_;     // sorted
   int32_t id_max_ = 0;
   // With one BertNormalizer, BertPreTokenizer, WordPiece, and nothing sought in the normalised text.

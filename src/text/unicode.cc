@@ -2,6 +2,7 @@
 
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
+#include <unicode/uscript.h>
 #include <unicode/utf16.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace {
 constexpr char32_t kPlaneRunes = 0x10000;
 // Unicode versions of the library's tables.
 constexpr int kCategoryVersion = 8;
-constexpr int kMarkVersion = 9;  // and of combining classes
+constexpr int kMarkVersion = 9;  // and of combining classes and scripts
 constexpr int kDecompositionVersion = 11;
 constexpr int kExpansionMax = 18;  // of NFKD: U+FDFA
 
@@ -274,6 +275,28 @@ Decomposition Decompose(char32_t rune) {
     result.runes[static_cast<size_t>(result.count++)] = part;
   });
   return result;
+}
+
+int Script(char32_t rune) {
+  switch (rune) {
+    case ' ':
+      return kAnyScript;
+    case 0x30FC:
+      return USCRIPT_HAN;
+    case 0x589:  // these four had other scripts in Unicode 9.0
+    case 0x61C:
+      return USCRIPT_COMMON;
+    case 0x953:
+    case 0x954:
+      return USCRIPT_DEVANAGARI;
+    default:
+      break;
+  }
+  UErrorCode error = U_ZERO_ERROR;
+  const UScriptCode script = uscript_getScript(static_cast<UChar32>(rune), &error);
+  if (script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA) return USCRIPT_HAN;
+  const bool known = script != USCRIPT_UNKNOWN && IsAssignedBy(rune, kMarkVersion);
+  return known ? script : kAnyScript;
 }
 
 bool IsNfc(std::string_view text) {

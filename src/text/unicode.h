@@ -46,6 +46,11 @@ struct Decomposition {
 };
 Decomposition Decompose(char32_t rune);
 
+// A character's script, as a number, for pre-tokenisers that cut where it changes: Japanese is one
+// script; kAnyScript goes with whatever stands before it. Unicode 9.0.
+inline constexpr int kAnyScript = -1;
+int Script(char32_t rune);
+
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 // The normal form of valid UTF-8. O(n log n) on any input, also on long runs of combining
 // characters.

@@ -1,6 +1,9 @@
 // The section "model" of a tokenizer.json.
 #include <algorithm>
-#include <limits>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,6 +136,47 @@ Result<Model> ReadBytePair(JsonValue value, bool byte_level) {
   return Model(TRY(BytePair::Create(std::move(vocabulary), merges, std::move(options))));
 }
 
+// A score as the library reads it: its JSON reader takes a number's digits for an integer and
+// divides that by a power of ten, which rounds twice. Where two ways to cut a word are equally
+// likely, the last bit decides. The digits are those of the shortest text that reads back as
+// `score`, which is how files are written.
+double AsLibraryReads(double score) {
+  std::array<char, 32> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), std::abs(score),
+                                 std::chars_format::scientific)
+                       .ptr;
+  uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false;
+  for (const char* at = text.data(); at < end; ++at) {
+    if (*at == 'e') {
+      int power = 0;
+      std::from_chars(at[1] == '+' ? at + 2 : at + 1, end, power);
+      exponent += power;
+      break;
+    }
+    if (*at == '.') {
+      fraction = true;
+      continue;
+    }
+    digits = digits * 10 + static_cast<uint64_t>(*at - '0');
+    if (fraction) --exponent;
+  }
+  constexpr int kExactPower = 22;  // powers of ten up to here are exact
+  if (exponent > 0 || exponent < -kExactPower) return score;
+  static constexpr auto kPowers = [] {
+    std::array<double, kExactPower + 1> powers{};
+    double power = 1;
+    for (double& each : powers) {
+      each = power;
+      power *= 10;
+    }
+    return powers;
+  }();
+  const double read = static_cast<double>(digits) / kPowers[static_cast<size_t>(-exponent)];
+  return score < 0 ? -read : read;
+}
+
 // One token of Unigram: ["a", -3.5].
 Status ReadScored(JsonValue value, std::vector<std::string_view>& tokens,
                   std::vector<double>& scores) {
@@ -140,7 +184,7 @@ Status ReadScored(JsonValue value, std::vector<std::string_view>& tokens,
   int index = 0;
   const auto read = [&](JsonValue part) -> Status {
     if (index == 0) tokens.push_back(TRY(part.AsString()));
-    if (index == 1) scores.push_back(TRY(part.AsDouble()));
+    if (index == 1) scores.push_back(AsLibraryReads(TRY(part.AsDouble())));
     ++index;
     return base::Ok();
   };
