@@ -20,6 +20,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // and behind it
   bool normalized = false;   // sought in the normalised text, as its own normalised form
+  bool literal = false;      // sought in the normalised text just as it is written
   bool special = false;
 };
 

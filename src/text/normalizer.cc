@@ -91,13 +91,16 @@ std::string_view Strip(std::string_view text, bool left, bool right) {
 
 // SentencePiece's Normalizer::Normalize.
 std::string ApplySentencePiece(const SentencePieceNormalizer& options, const Charsmap* charsmap,
-                               std::string_view text) {
+                               const Stretch& stretch) {
+  const std::string_view text = stretch.text;
   const bool removes = options.remove_extra_whitespaces;
   const std::string_view blank = options.escape_whitespaces ? kBlank : " ";
   std::string out;
-  bool after_blank = removes;
-  bool started = false;
+  // What follows a token in the text is no beginning.
+  bool after_blank = removes && stretch.at_start;
+  bool started = !stretch.at_start;
   for (size_t at = 0; at < text.size();) {
+    if (out.size() > Normalizer::kBytesMax) break;  // the caller refuses it
     Charsmap::Match match;
     if (charsmap != nullptr) match = charsmap->Longest(text.substr(at));
     if (match.bytes == 0) {
@@ -145,7 +148,8 @@ bool KeepsStart(const NormalizerStep& step, std::string_view text) {
   }
 }
 
-base::Result<std::string> ApplyStep(const NormalizerStep& step, std::string_view text) {
+base::Result<std::string> ApplyStep(const NormalizerStep& step, const Stretch& stretch) {
+  const std::string_view text = stretch.text;
   switch (step.kind) {
     case NormalizerKind::kBert:
       return ApplyBert(step.bert, std::string(text));
@@ -177,7 +181,7 @@ base::Result<std::string> ApplyStep(const NormalizerStep& step, std::string_view
       return out;
     }
     case NormalizerKind::kSentencePiece:
-      return ApplySentencePiece(step.sentence_piece, step.charsmap.get(), text);
+      return ApplySentencePiece(step.sentence_piece, step.charsmap.get(), stretch);
   }
   return std::string(text);
 }
@@ -187,8 +191,9 @@ base::Result<std::string> ApplyStep(const NormalizerStep& step, std::string_view
 base::Status Normalizer::Apply(Stretch& stretch, std::string& storage) const {
   for (const NormalizerStep& step : steps) {
     if (step.kind == NormalizerKind::kNfc && IsNfc(stretch.text)) continue;
-    stretch.at_start = stretch.at_start && KeepsStart(step, stretch.text);
-    storage = TRY(ApplyStep(step, stretch.text));
+    const bool keeps_start = KeepsStart(step, stretch.text);
+    storage = TRY(ApplyStep(step, stretch));
+    stretch.at_start = stretch.at_start && keeps_start;
     stretch.text = storage;
     if (storage.size() > kBytesMax) {
       return base::ResourceExhausted("a normalised text is longer than " +

@@ -62,7 +62,8 @@ base::Status Tokenizer::AddTokens() {
     written.emplace_back(token.content, token.id);
     if (token.special) special_ids_.push_back(token.id);
     if (token.normalized) {
-      patterns.push_back(TRY(spec_.normalizer.Apply(token.content)));
+      patterns.push_back(token.literal ? token.content
+                                       : TRY(spec_.normalizer.Apply(token.content)));
       TRY(normalized_tokens_.Add(token, patterns.back()));
       written.back().first = patterns.back();
     } else {

@@ -1,7 +1,8 @@
 // Reads cases, one JSON object a line, and prints what the tokenizer makes of each: for
 // tokenizer_test.py and tokenizer_models_test.py.
 //
-// usage: tokenizer_ids TOKENIZER.json < cases
+// usage: tokenizer_ids FILE < cases
+// FILE is a tokenizer.json, a SentencePiece .model or Qwen's .tiktoken.
 // A case is {"text": …, "pair": … or absent, "max": tokens or 0, "fixed": add fixed tokens, "pad":
 // length or 0}, an answer
 // {"ids": […], "type_ids": […], "mask": […], "truncated": …} or {"error": …}. A case {"decode":
@@ -13,7 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "base/json.h"
+#include "text/format/vocabulary_files.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
 
@@ -87,14 +90,28 @@ void Answer(const Result<Encoding>& encoding, std::string& out) {
   out += '\n';
 }
 
+Result<std::shared_ptr<const Tokenizer>> Load(const std::string& path) {
+  const auto ends_with = [&](std::string_view suffix) {
+    return path.size() >= suffix.size() &&
+           path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
+  };
+  if (ends_with(".json")) return Tokenizer::Load(path);
+  const std::string file = TRY(sluice::base::ReadFile(path, Tokenizer::kFileBytesMax));
+  if (ends_with(".model")) return sluice::text::ReadSentencePiece(file);
+  sluice::text::RankOptions options;
+  options.scanner = sluice::text::WordScanner::kOneDigit;
+  options.nfc = true;
+  return sluice::text::ReadRanks(file, options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::cerr << "usage: tokenizer_ids TOKENIZER.json < cases\n";
+    std::cerr << "usage: tokenizer_ids FILE < cases\n";
     return 2;
   }
-  const auto tokenizer = Tokenizer::Load(argv[1]);
+  const auto tokenizer = Load(argv[1]);
   if (!tokenizer.ok()) {
     std::cerr << tokenizer.error().message << "\n";
     return 1;

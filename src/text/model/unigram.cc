@@ -16,10 +16,11 @@ namespace {
 constexpr double kUnknownPenalty = 10.0;
 
 struct Node {
-  double score = 0;    // of the best path that ends here
-  int32_t begin = -1;  // where its last token begins; -1: no path yet
-  int32_t id = 0;      // that token
+  double score;   // of the best path that ends here
+  int32_t begin;  // where its last token begins; -1: no path yet
+  int32_t id;     // that token
 };
+constexpr Node kNoPath{0, -1, 0};
 
 size_t RuneBytes(char first) {
   const auto byte = static_cast<unsigned char>(first);
@@ -39,6 +40,10 @@ base::Result<std::unique_ptr<const Unigram>> Unigram::Create(
   std::vector<Vocabulary::Entry> entries;
   entries.reserve(tokens.size());
   size_t bytes = 0;
+  if (!options.matched.empty() && options.matched.size() != tokens.size()) {
+    return base::InvalidArgument("types for " + std::to_string(options.matched.size()) + " of " +
+                                 std::to_string(tokens.size()) + " tokens");
+  }
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i].size() > kTokenBytesMax) {
@@ -55,14 +60,19 @@ base::Result<std::unique_ptr<const Unigram>> Unigram::Create(
       return base::InvalidArgument("the vocabulary is longer than " +
                                    std::to_string(TokenTrie::kBytesMax) + " bytes");
     }
-    least = std::min(least, scores[i]);
     entries.emplace_back(tokens[i], static_cast<int32_t>(i));
-    if (!tokens[i].empty()) model->trie_.Add(tokens[i], static_cast<int32_t>(i));
+    const bool matched = options.matched.empty() || options.matched[i];
+    if (matched) least = std::min(least, scores[i]);
+    if (matched && !tokens[i].empty()) model->trie_.Add(tokens[i], static_cast<int32_t>(i));
   }
+  if (!std::isfinite(least)) return base::InvalidArgument("no token has a score");
   model->vocabulary_ = TRY(Vocabulary::Create(entries));
   model->unknown_score_ = least - kUnknownPenalty;
+  if (options.single_precision) {
+    model->unknown_score_ = static_cast<double>(static_cast<float>(model->unknown_score_));
+  }
   model->scores_ = std::move(scores);
-  model->options_ = options;
+  model->options_ = std::move(options);
   model->owner_ = WordCache::NewOwner();
   constexpr char kDigits[] = "0123456789ABCDEF";
   for (size_t byte = 0; byte < 256; ++byte) {
@@ -88,14 +98,16 @@ void Unigram::AppendUncached(std::string_view word, std::vector<int32_t>& ids) c
   std::vector<Node> many;
   Node* best = few.data();
   if (word.size() > kFewBytes) {
-    many.resize(word.size() + 1);
+    many.assign(word.size() + 1, kNoPath);
     best = many.data();
   } else {
-    std::fill_n(few.begin(), word.size() + 1, Node{});
+    std::fill_n(few.begin(), word.size() + 1, kNoPath);
   }
   const auto reach = [&](size_t begin, size_t end, int32_t id, double score) {
     Node& node = best[end];
-    const double sum = score + best[begin].score;
+    double sum = score + best[begin].score;
+    // The sum of two floats is rounded the same way from binary64.
+    if (options_.single_precision) sum = static_cast<double>(static_cast<float>(sum));
     if (node.begin < 0 || sum > node.score) node = {sum, static_cast<int32_t>(begin), id};
   };
   for (size_t at = 0; at < word.size();) {
@@ -141,7 +153,9 @@ void Unigram::AppendUncached(std::string_view word, std::vector<int32_t>& ids) c
 }
 
 void Unigram::AppendStretch(std::string_view stretch, std::vector<int32_t>& ids) const {
-  const int32_t id = vocabulary_.Find(stretch);
+  // The library looks the joined text up; SentencePiece itself does not.
+  const int32_t id =
+      options_.single_precision ? Vocabulary::kNone : vocabulary_.Find(stretch);
   if (id != Vocabulary::kNone) {
     ids.push_back(id);
     return;

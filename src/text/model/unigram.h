@@ -18,6 +18,8 @@ namespace sluice::text {
 struct UnigramOptions {
   int32_t unknown_id = 0;
   bool byte_fallback = false;  // unknown characters become tokens such as <0x0A>
+  bool single_precision = false;  // sums are rounded as SentencePiece rounds them
+  std::vector<bool> matched;      // by id: whether texts may hold the token; empty: all
 };
 
 // Immutable after Create. Time is linear in the text: tokens are bounded.
@@ -25,9 +27,9 @@ class Unigram : public TokenModel {
  public:
   static constexpr size_t kTokenBytesMax = 512;
 
-  // scores[i] is the log-probability of entry i of the vocabulary, whose ids must be 0 to
-  // scores.size() - 1 (of a token that occurs twice the last one counts). kInvalidArgument: the
-  // unknown id is none of them, a score is no number, or a limit is exceeded.
+  // scores[i] is the log-probability of tokens[i], whose id is i (of a token that occurs twice the
+  // last one counts). kInvalidArgument: the unknown id is none of them, a score is no number, or a
+  // limit is exceeded.
   static base::Result<std::unique_ptr<const Unigram>> Create(
       const std::vector<std::string_view>& tokens, std::vector<double> scores,
       UnigramOptions options);
