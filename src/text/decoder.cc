@@ -182,7 +182,13 @@ base::Result<std::string> Decoder::Decode(Tokens tokens) const {
         break;
     }
   }
-  for (const std::string& token : tokens) text += token;
+  for (const std::string& token : tokens) {
+    text += token;
+    if (text.size() > kBytesMax) {
+      return base::ResourceExhausted("a decoded text is longer than " + std::to_string(kBytesMax) +
+                                     " bytes");
+    }
+  }
   return base::IsValidUtf8(text) ? text : base::ReplaceInvalidUtf8(text);
 }
 

@@ -3,6 +3,7 @@
 #include <unicode/uchar.h>
 
 #include "base/utf8.h"
+#include "text/scan_class.h"
 
 namespace sluice::text {
 namespace {
@@ -10,8 +11,10 @@ namespace {
 using Break = UGraphemeClusterBreak;
 
 Break BreakOf(char32_t rune) {
-  return static_cast<Break>(
-      u_getIntPropertyValue(static_cast<UChar32>(rune), UCHAR_GRAPHEME_CLUSTER_BREAK));
+  const auto c = static_cast<UChar32>(rune);
+  // Marks that are newer than ICU's tables.
+  if (u_charType(c) == U_UNASSIGNED && (ScanClassOf(rune) & kScanMark) != 0) return U_GCB_EXTEND;
+  return static_cast<Break>(u_getIntPropertyValue(c, UCHAR_GRAPHEME_CLUSTER_BREAK));
 }
 
 bool IsPictograph(char32_t rune) {

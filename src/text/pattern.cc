@@ -3,14 +3,20 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "base/processor_time.h"
 
 namespace sluice::text {
 namespace {
 
+// Where a search may begin before it has to look at the time.
+constexpr size_t kStartsPerCall = 256;
+constexpr size_t kMatchesPerLook = 64;
 constexpr size_t kJitStackMin = 32 * 1024;
 constexpr size_t kJitStackMax = 1024 * 1024;
 constexpr uint32_t kHeapKilobytesMax = 20 * 1024;  // of a match without JIT
@@ -23,6 +29,19 @@ using MatchData = std::unique_ptr<pcre2_match_data, Freer<pcre2_match_data, pcre
 using MatchContext =
     std::unique_ptr<pcre2_match_context, Freer<pcre2_match_context, pcre2_match_context_free>>;
 using JitStack = std::unique_ptr<pcre2_jit_stack, Freer<pcre2_jit_stack, pcre2_jit_stack_free>>;
+
+// How long a thread has worked since it first asked. Asking costs a system call.
+class TimeBudget {
+ public:
+  bool spent() {
+    const double now = base::ProcessorSeconds();
+    if (!began_) began_ = now;
+    return now - *began_ > 1e-6 * static_cast<double>(Pattern::kMicrosecondsMax);
+  }
+
+ private:
+  std::optional<double> began_;
+};
 
 std::string MessageOf(int error) {
   std::array<PCRE2_UCHAR, 256> message{};
@@ -122,8 +141,9 @@ base::Result<Pattern> Pattern::Regex(std::string_view expression) {
   // Oniguruma's ^ and $ stand at every line.
   pcre2_code* const code =
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &at,
-                    nullptr);
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                        PCRE2_USE_OFFSET_LIMIT,
+                    &error, &at, nullptr);
   if (code == nullptr) {
     return base::InvalidArgument("regular expression '" + std::string(expression) + "': " +
                                  MessageOf(error) + " at " + std::to_string(at));
@@ -151,17 +171,35 @@ base::Status Pattern::Parts(std::string_view text, std::vector<PatternPart>& par
 
 base::Status Pattern::RegexParts(std::string_view text, std::vector<PatternPart>& parts) const {
   thread_local const Matcher matcher;
+  if (text.size() > kRegexBytesMax) {
+    return base::ResourceExhausted("a text of " + std::to_string(text.size()) +
+                                   " bytes is longer than the limit of a regular expression, " +
+                                   std::to_string(kRegexBytesMax));
+  }
   const auto* const subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  size_t done = 0;   // everything before is in a part
-  size_t from = 0;   // where the search goes on
+  const auto at_rune = [&](size_t at) {
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+    return at;
+  };
+  TimeBudget budget;
+  size_t done = 0;  // everything before is in a part
+  size_t from = 0;  // where the search goes on
   while (from <= text.size()) {
+    const size_t last_start = at_rune(std::min(from + kStartsPerCall, text.size()));
+    pcre2_set_offset_limit(matcher.context.get(), last_start);
     const auto match = [&](uint32_t options) {
       return pcre2_match(code_->code, subject, text.size(), from, options | PCRE2_NO_UTF_CHECK,
                          matcher.data.get(), matcher.context.get());
     };
     int count = match(0);
     if (count == PCRE2_ERROR_JIT_STACKLIMIT) count = match(PCRE2_NO_JIT);
-    if (count == PCRE2_ERROR_NOMATCH) break;
+    if (count == PCRE2_ERROR_NOMATCH) {
+      if (last_start >= text.size()) break;
+      from = at_rune(last_start + 1);
+      if (!budget.spent()) continue;
+      return base::ResourceExhausted("matching a regular expression takes more than " +
+                                     std::to_string(kMicrosecondsMax) + " us");
+    }
     if (count < 0) {
       return base::ResourceExhausted("matching a regular expression at byte " +
                                      std::to_string(from) + ": " + MessageOf(count));
@@ -173,11 +211,12 @@ base::Status Pattern::RegexParts(std::string_view text, std::vector<PatternPart>
     if (begin > done) parts.push_back({text.substr(done, begin - done), false});
     parts.push_back({text.substr(begin, end - begin), true});
     done = end;
-    from = end;
-    if (begin == end) {
-      // An empty match: the next one starts a character later.
-      ++from;
-      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+    // Behind an empty match the next one starts a character later.
+    from = begin == end ? at_rune(end + 1) : end;
+    if (begin == end && end == text.size()) break;
+    if (parts.size() % kMatchesPerLook == 0 && budget.spent()) {
+      return base::ResourceExhausted("matching a regular expression takes more than " +
+                                     std::to_string(kMicrosecondsMax) + " us");
     }
   }
   if (done < text.size()) parts.push_back({text.substr(done), false});

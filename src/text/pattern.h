@@ -22,8 +22,11 @@ struct PatternPart {
 class Pattern {
  public:
   static constexpr size_t kPatternBytesMax = 16 * 1024;
-  // What one match may cost, in PCRE2's steps; a text that needs more is refused.
+  // What an expression may cost: PCRE2's steps of one match, bytes of a text, and this thread's time
+  // for all of its matches. A text that needs more is refused. Word scanners have no such limit.
   static constexpr unsigned kStepsMax = 1'000'000;
+  static constexpr size_t kRegexBytesMax = size_t{4} << 20;
+  static constexpr int64_t kMicrosecondsMax = 2'000'000;
 
   static Pattern Literal(std::string text);
   // Oniguruma's dialect as tokenizer.json files use it. kInvalidArgument: no regular expression;
@@ -31,7 +34,7 @@ class Pattern {
   static base::Result<Pattern> Regex(std::string_view expression);
 
   // Appends the parts of valid UTF-8 `text`, in order: all of it; empty parts only where an
-  // expression matches nothing. kResourceExhausted: a match took more than kStepsMax.
+  // expression matches nothing. kResourceExhausted: an expression exceeds a limit.
   base::Status Parts(std::string_view text, std::vector<PatternPart>& parts) const;
   // Replaces each match by `content`. kResourceExhausted also when the result is longer than
   // `bytes_max`.

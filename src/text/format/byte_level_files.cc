@@ -115,7 +115,7 @@ Result<SharedTokenizer> ReadRanks(std::string_view file, const RankOptions& opti
   for (size_t i = 0; i < tokens.size(); ++i) entries.emplace_back(tokens[i], ids[i]);
   Vocabulary vocabulary = TRY(Vocabulary::Create(entries));
   if (vocabulary.size() != ids.size()) return base::InvalidArgument("a token occurs twice");
-  const std::vector<BytePairMerge> merges = BytePair::MergesByRank(vocabulary, ids);
+  const std::vector<BytePairMerge> merges = TRY(BytePair::MergesByRank(vocabulary, ids));
   BytePairOptions bytes;
   bytes.byte_level = true;
   bytes.ignore_merges = true;  // tiktoken looks for whole words first

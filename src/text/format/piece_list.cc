@@ -66,7 +66,7 @@ base::Result<std::unique_ptr<const TokenModel>> MakeScoredBytePair(const PieceLi
   Vocabulary vocabulary = TRY(Vocabulary::Create(entries));
   const Vocabulary normal = TRY(Vocabulary::Create(merging));
   if (normal.size() != ranks.size()) return base::InvalidArgument("a piece occurs twice");
-  const std::vector<BytePairMerge> merges = BytePair::MergesByRank(normal, ranks);
+  const std::vector<BytePairMerge> merges = TRY(BytePair::MergesByRank(normal, ranks));
   auto model = TRY(BytePair::Create(std::move(vocabulary), merges, std::move(options)));
   return std::unique_ptr<const TokenModel>(std::move(model));
 }

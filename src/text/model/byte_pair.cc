@@ -52,6 +52,9 @@ base::Result<std::unique_ptr<const BytePair>> BytePair::Create(
 }
 
 base::Status BytePair::Prepare(std::span<const BytePairMerge> merges) {
+  if (merges.size() > kMergesMax) {
+    return base::InvalidArgument("more than " + std::to_string(kMergesMax) + " merges");
+  }
   bool complete = true;
   for (int byte = 0; byte < 256; ++byte) {
     std::string token = ByteToken(byte);
@@ -113,11 +116,17 @@ void BytePair::AddMerges(std::span<const BytePairMerge> merges) {
   }
 }
 
-std::vector<BytePairMerge> BytePair::MergesByRank(const Vocabulary& vocabulary,
-                                                  std::span<const int32_t> ranks) {
+base::Result<std::vector<BytePairMerge>> BytePair::MergesByRank(const Vocabulary& vocabulary,
+                                                                std::span<const int32_t> ranks) {
   std::vector<BytePairMerge> merges;
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const auto [token, id] = vocabulary.entry(i);
+    if (token.size() > kCutBytesMax) {
+      return base::InvalidArgument("a token of " + std::to_string(token.size()) +
+                                   " bytes is longer than the limit of " +
+                                   std::to_string(kCutBytesMax));
+    }
+    if (merges.size() > kMergesMax) break;  // Create refuses them
     for (size_t cut = 1; cut < token.size(); ++cut) {
       const int32_t left = vocabulary.Find(token.substr(0, cut));
       if (left == kNone) continue;

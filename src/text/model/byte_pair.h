@@ -37,14 +37,18 @@ struct BytePairMerge {
 // Immutable after Create. A word of n characters takes O(n log n).
 class BytePair : public TokenModel {
  public:
+  static constexpr size_t kMergesMax = 8'000'000;
+  // Of a token that MergesByRank cuts: it tries every place.
+  static constexpr size_t kCutBytesMax = 512;
+
   // A pair that occurs twice has its last rank. kInvalidArgument: the unknown token is no entry, or
-  // the vocabulary lacks what the options need.
+  // there are more than kMergesMax merges.
   static base::Result<std::unique_ptr<const BytePair>> Create(
       Vocabulary vocabulary, std::span<const BytePairMerge> merges, BytePairOptions options);
   // The merges of a vocabulary that has none: every way to cut a token into two tokens, ranked by
-  // ranks[index of the token]; lower first.
-  static std::vector<BytePairMerge> MergesByRank(const Vocabulary& vocabulary,
-                                                 std::span<const int32_t> ranks);
+  // ranks[index of the token]; lower first. kInvalidArgument: a limit is exceeded.
+  static base::Result<std::vector<BytePairMerge>> MergesByRank(const Vocabulary& vocabulary,
+                                                               std::span<const int32_t> ranks);
 
   void Append(std::string_view word, std::vector<int32_t>& ids) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
