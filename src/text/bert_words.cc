@@ -120,8 +120,7 @@ BertWords::BertWords(const BertNormalizer& bert, const WordPiece& model)
   }
 }
 
-bool BertWords::Append(std::string_view text, size_t count_max,
-                       std::vector<int32_t>& ids) const {
+bool BertWords::Append(std::string_view text, size_t count_max, std::vector<int32_t>& ids) const {
   WordCollector word(*model_, ids);
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);

@@ -58,7 +58,7 @@ size_t GraphemeEnd(std::string_view text, size_t at) {
   }
   base::Rune rune = base::DecodeRune(text, at);
   Break left = BreakOf(rune.rune);
-  bool pictograph = IsPictograph(rune.rune);     // of an emoji sequence, before its extenders
+  bool pictograph = IsPictograph(rune.rune);  // of an emoji sequence, before its extenders
   bool odd_indicators = left == U_GCB_REGIONAL_INDICATOR;
   size_t end = at + static_cast<size_t>(rune.bytes);
   while (end < text.size()) {

@@ -46,11 +46,11 @@ enum class NormalizerKind {
 
 struct NormalizerStep {
   NormalizerKind kind;
-  BertNormalizer bert{};                    // of kBert
-  std::string content{};                    // of kReplace and kPrepend
-  std::optional<Pattern> pattern{};         // of kReplace
+  BertNormalizer bert{};                       // of kBert
+  std::string content{};                       // of kReplace and kPrepend
+  std::optional<Pattern> pattern{};            // of kReplace
   std::shared_ptr<const Charsmap> charsmap{};  // of kCharsmap and kSentencePiece
-  bool strip_left = true;                   // of kStrip
+  bool strip_left = true;                      // of kStrip
   bool strip_right = true;
   SentencePieceNormalizer sentence_piece{};
 };

@@ -139,14 +139,13 @@ base::Result<Pattern> Pattern::Regex(std::string_view expression) {
   int error = 0;
   size_t at = 0;
   // Oniguruma's ^ and $ stand at every line.
-  pcre2_code* const code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
-                        PCRE2_USE_OFFSET_LIMIT,
-                    &error, &at, nullptr);
+  pcre2_code* const code = pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
+      &error, &at, nullptr);
   if (code == nullptr) {
-    return base::InvalidArgument("regular expression '" + std::string(expression) + "': " +
-                                 MessageOf(error) + " at " + std::to_string(at));
+    return base::InvalidArgument("regular expression '" + std::string(expression) +
+                                 "': " + MessageOf(error) + " at " + std::to_string(at));
   }
   // Without JIT, where a machine has none, matching is slower and the same.
   (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);

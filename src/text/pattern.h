@@ -22,8 +22,9 @@ struct PatternPart {
 class Pattern {
  public:
   static constexpr size_t kPatternBytesMax = 16 * 1024;
-  // What an expression may cost: PCRE2's steps of one match, bytes of a text, and this thread's time
-  // for all of its matches. A text that needs more is refused. Word scanners have no such limit.
+  // What an expression may cost: PCRE2's steps of one match, bytes of a text, and this thread's
+  // time for all of its matches. A text that needs more is refused. Word scanners have no such
+  // limit.
   static constexpr unsigned kStepsMax = 1'000'000;
   static constexpr size_t kRegexBytesMax = size_t{4} << 20;
   static constexpr int64_t kMicrosecondsMax = 2'000'000;

@@ -167,8 +167,8 @@ std::string WithMetaspace(const PreTokenizerStep& step, std::string_view text, b
   out.reserve(text.size() + text.size() / 4 + step.delimiter.size());
   const bool starts_with = text.front() == ' ' || text.substr(0, step.delimiter.size()) ==
                                                       std::string_view(step.delimiter);
-  const bool prepends = step.prepend == PrependScheme::kAlways ||
-                        (step.prepend == PrependScheme::kFirst && at_start);
+  const bool prepends =
+      step.prepend == PrependScheme::kAlways || (step.prepend == PrependScheme::kFirst && at_start);
   if (prepends && !starts_with) out += step.delimiter;
   for (size_t done = 0; done < text.size();) {
     const size_t blank = std::min(text.find(' ', done), text.size());
@@ -211,8 +211,7 @@ class StepRunner {
         SplitByScript(word, words);
         break;
       case PreTokenizerKind::kMetaspace: {
-        const std::string& text =
-            list_.storage.emplace_back(WithMetaspace(step_, word, at_start));
+        const std::string& text = list_.storage.emplace_back(WithMetaspace(step_, word, at_start));
         if (step_.splits) {
           SplitBeforeDelimiter(text, step_.delimiter, words);
         } else {

@@ -27,8 +27,7 @@ std::string Words(PreTokenizerKind kind, std::string_view text) {
 TEST(PreTokenizer, EachKindCutsWhereItsNameSays) {
   const std::string_view text = " a-b  c_d!! \xE2\x82\xAC\xE2\x82\xAC x";
   EXPECT_EQ(Words(PreTokenizerKind::kBert, text), "a|-|b|c|_|d|!|!|\xE2\x82\xAC\xE2\x82\xAC|x|");
-  EXPECT_EQ(Words(PreTokenizerKind::kWhitespace, text),
-            "a|-|b|c_d|!!|\xE2\x82\xAC\xE2\x82\xAC|x|");
+  EXPECT_EQ(Words(PreTokenizerKind::kWhitespace, text), "a|-|b|c_d|!!|\xE2\x82\xAC\xE2\x82\xAC|x|");
   EXPECT_EQ(Words(PreTokenizerKind::kWhitespaceSplit, text),
             "a-b|c_d!!|\xE2\x82\xAC\xE2\x82\xAC|x|");
   EXPECT_EQ(Words(PreTokenizerKind::kPunctuation, "a,,b"), "a|,|,|b|");

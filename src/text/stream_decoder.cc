@@ -42,7 +42,8 @@ base::Result<StreamDecoder> StreamDecoder::Create(std::shared_ptr<const Tokenize
       case DecoderKind::kSuffix:
         return base::Unimplemented("a BPEDecoder cannot be streamed");
       default:
-        if (fused) return base::Unimplemented("a decoder with steps behind Fuse cannot be streamed");
+        if (fused)
+          return base::Unimplemented("a decoder with steps behind Fuse cannot be streamed");
     }
   }
   return stream;

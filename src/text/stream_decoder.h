@@ -39,13 +39,13 @@ class StreamDecoder {
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   bool skip_special_;
-  bool byte_tokens_ = false;    // bytes come as tokens of their own
-  std::string strip_;           // a character dropped at the text's beginning
-  size_t strip_left_ = 0;       // as often as this
-  size_t token_steps_ = 0;      // steps of the decoder that look at one token
-  bool first_ = true;           // no token came yet
-  std::string last_;            // the last token, where repetitions go
-  std::string held_;            // bytes of a character that is not complete
+  bool byte_tokens_ = false;  // bytes come as tokens of their own
+  std::string strip_;         // a character dropped at the text's beginning
+  size_t strip_left_ = 0;     // as often as this
+  size_t token_steps_ = 0;    // steps of the decoder that look at one token
+  bool first_ = true;         // no token came yet
+  std::string last_;          // the last token, where repetitions go
+  std::string held_;          // bytes of a character that is not complete
 };
 
 }  // namespace sluice::text

@@ -50,7 +50,10 @@ TEST(StreamDecoder, HoldsBytesBackUntilTheirCharacterIsComplete) {
            R"({"type": "ByteLevel"})");
   EXPECT_EQ(Pieces(tokenizer, {4, 1, 2, 3, 5}), "a|||\xE6\x97\xA5| a|");
   EXPECT_EQ(Pieces(tokenizer, {1, 2}), "||\xEF\xBF\xBD") << "never completed";
-  EXPECT_EQ(Pieces(tokenizer, {1, 4}), "|\xEF\xBF\xBD" "a|") << "interrupted";
+  EXPECT_EQ(Pieces(tokenizer, {1, 4}),
+            "|\xEF\xBF\xBD"
+            "a|")
+      << "interrupted";
   EXPECT_EQ(Pieces(tokenizer, {3, 4}), "\xEF\xBF\xBD|a|") << "begins no character";
 }
 
@@ -73,11 +76,10 @@ TEST(StreamDecoder, WordsAreJoinedAsTheirDecoderJoinsThem) {
 }
 
 TEST(StreamDecoder, ADecoderThatLooksAheadIsRefused) {
-  for (const char* decoder :
-       {R"({"type": "BPEDecoder", "suffix": "</w>"})",
-        R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
+  for (const char* decoder : {R"({"type": "BPEDecoder", "suffix": "</w>"})",
+                              R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
             {"type": "Strip", "content": " ", "start": 0, "stop": 1}]})",
-        R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
+                              R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
             {"type": "Replace", "pattern": {"String": "a"}, "content": ""}]})"}) {
     const auto stream = StreamDecoder::Create(Make(R"({"<s>": 0})", decoder));
     ASSERT_FALSE(stream.ok()) << decoder;
@@ -88,8 +90,12 @@ TEST(StreamDecoder, ADecoderThatLooksAheadIsRefused) {
 TEST(Decoder, ByteTokensThatAreNoUtf8AreReplacedOneByOne) {
   const auto tokenizer = Make(R"({"<s>": 0, "<0xE6>": 1, "<0x97>": 2, "a": 3})", kLlama);
   const std::vector<int32_t> ids = {1, 2, 3};
-  EXPECT_EQ(tokenizer->Decode(ids).value(), "\xEF\xBF\xBD\xEF\xBF\xBD" "a");
-  EXPECT_EQ(Pieces(tokenizer, ids), "||\xEF\xBF\xBD\xEF\xBF\xBD" "a|");
+  EXPECT_EQ(tokenizer->Decode(ids).value(),
+            "\xEF\xBF\xBD\xEF\xBF\xBD"
+            "a");
+  EXPECT_EQ(Pieces(tokenizer, ids),
+            "||\xEF\xBF\xBD\xEF\xBF\xBD"
+            "a|");
 }
 
 }  // namespace

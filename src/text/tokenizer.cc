@@ -120,8 +120,7 @@ base::Result<std::vector<int32_t>> Tokenizer::Tokenize(std::string_view text, in
     if (segment.id != TokenTrie::kNone) {
       ids.push_back(segment.id);
     } else {
-      TRY(TokenizeStretch({segment.text, segment.text.data() == text.data()}, limit, options,
-                          ids));
+      TRY(TokenizeStretch({segment.text, segment.text.data() == text.data()}, limit, options, ids));
     }
   }
   return ids;
@@ -163,8 +162,7 @@ base::Status Tokenizer::TokenizeWords(const Stretch& stretch, size_t count_max, 
   return base::Ok();
 }
 
-base::Result<std::string> Tokenizer::Decode(std::span<const int32_t> ids,
-                                            bool skip_special) const {
+base::Result<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {

@@ -46,8 +46,8 @@ struct Padding {
   TextSide side = TextSide::kRight;  // where the padding goes
 };
 
-// What a tokenizer.json says besides its model. The file's own `truncation` and `padding` are kept for who wants
-// them; Encode takes its limit from its caller.
+// What a tokenizer.json says besides its model. The file's own `truncation` and `padding` are kept
+// for who wants them; Encode takes its limit from its caller.
 struct TokenizerSpec {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
@@ -148,7 +148,8 @@ class Tokenizer {
   Vocabulary added_written_;             // the same, normalised where they are sought so
   std::vector<int32_t> special_ids_;     // sorted
   int32_t id_max_ = 0;
-  // With one BertNormalizer, BertPreTokenizer, WordPiece, and nothing sought in the normalised text.
+  // With one BertNormalizer, BertPreTokenizer, WordPiece, and nothing sought in the normalised
+  // text.
   std::optional<BertWords> bert_words_;
 };
 

@@ -2,9 +2,10 @@
 // sees them.
 //
 // That library's tables are of several Unicode versions: categories of 8.0, marks and combining
-// classes of 9.0, decompositions of 11.0, case mapping of 17.0. ICU's tables are newer or older; the difference is a rule about a
-// character's age and a short list of exceptions, found by comparing every code point. Equal ids
-// matter more than new categories: a model was trained on what that library made.
+// classes of 9.0, decompositions of 11.0, case mapping of 17.0. ICU's tables are newer or older;
+// the difference is a rule about a character's age and a short list of exceptions, found by
+// comparing every code point. Equal ids matter more than new categories: a model was trained on
+// what that library made.
 #pragma once
 
 #include <array>

@@ -40,11 +40,11 @@ std::string WordsOfPattern(const Pattern& pattern, std::string_view text) {
 // where it has to give back.
 std::string RandomText(std::mt19937& random) {
   static constexpr char32_t kRunes[] = {
-      U'a',   U'b',   U'Z',   U'A',   U'\'',  U's',    U'S',    U'l',    U'L',   U'r',   U'E',
-      U'e',   U'1',   U'2',   U' ',   U' ',   U' ',    U'\n',   U'\r',   U'\t',  U'.',   U'/',
-      U'!',   0xA0,   0x3000, 0x17F,  0xE9,   0xC9,    0x1C5,   0x2B0,   0xAA,   0x5D0,  0x4E2D,
-      0x301,  0x302,  0x903,  0x661,  0x2167, 0xBD,    0x1F44D, 0x10FFFF, 0x20AC, 0x200D, 0x85,
-      0x2028, 0x345,  0x24B6, 0xFEFF, U'_',   U'(',    0x1D400, 0x16F51,
+      U'a',   U'b',  U'Z',   U'A',   U'\'',  U's', U'S',    U'l',     U'L',   U'r',   U'E',
+      U'e',   U'1',  U'2',   U' ',   U' ',   U' ', U'\n',   U'\r',    U'\t',  U'.',   U'/',
+      U'!',   0xA0,  0x3000, 0x17F,  0xE9,   0xC9, 0x1C5,   0x2B0,    0xAA,   0x5D0,  0x4E2D,
+      0x301,  0x302, 0x903,  0x661,  0x2167, 0xBD, 0x1F44D, 0x10FFFF, 0x20AC, 0x200D, 0x85,
+      0x2028, 0x345, 0x24B6, 0xFEFF, U'_',   U'(', 0x1D400, 0x16F51,
   };
   std::string text;
   const size_t length = random() % 24;

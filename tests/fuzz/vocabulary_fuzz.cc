@@ -1,6 +1,6 @@
-// Vocabularies that are no tokenizer.json. The first byte says which: a SentencePiece model, ranks of
-// tiktoken, GPT-2's two files, or the arrays of a GGUF file; what follows is the file, a newline and
-// a NUL, and a text.
+// Vocabularies that are no tokenizer.json. The first byte says which: a SentencePiece model, ranks
+// of tiktoken, GPT-2's two files, or the arrays of a GGUF file; what follows is the file, a newline
+// and a NUL, and a text.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

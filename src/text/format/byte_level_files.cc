@@ -44,8 +44,7 @@ Status ForEachLine(std::string_view file, Read&& read) {
 }
 
 // "IQ== 0"
-Status ReadRank(std::string_view line, std::deque<std::string>& tokens,
-                std::vector<int32_t>& ids) {
+Status ReadRank(std::string_view line, std::deque<std::string>& tokens, std::vector<int32_t>& ids) {
   if (tokens.size() >= Vocabulary::kTokensMax) return base::InvalidArgument("too many tokens");
   const size_t blank = line.find(' ');
   const std::optional<std::string> bytes = DecodeBase64(line.substr(0, blank));

@@ -28,8 +28,8 @@ Result<DecoderStep> ReadOne(JsonValue value, const std::string& type) {
     return step;
   }
   if (type == "Metaspace") {
-    TRY(CheckMembers(value, {"type", "replacement", "prepend_scheme", "split",
-                             "add_prefix_space", "str_rep"}));
+    TRY(CheckMembers(
+        value, {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"}));
     step.kind = DecoderKind::kMetaspace;
     step.text = TRY(RuneOr(value, "replacement", "\xE2\x96\x81"));
     const std::string scheme = TRY(StringOr(value, "prepend_scheme", "always"));

@@ -68,8 +68,7 @@ Result<std::optional<JsonValue>> Section(JsonValue root, std::string_view key) {
 
 Result<std::string> RuneOr(JsonValue object, std::string_view key, std::string_view absent) {
   std::string text = TRY(StringOr(object, key, absent));
-  if (text.empty() ||
-      static_cast<size_t>(base::DecodeRune(text, 0).bytes) != text.size()) {
+  if (text.empty() || static_cast<size_t>(base::DecodeRune(text, 0).bytes) != text.size()) {
     return base::InvalidArgument(std::string(key) + " is '" + text + "', expected one character");
   }
   return text;

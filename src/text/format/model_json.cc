@@ -29,8 +29,7 @@ using Model = std::unique_ptr<const TokenModel>;
 Result<Vocabulary> ReadVocabulary(JsonValue value, std::vector<Vocabulary::Entry>* kept = nullptr) {
   const JsonValue list = TRY(value.Get("vocab"));
   std::vector<Vocabulary::Entry> entries;
-  entries.reserve(
-      std::min(static_cast<size_t>(list.size()), Vocabulary::kTokensMax + 1));
+  entries.reserve(std::min(static_cast<size_t>(list.size()), Vocabulary::kTokensMax + 1));
   const auto add = [&](std::string_view token, JsonValue id) -> Status {
     entries.emplace_back(token, TRY(Within(IdOf(id), std::string(token))));
     return base::Ok();
@@ -112,9 +111,9 @@ Result<std::vector<BytePairMerge>> ReadMerges(JsonValue list, const Vocabulary& 
 }
 
 Result<Model> ReadBytePair(JsonValue value, bool byte_level) {
-  TRY(CheckMembers(value, {"type", "dropout", "unk_token", "continuing_subword_prefix",
-                           "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
-                           "vocab", "merges"}));
+  TRY(CheckMembers(
+      value, {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+              "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
   const auto dropout = TRY(Section(value, "dropout"));
   const double rate = dropout ? TRY(Within(dropout->AsDouble(), "dropout")) : 0;
   if (rate != 0) {
@@ -204,7 +203,8 @@ Result<Model> ReadUnigram(JsonValue value) {
   std::vector<double> scores;
   const JsonValue list = TRY(value.Get("vocab"));
   TRY(list.ForEachElement([&](JsonValue token) {
-    return Within(ReadScored(token, tokens, scores), "vocab[" + std::to_string(tokens.size()) + "]");
+    return Within(ReadScored(token, tokens, scores),
+                  "vocab[" + std::to_string(tokens.size()) + "]");
   }));
   return Model(TRY(Unigram::Create(tokens, std::move(scores), options)));
 }

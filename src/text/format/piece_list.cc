@@ -36,9 +36,8 @@ base::Result<std::unique_ptr<const TokenModel>> MakeScoredBytePair(const PieceLi
     }
     if (IsModelPiece(list.pieces[i].type)) order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return list.pieces[a].score > list.pieces[b].score;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return list.pieces[a].score > list.pieces[b].score; });
   std::vector<int32_t> rank_of(list.pieces.size(), 0);
   int32_t rank = 0;
   for (size_t i = 0; i < order.size(); ++i) {

@@ -40,9 +40,8 @@ Result<PreTokenizerStep> ReadSplit(JsonValue value) {
   if (expression && expression->is_string()) {
     // A known pattern leaves nothing between its matches.
     const std::optional<WordScanner> scanner = FindScanner(TRY(expression->AsString()));
-    const bool keeps_matches =
-        step.invert ? step.behavior == SplitBehavior::kRemoved
-                    : step.behavior == SplitBehavior::kIsolated;
+    const bool keeps_matches = step.invert ? step.behavior == SplitBehavior::kRemoved
+                                           : step.behavior == SplitBehavior::kIsolated;
     if (scanner && keeps_matches && pattern.size() == 1) {
       step.kind = PreTokenizerKind::kScan;
       step.scanner = *scanner;
@@ -54,8 +53,8 @@ Result<PreTokenizerStep> ReadSplit(JsonValue value) {
 }
 
 Result<PreTokenizerStep> ReadMetaspace(JsonValue value) {
-  TRY(CheckMembers(value, {"type", "replacement", "prepend_scheme", "split", "add_prefix_space",
-                           "str_rep"}));
+  TRY(CheckMembers(
+      value, {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"}));
   PreTokenizerStep step{PreTokenizerKind::kMetaspace};
   step.delimiter = TRY(RuneOr(value, "replacement", "\xE2\x96\x81"));
   step.splits = TRY(BoolOr(value, "split", true));

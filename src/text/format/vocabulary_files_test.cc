@@ -90,7 +90,8 @@ std::string ReadText(const std::string& path) {
 // The 46 texts of a vocabulary and the ids that its model's own tokeniser gives.
 void ExpectVectors(const Tokenizer& tokenizer, const std::string& name) {
   const std::string inputs = ReadText(std::string(kData) + "gguf/ggml-vocab-" + name + ".gguf.inp");
-  std::istringstream outputs(ReadText(std::string(kData) + "gguf/ggml-vocab-" + name + ".gguf.out"));
+  std::istringstream outputs(
+      ReadText(std::string(kData) + "gguf/ggml-vocab-" + name + ".gguf.out"));
   constexpr std::string_view kSeparator = "\n__ggml_vocab_test__\n";
   std::string line;
   int count = 0;
@@ -182,8 +183,12 @@ std::string PieceOf(std::string_view text, float score, uint64_t type = 1) {
 std::string Model(uint64_t type, const std::string& more = "") {
   return PieceOf("<unk>", 0, 2) + PieceOf("<s>", 0, 3) + PieceOf("</s>", 0, 3) +
          PieceOf("\xE2\x96\x81", -2) + PieceOf("a", -3) + PieceOf("b", -3) + PieceOf("ab", -4) +
-         PieceOf("\xE2\x96\x81" "a", -3.5F) + PieceOf("<ud>", 0, 4) + more +
-         Field(2, Field(3, type)) + Field(3, Field(3, uint64_t{1}) + Field(4, uint64_t{1}));
+         PieceOf(
+             "\xE2\x96\x81"
+             "a",
+             -3.5F) +
+         PieceOf("<ud>", 0, 4) + more + Field(2, Field(3, type)) +
+         Field(3, Field(3, uint64_t{1}) + Field(4, uint64_t{1}));
 }
 
 TEST(SentencePieceFile, BothModelsCutTextsAsTheirScoresSay) {

@@ -50,9 +50,8 @@ base::Result<WireField> WireReader::Next() {
       field.bytes = TRY(Take(4));
       break;
     default:
-      return base::InvalidArgument("field " + std::to_string(field.number) +
-                                   " has wire type " + std::to_string(tag & 7) +
-                                   ", expected 0, 1, 2 or 5");
+      return base::InvalidArgument("field " + std::to_string(field.number) + " has wire type " +
+                                   std::to_string(tag & 7) + ", expected 0, 1, 2 or 5");
   }
   return field;
 }

@@ -1,5 +1,5 @@
-// Byte pair encoding (Sennrich et al. 2016): a word's characters, or its bytes, are merged in pairs,
-// the pair of the lowest rank first and of equal ones the leftmost.
+// Byte pair encoding (Sennrich et al. 2016): a word's characters, or its bytes, are merged in
+// pairs, the pair of the lowest rank first and of equal ones the leftmost.
 #pragma once
 
 #include <array>
@@ -43,8 +43,9 @@ class BytePair : public TokenModel {
 
   // A pair that occurs twice has its last rank. kInvalidArgument: the unknown token is no entry, or
   // there are more than kMergesMax merges.
-  static base::Result<std::unique_ptr<const BytePair>> Create(
-      Vocabulary vocabulary, std::span<const BytePairMerge> merges, BytePairOptions options);
+  static base::Result<std::unique_ptr<const BytePair>> Create(Vocabulary vocabulary,
+                                                              std::span<const BytePairMerge> merges,
+                                                              BytePairOptions options);
   // The merges of a vocabulary that has none: every way to cut a token into two tokens, ranked by
   // ranks[index of the token]; lower first. kInvalidArgument: a limit is exceeded.
   static base::Result<std::vector<BytePairMerge>> MergesByRank(const Vocabulary& vocabulary,

@@ -144,8 +144,8 @@ TEST(BytePair, AWordOfAMillionCharactersTakesOneHeap) {
 }
 
 TEST(BytePair, MergesOfRanksAreAllWaysToCutAToken) {
-  const std::vector<Vocabulary::Entry> entries = {{"a", 0}, {"b", 1}, {"ab", 2}, {"aab", 3},
-                                                  {"aa", 4}};
+  const std::vector<Vocabulary::Entry> entries = {
+      {"a", 0}, {"b", 1}, {"ab", 2}, {"aab", 3}, {"aa", 4}};
   const Vocabulary vocabulary = Vocabulary::Create(entries).value();
   const std::vector<int32_t> ranks = {0, 1, 2, 3, 4};
   EXPECT_EQ(BytePair::MergesByRank(vocabulary, ranks)->size(), 4u);

@@ -154,8 +154,7 @@ void Unigram::AppendUncached(std::string_view word, std::vector<int32_t>& ids) c
 
 void Unigram::AppendStretch(std::string_view stretch, std::vector<int32_t>& ids) const {
   // The library looks the joined text up; SentencePiece itself does not.
-  const int32_t id =
-      options_.single_precision ? Vocabulary::kNone : vocabulary_.Find(stretch);
+  const int32_t id = options_.single_precision ? Vocabulary::kNone : vocabulary_.Find(stretch);
   if (id != Vocabulary::kNone) {
     ids.push_back(id);
     return;

@@ -17,7 +17,7 @@ namespace sluice::text {
 
 struct UnigramOptions {
   int32_t unknown_id = 0;
-  bool byte_fallback = false;  // unknown characters become tokens such as <0x0A>
+  bool byte_fallback = false;     // unknown characters become tokens such as <0x0A>
   bool single_precision = false;  // sums are rounded as SentencePiece rounds them
   std::vector<bool> matched;      // by id: whether texts may hold the token; empty: all
 };

@@ -39,8 +39,8 @@ base::Result<Vocabulary> Vocabulary::Create(const std::vector<Entry>& entries) {
       made.tokens_[static_cast<size_t>(slot.index - 1)].id = id;
       continue;
     }
-    made.tokens_.push_back({static_cast<uint32_t>(made.bytes_.size()),
-                            static_cast<uint32_t>(token.size()), id});
+    made.tokens_.push_back(
+        {static_cast<uint32_t>(made.bytes_.size()), static_cast<uint32_t>(token.size()), id});
     made.bytes_.append(token);
     slot = {static_cast<uint32_t>(hash >> 32), static_cast<int32_t>(made.tokens_.size())};
   }

@@ -2,8 +2,8 @@
 
 namespace sluice::text {
 
-base::Result<std::unique_ptr<const WordLevel>> WordLevel::Create(
-    Vocabulary vocabulary, const std::string& unknown_token) {
+base::Result<std::unique_ptr<const WordLevel>> WordLevel::Create(Vocabulary vocabulary,
+                                                                 const std::string& unknown_token) {
   const int32_t unknown_id = vocabulary.Find(unknown_token);
   if (unknown_id == Vocabulary::kNone) {
     return base::InvalidArgument("the unknown token '" + unknown_token +
