@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/utf8.h"
-#include "text/unicode.h"
+#include "text/unicode/unicode.h"
 
 namespace sluice::text {
 namespace {

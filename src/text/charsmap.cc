@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "base/utf8.h"
-#include "text/grapheme.h"
+#include "text/unicode/grapheme.h"
 
 namespace sluice::text {
 namespace {

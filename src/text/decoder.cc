@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/byte_alphabet.h"
+#include "text/unicode/byte_alphabet.h"
 
 namespace sluice::text {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "base/function_ref.h"
 #include "base/utf8.h"
-#include "text/byte_alphabet.h"
-#include "text/unicode.h"
+#include "text/unicode/byte_alphabet.h"
+#include "text/unicode/unicode.h"
 
 namespace sluice::text {
 namespace {

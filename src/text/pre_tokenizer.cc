@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/byte_alphabet.h"
-#include "text/scan_class.h"
-#include "text/unicode.h"
+#include "text/unicode/byte_alphabet.h"
+#include "text/unicode/scan_class.h"
+#include "text/unicode/unicode.h"
 
 namespace sluice::text {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/scan_class.h"
+#include "text/unicode/scan_class.h"
 
 namespace sluice::text {
 namespace {

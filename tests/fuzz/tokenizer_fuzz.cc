@@ -12,9 +12,9 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "text/byte_alphabet.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
+#include "text/unicode/byte_alphabet.h"
 #include "text/word_scanner.h"
 
 namespace {

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "base/json.h"
-#include "text/byte_alphabet.h"
 #include "text/format/byte_level.h"
 #include "text/format/json_fields.h"
 #include "text/format/vocabulary_files.h"
 #include "text/model/byte_pair.h"
+#include "text/unicode/byte_alphabet.h"
 
 namespace sluice::text {
 namespace {

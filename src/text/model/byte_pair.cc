@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/byte_alphabet.h"
 #include "text/model/word_cache.h"
+#include "text/unicode/byte_alphabet.h"
 
 namespace sluice::text {
 namespace {

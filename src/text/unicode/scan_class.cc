@@ -1,4 +1,4 @@
-#include "text/scan_class.h"
+#include "text/unicode/scan_class.h"
 
 #include <unicode/uchar.h>
 

@@ -1,9 +1,9 @@
-#include "text/grapheme.h"
+#include "text/unicode/grapheme.h"
 
 #include <unicode/uchar.h>
 
 #include "base/utf8.h"
-#include "text/scan_class.h"
+#include "text/unicode/scan_class.h"
 
 namespace sluice::text {
 namespace {
