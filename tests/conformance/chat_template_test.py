@@ -26,7 +26,7 @@ SKIPPED = 77
 REFUSED = ("64 bits", "63 bits", "is not supported", "a complex one", "are not supported", "levels of evaluation",
            "within values", "of at most 1048576", "of at most 300")
 # Python prints addresses of objects that no template can want to print.
-OPAQUE = re.compile(r" at 0x[0-9a-f]+>|<(class|built-in|reversed|generator|function|jinja2|LoopContext|Macro) ")
+OPAQUE = re.compile(r" at 0x[0-9a-f]+>|<(class|built-in|reversed|generator|function|jinja2|LoopContext|Macro) ", re.IGNORECASE)
 
 
 class Tally:

@@ -11,8 +11,16 @@
 namespace sluice::text::jinja {
 namespace {
 
+// What every Python object has and no template may see.
 bool IsInternal(std::string_view name) {
-  return name.starts_with("__") && name.ends_with("__") && name.size() > 4;
+  constexpr std::string_view kNames[] = {
+      "__class__",   "__delattr__",    "__dir__",       "__doc__",          "__eq__",
+      "__format__",  "__ge__",         "__getattribute__", "__getstate__",  "__gt__",
+      "__hash__",    "__init__",       "__init_subclass__", "__le__",       "__lt__",
+      "__ne__",      "__new__",        "__reduce__",    "__reduce_ex__",    "__repr__",
+      "__setattr__", "__sizeof__",     "__str__",       "__subclasshook__"};
+  return name.starts_with("__") &&
+         std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 bool NumberAttribute(const Value& value, std::string_view name, Value& out) {
@@ -137,7 +145,7 @@ bool Evaluator::FindAttribute(const Value& object, std::string_view name, Value&
 
 bool Evaluator::GetAttribute(const Value& object_ref, std::string_view name, Value& out) {
   const Value object = object_ref;
-  if (object.Is(Kind::kUndefined)) return FailUndefined(work_, object);
+  if (object.Is(Kind::kUndefined) && !IsInternal(name)) return FailUndefined(work_, object);
   if (FindAttribute(object, name, out)) return true;
   if (work_.failed()) return false;
   if (object.Is(Kind::kDict)) {

@@ -96,6 +96,21 @@ bool Extreme(Evaluator& evaluator, std::string_view name, const Value& input,
   return true;
 }
 
+// An iterator that fails when it is walked: Python's generators complain no sooner.
+bool FailLater(Workspace& work, Value& out) {
+  out = Value::Of(Kind::kIterator);
+  out.iterator = work.New<Iterator>();
+  out.iterator->source = Value::None();
+  return true;
+}
+
+bool NewIterator(Workspace& work, const Value& list, Value& out) {
+  out = Value::Of(Kind::kIterator);
+  out.iterator = work.New<Iterator>();
+  out.iterator->source = list;
+  return true;
+}
+
 bool NewLazy(Evaluator& evaluator, LazyFilter::Kind kind, const Value& input, Value& out,
              LazyFilter** lazy) {
   Workspace& work = evaluator.work();
@@ -106,10 +121,12 @@ bool NewLazy(Evaluator& evaluator, LazyFilter::Kind kind, const Value& input, Va
   (*lazy)->from = work.New<Iterator>();
   iterator->lazy = *lazy;
   // What is false has no items to walk, whatever it is.
-  if (kind == LazyFilter::Kind::kUnique || IsTrue(input)) {
-    if (!StartIterator(work, input, *(*lazy)->from)) return false;
-  } else {
+  if (kind != LazyFilter::Kind::kUnique && !IsTrue(input)) {
     (*lazy)->from->source = Value::String({});
+  } else if (!IsIterable(input) || input.Is(Kind::kLoop)) {
+    (*lazy)->from->source = Value::None();
+  } else {
+    (*lazy)->from->source = input;
   }
   out = Value::Of(Kind::kIterator);
   out.iterator = iterator;
@@ -136,20 +153,14 @@ bool Selection(Evaluator& evaluator, const Value& input, const Arguments& argume
   lazy->negated = negated;
   const size_t off = by_attribute ? 1 : 0;
   if (arguments.values.size() < off) {
-    return !IsTrue(input) || work.Fail("expected the name of an attribute to select by");
+    return !IsTrue(input) || FailLater(work, out);
   }
   if (by_attribute) lazy->attribute = arguments.values[0];
   if (arguments.values.size() == off) return true;
   const Value& name = arguments.values[off];
-  if (!name.is_string()) return work.Fail("expected the name of a test to select by");
+  if (!name.is_string()) return !IsTrue(input) || FailLater(work, out);
   lazy->name = name.str();
   return KeepArguments(work, arguments, off + 1, *lazy);
-}
-
-bool ExactCount(Workspace& work, const Value& given, const char* who, int64_t& out) {
-  if (!given.is_integer()) return work.Fail(std::string(who) + " expects an integer");
-  out = given.AsInteger();
-  return true;
 }
 
 }  // namespace
@@ -204,16 +215,16 @@ bool FilterMap(Evaluator& evaluator, const Value& input, const Arguments& argume
   if (arguments.values.empty() && attribute != nullptr) {
     const Value* fallback = arguments.keywords->Find("default");
     if (arguments.keywords->count > (fallback == nullptr ? 1u : 2u)) {
-      return work.Fail("'map' got an argument that it does not know");
+      return !IsTrue(input) || FailLater(work, out);
     }
     lazy->attribute = *attribute;
     if (fallback != nullptr) lazy->fallback = *fallback;
     return true;
   }
   if (arguments.values.empty()) {
-    return !IsTrue(input) || work.Fail("'map' expects the name of a filter");
+    return !IsTrue(input) || FailLater(work, out);
   }
-  if (!arguments.values[0].is_string()) return work.Fail("'map' expects the name of a filter");
+  if (!arguments.values[0].is_string()) return !IsTrue(input) || FailLater(work, out);
   lazy->name = arguments.values[0].str();
   return KeepArguments(work, arguments, 1, *lazy);
 }
@@ -257,13 +268,9 @@ bool FilterItems(Evaluator& evaluator, const Value& input, const Arguments& argu
   if (input.Is(Kind::kDict)) {
     if (!CallMethod(evaluator, {input, "items"}, {}, pairs)) return false;
   } else if (!input.Is(Kind::kUndefined)) {
-    // Python's is a generator, which complains only when it is asked for an item.
-    pairs = Value::None();
+    return FailLater(work, out);
   }
-  out = Value::Of(Kind::kIterator);
-  out.iterator = work.New<Iterator>();
-  out.iterator->source = pairs;
-  return true;
+  return NewIterator(work, pairs, out);
 }
 
 bool FilterList(Evaluator& evaluator, const Value& input, const Arguments& arguments, Value& out) {
@@ -472,7 +479,9 @@ bool FilterBatch(Evaluator& evaluator, const Value& input, const Arguments& argu
   int64_t size = 0;
   Value list;
   if (!BindArguments(work, "batch", arguments, kNames, 1, given.data())) return false;
-  if (!ExactCount(work, given[0], "'batch'", size) || !Collect(work, input, list)) return false;
+  if (!IsIterable(input) || !given[0].is_integer()) return FailLater(work, out);
+  size = given[0].AsInteger();
+  if (!Collect(work, input, list)) return false;
   const auto length = static_cast<int64_t>(list.list->size);
   if (size <= 0) size = size == 0 ? 1 : std::max<int64_t>(length, 1);
   const bool fills = !given[1].Is(Kind::kMissing) && !given[1].Is(Kind::kNone);
@@ -486,11 +495,7 @@ bool FilterBatch(Evaluator& evaluator, const Value& input, const Arguments& argu
     batches.push_back(batch);
   }
   Value made;
-  if (!work.NewListOf(batches, made)) return false;
-  out = Value::Of(Kind::kIterator);
-  out.iterator = work.New<Iterator>();
-  out.iterator->source = made;
-  return true;
+  return work.NewListOf(batches, made) && NewIterator(work, made, out);
 }
 
 bool FilterSlice(Evaluator& evaluator, const Value& input, const Arguments& arguments, Value& out) {
@@ -500,8 +505,10 @@ bool FilterSlice(Evaluator& evaluator, const Value& input, const Arguments& argu
   int64_t count = 0;
   Value list;
   if (!BindArguments(work, "slice", arguments, kNames, 1, given.data())) return false;
-  if (!ExactCount(work, given[0], "'slice'", count) || !Collect(work, input, list)) return false;
-  if (count == 0) return work.Fail("'slice' expects another number of slices than 0");
+  if (!IsIterable(input) || !given[0].is_integer()) return FailLater(work, out);
+  count = given[0].AsInteger();
+  if (count == 0) return FailLater(work, out);
+  if (!Collect(work, input, list)) return false;
   if (count > 100000) return work.Fail("'slice' expects at most 100000 slices");
   const auto length = static_cast<int64_t>(list.list->size);
   const bool fills = !given[1].Is(Kind::kMissing) && !given[1].Is(Kind::kNone);
@@ -518,11 +525,7 @@ bool FilterSlice(Evaluator& evaluator, const Value& input, const Arguments& argu
     start += size;
   }
   Value made;
-  if (!work.NewListOf(slices, made)) return false;
-  out = Value::Of(Kind::kIterator);
-  out.iterator = work.New<Iterator>();
-  out.iterator->source = made;
-  return true;
+  return work.NewListOf(slices, made) && NewIterator(work, made, out);
 }
 
 }  // namespace sluice::text::jinja

@@ -137,10 +137,11 @@ class PercentFormatter {
       if (!One(out)) return false;
       if (!work_.Charge(1) || !work_.HasRoom(out.size())) return false;
     }
+    // What has items counts as a mapping, which need not be used.
+    const bool has_items = arguments_.Is(Kind::kDict) || arguments_.Is(Kind::kList) ||
+                           arguments_.Is(Kind::kRange) || arguments_.Is(Kind::kUndefined);
     const bool all_used = arguments_.Is(Kind::kTuple) ? used_ >= arguments_.list->size
-                                                      : used_ > 0 || named_ ||
-                                                            arguments_.Is(Kind::kDict) ||
-                                                            arguments_.Is(Kind::kList);
+                                                      : used_ > 0 || named_ || has_items;
     if (!all_used) return work_.Fail("not all arguments are used by the format");
     return true;
   }

@@ -68,8 +68,8 @@ Step NextItem(Workspace& work, Iterator& iterator, Value& out) {
     iterator.at += static_cast<int64_t>(bytes);
     return Step::kItem;
   }
-  if (source.Is(Kind::kNone)) {  // of the filter `items`, which fails when it is walked
-    work.Fail("'items' expects a dict");
+  if (source.Is(Kind::kNone)) {  // of filters that fail no sooner
+    work.Fail("expected something to iterate over, and a filter's proper arguments");
     return Step::kFailed;
   }
   const int64_t length = std::max<int64_t>(LengthOf(source), 0);

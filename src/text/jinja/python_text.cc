@@ -66,6 +66,36 @@ bool IsCased(char32_t rune) {
   return u_hasBinaryProperty(static_cast<UChar32>(rune), UCHAR_CASED) != 0;
 }
 
+bool IsCaseIgnorable(char32_t rune) {
+  return u_hasBinaryProperty(static_cast<UChar32>(rune), UCHAR_CASE_IGNORABLE) != 0;
+}
+
+// Whether the sigma at byte `at` ends a word: a cased character comes before it and none behind,
+// but for those that case ignores.
+bool IsFinalSigma(std::string_view text, size_t at, size_t bytes) {
+  char32_t rune = 0;
+  size_t before = at;
+  do {
+    if (before == 0) return false;
+    before = PreviousRune(text, before);
+    rune = DecodeRune(text, before).rune;
+  } while (IsCaseIgnorable(rune));
+  if (!IsCased(rune)) return false;
+  for (size_t behind = at + bytes; behind < text.size();) {
+    const base::Rune next = DecodeRune(text, behind);
+    if (!IsCaseIgnorable(next.rune)) return !IsCased(next.rune);
+    behind += static_cast<size_t>(next.bytes);
+  }
+  return true;
+}
+
+// The lower case of the code point at byte `at`, where it stands.
+std::string LowerAt(std::string_view text, size_t at, size_t bytes) {
+  constexpr char32_t kSigma = 0x3A3;
+  if (DecodeRune(text, at).rune == kSigma && IsFinalSigma(text, at, bytes)) return "\u03c2";
+  return Lower(text.substr(at, bytes));
+}
+
 std::string TitleRune(char32_t rune) {
   std::string out;
   UChar source[2];
@@ -270,7 +300,7 @@ std::string TitleWords(std::string_view text) {
   std::string out;
   bool follows = false;
   ForEachRune(text, [&](char32_t rune, size_t at, size_t bytes) {
-    out += follows ? Lower(text.substr(at, bytes)) : TitleRune(rune);
+    out += follows ? LowerAt(text, at, bytes) : TitleRune(rune);
     follows = IsCased(rune);
     return true;
   });
@@ -283,7 +313,7 @@ std::string SwapCase(std::string_view text) {
     const auto point = static_cast<UChar32>(rune);
     const std::string_view one = text.substr(at, bytes);
     if (u_isUUppercase(point)) {
-      out += Lower(one);
+      out += LowerAt(text, at, bytes);
     } else if (u_isULowercase(point)) {
       out += Upper(one);
     } else {

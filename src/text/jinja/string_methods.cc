@@ -303,6 +303,14 @@ bool LinesCall(const StringCall& call) {
   return call.List(SplitLines(call.self, IsTrue(keep)));
 }
 
+// What a text that is marked as safe gives is marked as well.
+void MarkParts(Value& made) {
+  if (made.is_string()) made.markup = true;
+  for (size_t i = 0; made.is_sequence() && i < made.list->size; ++i) {
+    made.list->items[i].markup = made.list->items[i].is_string();
+  }
+}
+
 bool FormatCall(Evaluator& evaluator, const StringCall& call) {
   if (call.name == "format") {
     return FormatBraces(evaluator, call.self, call.arguments.values, call.arguments.keywords,
@@ -341,7 +349,10 @@ bool CallStringMethod(Evaluator& evaluator, const Method& method, const Argument
   const StringCall call{work, self.str(), method.name, arguments, out};
   if (!work.Charge(1 + self.size / 64)) return false;
   for (const NamedHandler& known : kHandlers) {
-    if (known.name == method.name) return known.handler(call);
+    if (known.name != method.name) continue;
+    if (!known.handler(call)) return false;
+    if (self.markup) MarkParts(out);
+    return true;
   }
   if (method.name == "format" || method.name == "format_map") return FormatCall(evaluator, call);
   if (method.name.starts_with("is")) {

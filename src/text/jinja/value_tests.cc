@@ -73,9 +73,6 @@ SLUICE_KIND_TEST(TestSequence, input.is_string() || input.is_sequence() || input
 SLUICE_KIND_TEST(TestCallable, input.Is(Kind::kMacro) || input.Is(Kind::kFunction) ||
                                    input.Is(Kind::kMethod) || input.Is(Kind::kJoiner) ||
                                    input.Is(Kind::kLoop) || input.Is(Kind::kUndefined))
-SLUICE_KIND_TEST(TestFilter, input.is_string() && (FindFilter(input.str()) != nullptr ||
-                                                   IsUnsupportedFilter(input.str())))
-SLUICE_KIND_TEST(TestTest, input.is_string() && FindTest(input.str()) != nullptr)
 #undef SLUICE_KIND_TEST
 
 #define SLUICE_COMPARING_TEST(Name, op)                                                      \
@@ -91,6 +88,16 @@ SLUICE_COMPARING_TEST(TestGreaterEqual, Operator::kGreaterEqual)
 SLUICE_COMPARING_TEST(TestIn, Operator::kIn)
 #undef SLUICE_COMPARING_TEST
 
+bool TestFilter(Evaluator& evaluator, const Value& input, const Arguments& arguments, bool& out) {
+  if (!IsHashable(input)) return evaluator.work().Fail("expected the name of a filter");
+  const bool is_name = input.is_string();
+  const bool known = is_name && (FindFilter(input.str()) || IsUnsupportedFilter(input.str()));
+  return Answer(evaluator, arguments, known, out);
+}
+bool TestTest(Evaluator& evaluator, const Value& input, const Arguments& arguments, bool& out) {
+  if (!IsHashable(input)) return evaluator.work().Fail("expected the name of a test");
+  return Answer(evaluator, arguments, input.is_string() && FindTest(input.str()), out);
+}
 bool TestOdd(Evaluator& evaluator, const Value& input, const Arguments& arguments, bool& out) {
   return Takes(evaluator, arguments, 0, nullptr) &&
          Remainder(evaluator, input, Value::Int(2), 1, out);

@@ -2,6 +2,7 @@
 `_compile_jinja_template`, and what its `render_jinja_template` does to messages before.
 """
 
+import copy
 import datetime
 import json
 
@@ -85,7 +86,8 @@ class Reference:
                 if len(self.templates) > 200:
                     self.templates.clear()
                 self.templates[source] = self.environment.from_string(source)
-            return "text", self.templates[source].render(**context)
+            # Some filters of Python's change what they are given.
+            return "text", self.templates[source].render(**copy.deepcopy(context))
         except Exception as error:  # whatever Python raises is an error of the template
             return "error", f"{type(error).__name__}: {error}"
 
