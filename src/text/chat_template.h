@@ -28,11 +28,11 @@ struct SpecialTokens {
 };
 
 struct ChatInput {
-  base::JsonValue messages;                  // an array of objects
-  std::optional<base::JsonValue> tools;      // an array; absent or null: none
-  std::optional<base::JsonValue> documents;  // likewise
+  base::JsonValue messages;                                 // an array of objects
+  std::optional<base::JsonValue> tools = std::nullopt;      // an array; absent or null: none
+  std::optional<base::JsonValue> documents = std::nullopt;  // likewise
   // More variables, chat_template_kwargs; they come before special tokens of the same name.
-  std::optional<base::JsonValue> variables;
+  std::optional<base::JsonValue> variables = std::nullopt;
   bool add_generation_prompt = true;
   double now = 0;  // seconds since 1970, for templates that tell the date
 };

@@ -2,11 +2,13 @@
 seeded random templates of the whole language.
 
 usage: chat_template_test.py --binary build/release/tests/conformance/chat_template_render [--seed 1]
-         [--chats 3000] [--snippets 20000] [--templates FOLDER]
+         [--chats 1500] [--snippets 20000] [--templates FOLDER]
+       chat_template_test.py --write-expected
 
 Two sides agree when they render the same text, or both raise. What our side refuses by name (integers beyond 64 bits
 and parts of the language that docs name) is counted apart. The real templates are those of ../shared/data, where that
-folder is; exits 77 (skipped) when jinja2 is absent.
+folder is; exits 77 (skipped) when jinja2 is absent. --write-expected writes what the unit tests expect, which run without
+Python: chat_templates/expected.json.
 """
 
 import argparse
@@ -65,6 +67,11 @@ def answers_of(binary, cases):
     return answers
 
 
+def plain_tokens(case):
+    tokens = {name: token if isinstance(token, str) else token["content"] for name, token in case["tokens"].items() if token}
+    return dict(case, tokens=tokens)
+
+
 def compare_chats(binary, reference, conversations, path, count, seed):
     source = path.read_text(encoding="utf-8")
     known = list(conversations.cases())
@@ -73,8 +80,7 @@ def compare_chats(binary, reference, conversations, path, count, seed):
     answers = answers_of(binary, [dict(case, template=source) for case in cases])
     tally = Tally(path.name)
     for case, answer in zip(cases, answers):
-        wanted = dict(case, tokens={k: v if isinstance(v, str) else v["content"] for k, v in case["tokens"].items() if v})
-        tally.compare(reference.chat(source, wanted), answer, path.name, json.dumps(case))
+        tally.compare(reference.chat(source, plain_tokens(case)), answer, path.name, json.dumps(case))
     return tally.report()
 
 
@@ -90,9 +96,26 @@ def compare_snippets(binary, reference, snippets, count, seed):
     return tally.report()
 
 
+def write_expected(reference, conversations, snippets):
+    """Small templates and conversations with what Python makes of them; null: it raises."""
+    expected = {"context": snippets.CONTEXT, "snippets": [], "chats": []}
+    for template in snippets.BY_HAND:
+        kind, text = reference.render(template, snippets.CONTEXT)
+        if not OPAQUE.search(text):
+            expected["snippets"].append({"template": template, "text": text if kind == "text" else None})
+    source = (HERE / "chat_templates" / "tool_chat.jinja").read_text(encoding="utf-8")
+    for case in list(conversations.cases())[::23]:
+        case["now"] = 1_763_726_400  # noon: one date in every time zone
+        kind, text = reference.chat(source, plain_tokens(case))
+        expected["chats"].append({"case": case, "text": text if kind == "text" else None})
+    lines = json.dumps(expected, ensure_ascii=True, indent=0)
+    (HERE / "chat_templates" / "expected.json").write_text(lines + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", required=True)
+    parser.add_argument("--binary")
+    parser.add_argument("--write-expected", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--chats", type=int, default=1500, help="seeded variations for each template")
     parser.add_argument("--snippets", type=int, default=20000, help="random templates")
@@ -111,6 +134,9 @@ def main():
     print(f"seed {arguments.seed}, jinja2 {jinja2.__version__}")
     warnings.simplefilter("ignore")  # of what Python's compiler thinks of the code that jinja2 makes
     python = reference.Reference()
+    if arguments.write_expected:
+        write_expected(python, conversations, snippets)
+        return 0
     wrong = compare_snippets(arguments.binary, python, snippets, arguments.snippets, arguments.seed)
     paths = sorted((HERE / "chat_templates").glob("*.jinja"))
     if arguments.templates.exists():

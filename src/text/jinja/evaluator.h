@@ -101,7 +101,7 @@ class Evaluator {
   Flow ExecIf(const Stmt& stmt);
   Flow ExecFor(const Stmt& stmt);
   Flow ExecWith(const Stmt& stmt);
-  bool ExecSetBlock(const Stmt& stmt);
+  bool ExecSetBlock(const Stmt& stmt, Flow& flow);
   bool ExecCallBlock(const Stmt& stmt);
   bool ExecFilterBlock(const Stmt& stmt, Flow& flow);
   bool Print(const Value& value);

@@ -125,8 +125,10 @@ Evaluator::Flow Evaluator::ExecOne(const Stmt& stmt) {
       return ExecFor(stmt);
     case StmtKind::kSet:
       return done(Eval(*stmt.expr, value) && Assign(*stmt.target, value));
-    case StmtKind::kSetBlock:
-      return done(ExecSetBlock(stmt));
+    case StmtKind::kSetBlock: {
+      Flow flow = Flow::kNext;
+      return ExecSetBlock(stmt, flow) ? flow : Flow::kFailed;
+    }
     case StmtKind::kMacro: {
       value = Value::Of(Kind::kMacro);
       value.macro = work_.New<Macro>();
@@ -208,11 +210,14 @@ bool Evaluator::TakeOutput(size_t start, Value& out) {
   return true;
 }
 
-bool Evaluator::ExecSetBlock(const Stmt& stmt) {
+// `break` and `continue` leave a block before it is assigned or printed.
+bool Evaluator::ExecSetBlock(const Stmt& stmt, Flow& flow) {
   Enter(stmt.loads);
   const size_t start = output_.size();
   Value text;
-  if (Exec(stmt.body) == Flow::kFailed || !TakeOutput(start, text)) return false;
+  flow = Exec(stmt.body);
+  if (flow == Flow::kFailed || !TakeOutput(start, text)) return false;
+  if (flow != Flow::kNext) return true;
   if (stmt.expr != nullptr) {
     const Value outer = std::exchange(block_, text);
     const bool good = Eval(*stmt.expr, text);
@@ -228,7 +233,7 @@ bool Evaluator::ExecFilterBlock(const Stmt& stmt, Flow& flow) {
   Value text;
   flow = Exec(stmt.body);
   if (flow == Flow::kFailed || !TakeOutput(start, text)) return false;
-  if (flow != Flow::kNext) return true;  // `break` leaves before the filter is put on
+  if (flow != Flow::kNext) return true;
   const Value outer = std::exchange(block_, text);
   const bool good = Eval(*stmt.expr, text);
   block_ = outer;

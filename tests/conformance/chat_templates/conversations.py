@@ -207,7 +207,20 @@ def mutate(rng, value):
     return random_value(rng, 1)
 
 
+def strict_case(rng, known):
+    """Roles that alternate and contents that are text, which is what the strictest templates take."""
+    case = copy.deepcopy(rng.choice(known))
+    turns = [user(random_text(rng)) if i % 2 == 0 else assistant(random_text(rng)) for i in range(rng.randrange(1, 8))]
+    if rng.random() < 0.3:
+        turns.insert(0, {"role": "system", "content": random_text(rng)})
+    case.update(messages=turns, tools=rng.choice([None, None, [WEATHER], [SEARCH]]), tokens=TOKENS,
+                variables=FUNCTIONS, add_generation_prompt=rng.random() < 0.5)
+    return case
+
+
 def random_case(rng, known):
+    if rng.random() < 0.25:
+        return strict_case(rng, known)
     case = copy.deepcopy(rng.choice(known))
     for _ in range(rng.randrange(1, 6)):
         part = rng.choice(["messages", "messages", "messages", "tools", "tools", "documents", "variables"])
