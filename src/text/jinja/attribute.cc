@@ -60,19 +60,21 @@ SliceBounds BoundsOf(const Value& from, const Value& to, int64_t step, int64_t l
   out.start = clip(from, step < 0 ? high : low);
   out.stop = clip(to, step < 0 ? low : high);
   const int64_t span = step < 0 ? out.start - out.stop : out.stop - out.start;
-  const int64_t stride = step < 0 ? -(step + 1) + 1 : step;
-  out.count = span <= 0 ? 0 : (span - 1) / stride + 1;
+  const uint64_t stride = step < 0 ? 0 - static_cast<uint64_t>(step) : static_cast<uint64_t>(step);
+  out.count = span <= 0 ? 0 : static_cast<int64_t>(static_cast<uint64_t>(span - 1) / stride) + 1;
   return out;
 }
 
 bool SliceText(Workspace& work, const Value& object, const SliceBounds& bounds, Value& out) {
   const std::string_view text = object.str();
+  if (!work.Charge(1 + static_cast<int64_t>(text.size() / 64))) return false;
   if (bounds.step == 1) {
     out = Value::String(RuneSubstring(text, static_cast<size_t>(bounds.start),
                                       static_cast<size_t>(std::max(bounds.start, bounds.stop))),
                         object.markup);
     return true;
   }
+  if (!work.HasRoom(text.size() * sizeof(size_t))) return false;
   std::vector<size_t> offsets;
   for (size_t at = 0; at <= text.size();) {
     offsets.push_back(at);
@@ -223,10 +225,13 @@ bool Evaluator::Slice(const Value& object, const Expr& slice, Value& out) {
     const Range& from = *object.range;
     Value made = Value::Of(Kind::kRange);
     made.range = work_.New<Range>();
-    // With no items its step is never used, and may not fit.
-    *made.range = {from.start + bounds.start * from.step,
-                   from.start + bounds.stop * from.step,
-                   bounds.count == 0 ? 1 : bounds.step * from.step, bounds.count};
+    // What does not fit is never used: it lies behind the last item.
+    const auto item = [&](int64_t index) {
+      return static_cast<int64_t>(static_cast<uint64_t>(from.start) +
+                                  static_cast<uint64_t>(index) * static_cast<uint64_t>(from.step));
+    };
+    const auto by = static_cast<uint64_t>(bounds.step) * static_cast<uint64_t>(from.step);
+    *made.range = {item(bounds.start), item(bounds.stop), static_cast<int64_t>(by), bounds.count};
     out = made;
     return true;
   }

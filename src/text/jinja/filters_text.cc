@@ -195,6 +195,7 @@ bool FilterIndent(Evaluator& evaluator, const Value& input, const Arguments& arg
     space.assign(static_cast<size_t>(width), ' ');
   }
   const bool blank = IsTrue(given[2]);
+  if (!work.HasRoom(input.size * sizeof(std::string_view))) return false;
   const std::string text = std::string(input.str()) + "\n";
   const std::vector<std::string_view> lines = SplitLines(text, false);
   if (space.size() > 0 && lines.size() > work.limits().bytes_max / space.size()) {

@@ -144,6 +144,9 @@ bool CallStrftime(Workspace& work, double now, const Arguments& arguments, Value
       pattern += given[i];
     }
   }
+  if (pattern.find('\0') != std::string::npos) {
+    return work.Fail("strftime_now expects a format without NUL");
+  }
   pattern += ' ';  // an empty result would look like one that does not fit
   if (pattern.size() > kTimeBytesMax / 4) {
     return work.Fail("strftime_now expects a format of at most " +

@@ -56,9 +56,19 @@ bool StartIterator(Workspace& work, const Value& value, Iterator& out) {
 
 Step NextItem(Workspace& work, Iterator& iterator, Value& out) {
   if (!work.Charge(1)) return Step::kFailed;
-  if (iterator.lazy != nullptr) return NextFiltered(*iterator.lazy, out);
   const Value& source = iterator.source;
-  if (source.Is(Kind::kIterator)) return NextItem(work, *source.iterator, out);
+  if (iterator.lazy != nullptr || source.Is(Kind::kIterator)) {
+    if (work.iterator_depth > kNestingMax) {
+      work.Fail("more than " + std::to_string(kNestingMax) + " iterators over iterators",
+                base::Code::kResourceExhausted);
+      return Step::kFailed;
+    }
+    ++work.iterator_depth;
+    const Step step = iterator.lazy != nullptr ? NextFiltered(*iterator.lazy, out)
+                                               : NextItem(work, *source.iterator, out);
+    --work.iterator_depth;
+    return step;
+  }
   if (source.is_string()) {
     const std::string_view text = source.str();
     const auto at = static_cast<size_t>(iterator.at);
@@ -107,6 +117,9 @@ bool Collect(Workspace& work, const Value& value, Value& out) {
     const Step step = NextItem(work, walk, item);
     if (step == Step::kFailed) return false;
     if (step == Step::kEnd) return work.NewListOf(items, out);
+    if (items.size() == items.capacity() && !work.HasRoom(items.size() * 2 * sizeof(Value))) {
+      return false;
+    }
     items.push_back(item);
   }
 }

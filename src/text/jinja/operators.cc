@@ -294,6 +294,8 @@ bool IsTrue(const Value& value) {
       return value.integer != 0;
     case Kind::kFloat:
       return value.real != 0;
+    case Kind::kString:
+      return value.size != 0;
     case Kind::kLoop:
       return true;
     default:

@@ -384,13 +384,17 @@ std::vector<std::string_view> SplitAt(std::string_view text, std::string_view se
                                       int64_t limit, bool from_right) {
   std::vector<std::string_view> parts;
   if (from_right) {
+    // From the left in the texts turned round, which keeps it linear.
+    const std::string turned(text.rbegin(), text.rend());
+    const std::string what(separator.rbegin(), separator.rend());
+    size_t passed = 0;
     while (limit < 0 || static_cast<int64_t>(parts.size()) < limit) {
-      const size_t found = FindLastText(text, separator);
+      const size_t found = FindText(turned, what, passed);
       if (found == std::string_view::npos) break;
-      parts.push_back(text.substr(found + separator.size()));
-      text = text.substr(0, found);
+      parts.push_back(text.substr(text.size() - found, found - passed));
+      passed = found + what.size();
     }
-    parts.push_back(text);
+    parts.push_back(text.substr(0, text.size() - passed));
     std::reverse(parts.begin(), parts.end());
     return parts;
   }

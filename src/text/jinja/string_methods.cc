@@ -88,6 +88,11 @@ bool StripCall(const StringCall& call) {
   return call.View(text);
 }
 
+// Whether the parts that splitting at `bytes` may make fit.
+bool HasRoomForParts(const StringCall& call, size_t bytes) {
+  return call.work.HasRoom(call.self.size() / bytes * sizeof(std::string_view));
+}
+
 bool SplitCall(const StringCall& call) {
   constexpr std::string_view kNames[] = {"sep", "maxsplit"};
   std::array<Value, 2> given;
@@ -99,11 +104,12 @@ bool SplitCall(const StringCall& call) {
     limit = given[1].AsInteger();
   }
   if (given[0].Is(Kind::kMissing) || given[0].Is(Kind::kNone)) {
-    return call.List(SplitSpaces(call.self, limit, from_right));
+    return HasRoomForParts(call, 2) && call.List(SplitSpaces(call.self, limit, from_right));
   }
   if (!given[0].is_string()) return call.Fail("expects a string to split at");
   if (given[0].size == 0) return call.Fail("expects a separator that is not empty");
-  return call.List(SplitAt(call.self, given[0].str(), limit, from_right));
+  return HasRoomForParts(call, given[0].size) &&
+         call.List(SplitAt(call.self, given[0].str(), limit, from_right));
 }
 
 bool PartitionCall(const StringCall& call) {
@@ -300,7 +306,7 @@ bool LinesCall(const StringCall& call) {
   constexpr std::string_view kNames[] = {"keepends"};
   Value keep;
   if (!BindArguments(call.work, call.name, call.arguments, kNames, 0, &keep)) return false;
-  return call.List(SplitLines(call.self, IsTrue(keep)));
+  return HasRoomForParts(call, 1) && call.List(SplitLines(call.self, IsTrue(keep)));
 }
 
 // What a text that is marked as safe gives is marked as well.

@@ -158,6 +158,10 @@ TEST(Template, EndsWithinItsDepth) {
   for (const char* use : {"{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == [ns.x] }}"}) {
     EXPECT_EQ(FailureWithin(deep + use, {}), Code::kResourceExhausted) << use;
   }
+  EXPECT_EQ(FailureWithin("{% set ns = namespace(x=[1]) %}{% for i in range(5000) %}"
+                          "{% set ns.x = ns.x|map('string') %}{% endfor %}{{ ns.x|list }}",
+                          {}),
+            Code::kResourceExhausted);
   const auto repeat = [](std::string_view text, int times) {
     std::string out;
     for (int i = 0; i < times; ++i) out += text;

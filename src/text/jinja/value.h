@@ -203,7 +203,8 @@ class Workspace {
   bool Concatenate(std::string_view first, std::string_view second, Value& out);
 
   const Limits& limits() const { return limits_; }
-  uint32_t line = 0;  // of what is evaluated, for messages
+  uint32_t line = 0;       // of what is evaluated, for messages
+  int iterator_depth = 0;  // iterators that are asked for an item by other ones
 
  private:
   bool FailSteps();
