@@ -1,7 +1,8 @@
 // The tokenizer's speed, and that of chat templates. Without arguments: Google Benchmark over texts
-// of the tests' own vocabulary and the tests' own template, or the one that CHAT_TEMPLATE names. With `--serve TOKENIZER.json` it answers bench/compare/tokenizer: each line of
-// standard input names a file of texts, one a line, and a token limit; the answer is the seconds
-// and the tokens that encoding all of them took.
+// of the tests' own vocabulary and the tests' own template, or the one that CHAT_TEMPLATE names.
+// With `--serve TOKENIZER.json` it answers bench/compare/tokenizer: each line of standard input
+// names a file of texts, one a line, and a token limit; the answer is the seconds and the tokens
+// that encoding all of them took.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -84,9 +85,9 @@ std::string Conversation(int64_t count) {
 void RenderChat(benchmark::State& state) {
   using sluice::text::ChatTemplate;
   const auto source = ReadTemplate();
-  const auto chat = source.ok() ? ChatTemplate::Parse(*source)
-                                : sluice::base::Result<std::shared_ptr<const ChatTemplate>>(
-                                      source.error());
+  const auto chat = source.ok()
+                        ? ChatTemplate::Parse(*source)
+                        : sluice::base::Result<std::shared_ptr<const ChatTemplate>>(source.error());
   if (!chat.ok()) {
     state.SkipWithError(chat.error().message.c_str());
     return;

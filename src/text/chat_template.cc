@@ -43,8 +43,8 @@ Result<std::optional<std::string>> ReadIfThere(const std::string& path, int64_t 
   return text.error();
 }
 
-// Templates read reasoning as `reasoning_content` or `thinking`: a message that has it under any name
-// gets it under both, as transformers does.
+// Templates read reasoning as `reasoning_content` or `thinking`: a message that has it under any
+// name gets it under both, as transformers does.
 bool AliasReasoning(Workspace& work, Value& message) {
   const Dict& given = *message.dict;
   const Value* reasoning = nullptr;
@@ -165,14 +165,13 @@ Result<std::string> ChatTemplate::Render(const ChatInput& input,
                                          const jinja::Limits& limits) const {
   Workspace work(limits);
   Value context;
-  const bool good =
-      work.NewDict(16, context) && AddTokens(work, tokens_, *context.dict) &&
-      (!input.variables || AddVariables(work, *input.variables, *context.dict)) &&
-      AddMessages(work, input.messages, *context.dict) &&
-      AddList(work, "tools", input.tools, *context.dict) &&
-      AddList(work, "documents", input.documents, *context.dict) &&
-      context.dict->Set(work, Value::String("add_generation_prompt"),
-                        Value::Bool(input.add_generation_prompt));
+  const bool good = work.NewDict(16, context) && AddTokens(work, tokens_, *context.dict) &&
+                    (!input.variables || AddVariables(work, *input.variables, *context.dict)) &&
+                    AddMessages(work, input.messages, *context.dict) &&
+                    AddList(work, "tools", input.tools, *context.dict) &&
+                    AddList(work, "documents", input.documents, *context.dict) &&
+                    context.dict->Set(work, Value::String("add_generation_prompt"),
+                                      Value::Bool(input.add_generation_prompt));
   if (!good) return work.error();
   return template_->Render(work, *context.dict, input.now);
 }
@@ -243,9 +242,9 @@ Result<ChatTemplates> ChatTemplates::Load(const std::string& folder) {
 
 Result<std::shared_ptr<const ChatTemplate>> ChatTemplates::Select(bool has_tools,
                                                                   std::string_view name) const {
-  const std::string wanted(!name.empty()                                     ? name
-                           : has_tools && by_name_.contains("tool_use")      ? "tool_use"
-                                                                             : "default");
+  const std::string wanted(!name.empty()                                ? name
+                           : has_tools && by_name_.contains("tool_use") ? "tool_use"
+                                                                        : "default");
   const auto found = by_name_.find(wanted);
   if (found != by_name_.end()) return found->second;
   std::string names;

@@ -43,9 +43,9 @@ class ChatTemplate {
   static base::Result<std::shared_ptr<const ChatTemplate>> Parse(std::string_view source,
                                                                  SpecialTokens tokens = {});
 
-  // kInvalidArgument: no array of objects, or what the template raises; kResourceExhausted: a limit.
-  base::Result<std::string> Render(const ChatInput& input,
-                                   const jinja::Limits& limits = {}) const;
+  // kInvalidArgument: no array of objects, or what the template raises; kResourceExhausted: a
+  // limit.
+  base::Result<std::string> Render(const ChatInput& input, const jinja::Limits& limits = {}) const;
 
  private:
   ChatTemplate(std::shared_ptr<const jinja::Template> parsed, SpecialTokens tokens)

@@ -110,7 +110,8 @@ TEST(ChatTemplate, GivesReasoningUnderBothOfItsNames) {
 TEST(ChatTemplate, SaysWhatIsWrongWithItsInput) {
   EXPECT_THAT(Failure(R"({"messages": {}})"), HasSubstr("expected an array of messages"));
   EXPECT_THAT(Failure(R"({"messages": ["x"]})"), HasSubstr("expected an object as message 0"));
-  EXPECT_THAT(Failure(R"({"messages": [], "tools": {}})"), HasSubstr("expected an array as 'tools'"));
+  EXPECT_THAT(Failure(R"({"messages": [], "tools": {}})"),
+              HasSubstr("expected an array as 'tools'"));
   EXPECT_THAT(Failure(R"({"messages": [], "chat_template_kwargs": {"tools": []}})"),
               HasSubstr("'tools' is a field of its own"));
   EXPECT_THAT(Failure(R"({"messages": [{"n": 18446744073709551615}]})"), HasSubstr("63 bits"));
@@ -129,9 +130,11 @@ TEST(ChatTemplates, ReadTheTemplateAndTokensOfATokenizerConfig) {
 
 TEST(ChatTemplates, ChooseToolUseWhereThereAreTools) {
   JsonDocument document;
-  const JsonValue config = document.Parse(R"({"chat_template": [
+  const JsonValue config = document
+                               .Parse(R"({"chat_template": [
       {"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"},
-      {"name": "bad", "template": "{{"}]})").value();
+      {"name": "bad", "template": "{{"}]})")
+                               .value();
   const auto templates = ChatTemplates::FromConfig(config);
   ASSERT_TRUE(templates.ok());
   EXPECT_EQ(RenderOneMessage(**templates->Select(false)), "d");

@@ -1,6 +1,6 @@
 // A chat template and the JSON that it renders. The input is the template, a newline and a NUL, and
-// an object with `messages`, `tools`, `documents` and `variables`; without the separator messages of
-// our own. Whatever comes, rendering ends within its limits, and a second one gives the same.
+// an object with `messages`, `tools`, `documents` and `variables`; without the separator messages
+// of our own. Whatever comes, rendering ends within its limits, and a second one gives the same.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -52,8 +52,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto parsed = ChatTemplate::Parse(input.substr(0, split));
   if (!parsed.ok()) return 0;
   JsonDocument document;
-  const auto root = document.Parse(
-      split == input.size() ? kOwnInput : input.substr(split + kSeparator.size()));
+  const auto root =
+      document.Parse(split == input.size() ? kOwnInput : input.substr(split + kSeparator.size()));
   if (!root.ok()) return 0;
   const auto messages = Member(*root, "messages");
   if (!messages) return 0;

@@ -119,7 +119,7 @@ struct Stmt {
   uint32_t line = 0;
   std::string_view text;
   Expr* target = nullptr;
-  Expr* expr = nullptr;  // printed, assigned, iterated, called, or the filters of a block
+  Expr* expr = nullptr;          // printed, assigned, iterated, called, or the filters of a block
   std::vector<Branch> branches;  // of if
   std::vector<Expr*> targets;    // of with
   std::vector<Expr*> values;

@@ -14,11 +14,11 @@ namespace {
 // What every Python object has and no template may see.
 bool IsInternal(std::string_view name) {
   constexpr std::string_view kNames[] = {
-      "__class__",   "__delattr__",    "__dir__",       "__doc__",          "__eq__",
-      "__format__",  "__ge__",         "__getattribute__", "__getstate__",  "__gt__",
-      "__hash__",    "__init__",       "__init_subclass__", "__le__",       "__lt__",
-      "__ne__",      "__new__",        "__reduce__",    "__reduce_ex__",    "__repr__",
-      "__setattr__", "__sizeof__",     "__str__",       "__subclasshook__"};
+      "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+      "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+      "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+      "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+      "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
   return name.starts_with("__") &&
          std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
@@ -112,9 +112,7 @@ bool Evaluator::FindAttribute(const Value& object, std::string_view name, Value&
     case Kind::kRange:
       if (name == "start" || name == "stop" || name == "step") {
         const Range& range = *object.range;
-        out = Value::Int(name == "start"  ? range.start
-                         : name == "step" ? range.step
-                                          : range.stop);
+        out = Value::Int(name == "start" ? range.start : name == "step" ? range.step : range.stop);
         return true;
       }
       break;

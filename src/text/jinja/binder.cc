@@ -283,8 +283,8 @@ class Binder {
       case ExprKind::kNamespaceTarget: {
         const Variable* variable = frame.scope->Find(expr->name);
         if (variable == nullptr) {
-          return Fail(expr->line, "expected a name that is known here, got '" +
-                                      std::string(expr->name) + "'");
+          return Fail(expr->line,
+                      "expected a name that is known here, got '" + std::string(expr->name) + "'");
         }
         expr->place = PlaceOf(*variable, *frame.scope);
         break;
@@ -316,7 +316,8 @@ class Binder {
       return base::Unimplemented("template line " + std::to_string(expr.line) + ": the filter '" +
                                  name + "' is not supported");
     }
-    return Fail(expr.line, std::string("expected a ") + what + " that Jinja has, got '" + name + "'");
+    return Fail(expr.line,
+                std::string("expected a ") + what + " that Jinja has, got '" + name + "'");
   }
 
   Status BindTarget(Expr* target, Frame frame, bool assigned) {

@@ -102,7 +102,7 @@ constexpr Test kTests[] = {
     {"upper", TestUpper},
 };
 
-constexpr std::string_view kUnsupported[] = {"filesizeformat", "pprint",   "random",  "striptags",
+constexpr std::string_view kUnsupported[] = {"filesizeformat", "pprint",   "random", "striptags",
                                              "urlize",         "wordwrap", "xmlattr"};
 
 template <class Entry, size_t n>
@@ -132,8 +132,8 @@ bool BindArguments(Workspace& work, std::string_view callee, const Arguments& ar
                    std::span<const std::string_view> names, size_t required, Value* out) {
   const auto who = [&] { return "'" + std::string(callee) + "' "; };
   if (arguments.values.size() > names.size()) {
-    return work.Fail(who() + "expects at most " + std::to_string(names.size()) + " arguments, got " +
-                     std::to_string(arguments.values.size()));
+    return work.Fail(who() + "expects at most " + std::to_string(names.size()) +
+                     " arguments, got " + std::to_string(arguments.values.size()));
   }
   std::copy(arguments.values.begin(), arguments.values.end(), out);
   const uint32_t count = arguments.keywords == nullptr ? 0 : arguments.keywords->count;

@@ -292,9 +292,9 @@ bool Evaluator::Print(const Value& value) {
 
 bool Evaluator::Append(std::string_view text) {
   if (output_.size() + text.size() > work_.limits().output_bytes_max) {
-    return work_.Fail("more than " + std::to_string(work_.limits().output_bytes_max) +
-                          " bytes of output",
-                      base::Code::kResourceExhausted);
+    return work_.Fail(
+        "more than " + std::to_string(work_.limits().output_bytes_max) + " bytes of output",
+        base::Code::kResourceExhausted);
   }
   output_.append(text);
   return true;

@@ -326,8 +326,8 @@ bool Evaluator::Invoke(const Macro& macro, const Arguments& arguments, Value& ou
   const Value outer_block = block_;
   const size_t start = output_.size();
   Enter(function.loads);
-  const bool good = FillDefaults(function, *activation) &&
-                    Exec(function.body) != Flow::kFailed && TakeOutput(start, out);
+  const bool good = FillDefaults(function, *activation) && Exec(function.body) != Flow::kFailed &&
+                    TakeOutput(start, out);
   activation_ = outer;
   block_ = outer_block;
   return good;

@@ -90,9 +90,9 @@ bool Extreme(Evaluator& evaluator, std::string_view name, const Value& input,
       best_key = key;
     }
   }
-  out = best.Is(Kind::kMissing)
-            ? Value::Undefined("no item to choose from: the sequence is empty", Undefinedness::kHint)
-            : best;
+  out = best.Is(Kind::kMissing) ? Value::Undefined("no item to choose from: the sequence is empty",
+                                                   Undefinedness::kHint)
+                                : best;
   return true;
 }
 
@@ -329,7 +329,8 @@ bool FilterReverse(Evaluator& evaluator, const Value& input, const Arguments& ar
   if (input.is_string()) {
     if (!StartReversed(work, input, walk)) return false;
     std::string text;
-    for (size_t i = walk.source.list->size; i > 0; --i) text += walk.source.list->items[i - 1].str();
+    for (size_t i = walk.source.list->size; i > 0; --i)
+      text += walk.source.list->items[i - 1].str();
     return work.NewString(text, out, input.markup);
   }
   Value source = input;

@@ -22,7 +22,8 @@ bool NoArguments(Evaluator& evaluator, std::string_view name, const Arguments& a
 bool MapText(Evaluator& evaluator, std::string_view name, const Value& input,
              const Arguments& arguments, std::string (*map)(std::string_view), Value& out) {
   Value text;
-  if (!NoArguments(evaluator, name, arguments) || !ToStr(evaluator.work(), input, text)) return false;
+  if (!NoArguments(evaluator, name, arguments) || !ToStr(evaluator.work(), input, text))
+    return false;
   return evaluator.work().Charge(1 + text.size / 64) &&
          evaluator.work().NewString(map(text.str()), out, text.markup);
 }
@@ -70,7 +71,8 @@ void AppendUrlQuoted(std::string_view text, bool for_query, std::string& out) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-    if (byte < 0x80 && (alnum || kPlain.find(c) != std::string_view::npos || (c == '/' && !for_query))) {
+    if (byte < 0x80 &&
+        (alnum || kPlain.find(c) != std::string_view::npos || (c == '/' && !for_query))) {
       out += c;
     } else if (c == ' ' && for_query) {
       out += '+';
@@ -105,7 +107,8 @@ bool FilterString(Evaluator& evaluator, const Value& input, const Arguments& arg
 }
 
 bool FilterSafe(Evaluator& evaluator, const Value& input, const Arguments& arguments, Value& out) {
-  if (!NoArguments(evaluator, "safe", arguments) || !ToStr(evaluator.work(), input, out)) return false;
+  if (!NoArguments(evaluator, "safe", arguments) || !ToStr(evaluator.work(), input, out))
+    return false;
   out.markup = true;
   return true;
 }
@@ -113,7 +116,8 @@ bool FilterSafe(Evaluator& evaluator, const Value& input, const Arguments& argum
 bool FilterEscape(Evaluator& evaluator, const Value& input, const Arguments& arguments,
                   Value& out) {
   Value text;
-  if (!NoArguments(evaluator, "escape", arguments) || !ToStr(evaluator.work(), input, text)) return false;
+  if (!NoArguments(evaluator, "escape", arguments) || !ToStr(evaluator.work(), input, text))
+    return false;
   if (text.markup) {
     out = text;
     return true;
@@ -220,7 +224,8 @@ bool FilterTruncate(Evaluator& evaluator, const Value& input, const Arguments& a
   int64_t length = 255;
   int64_t leeway = 5;
   if (!IntegerOr(work, "'truncate'", given[0], 255, length)) return false;
-  if (!given[3].Is(Kind::kNone) && !IntegerOr(work, "'truncate'", given[3], 5, leeway)) return false;
+  if (!given[3].Is(Kind::kNone) && !IntegerOr(work, "'truncate'", given[3], 5, leeway))
+    return false;
   if (!given[2].Is(Kind::kMissing) && !given[2].is_string()) {
     return work.Fail("'truncate' expects a string as its end");
   }
@@ -228,7 +233,8 @@ bool FilterTruncate(Evaluator& evaluator, const Value& input, const Arguments& a
   const auto end_length = static_cast<int64_t>(CountRunes(end));
   if (length < end_length || leeway < 0) return work.Fail("'truncate' expects a larger length");
   const int64_t size = LengthOf(input);
-  if (size < 0) return work.Fail(std::string("'truncate' expects a string, got ") + KindName(input));
+  if (size < 0)
+    return work.Fail(std::string("'truncate' expects a string, got ") + KindName(input));
   if (size - leeway <= length) {
     out = input;
     return true;

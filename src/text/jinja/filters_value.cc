@@ -152,7 +152,8 @@ bool FilterInt(Evaluator& evaluator, const Value& input, const Arguments& argume
   if (input.Is(Kind::kUndefined)) return FailUndefined(work, input);
   int64_t base = 10;
   if (!given[1].Is(Kind::kMissing)) {
-    if (input.is_string() && !given[1].is_integer()) return work.Fail("'int' expects an integer as base");
+    if (input.is_string() && !given[1].is_integer())
+      return work.Fail("'int' expects an integer as base");
     if (given[1].is_integer()) base = given[1].AsInteger();
   }
   int64_t whole = 0;
@@ -161,7 +162,8 @@ bool FilterInt(Evaluator& evaluator, const Value& input, const Arguments& argume
   if (input.is_integer()) {
     out = Value::Int(input.AsInteger());
   } else if (input.Is(Kind::kFloat)) {
-    if (!std::isfinite(input.real)) return std::isnan(input.real) || work.Fail("'int' expects a finite number");
+    if (!std::isfinite(input.real))
+      return std::isnan(input.real) || work.Fail("'int' expects a finite number");
     if (!TruncateReal(input.real, whole)) return FailTooLarge(work);
     out = Value::Int(whole);
   } else if (input.is_string()) {

@@ -81,16 +81,17 @@ std::string Digits(uint64_t magnitude, unsigned base, bool upper) {
 
 std::string FormatInteger(int64_t value, const Spec& spec) {
   const bool negative = value < 0;
-  const uint64_t magnitude = negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
+  const uint64_t magnitude =
+      negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
   const char type = spec.type;
-  const unsigned base = type == 'x' || type == 'X' ? 16 : (type == 'o' ? 8 : (type == 'b' ? 2 : 10));
+  const unsigned base =
+      type == 'x' || type == 'X' ? 16 : (type == 'o' ? 8 : (type == 'b' ? 2 : 10));
   std::string digits = Digits(magnitude, base, type == 'X');
   if (spec.precision > static_cast<int64_t>(digits.size())) {
     digits.insert(0, static_cast<size_t>(spec.precision) - digits.size(), '0');
   }
   if (spec.group != 0) digits = Grouped(digits, spec.group, base == 10 ? 3 : 4);
-  const std::string prefix =
-      spec.alternate && base != 10 ? std::string("0") + type : std::string();
+  const std::string prefix = spec.alternate && base != 10 ? std::string("0") + type : std::string();
   return PadNumber(negative, prefix, digits, spec);
 }
 
@@ -107,8 +108,12 @@ std::string FormatReal(double value, const Spec& spec) {
   } else {
     char text[700];
     const char type = spec.type == 0 ? 'g' : (spec.type == '%' ? 'f' : spec.type);
-    const char format[] = {'%', spec.alternate ? '#' : '.', spec.alternate ? '.' : '*',
-                           spec.alternate ? '*' : type, spec.alternate ? type : '\0', '\0'};
+    const char format[] = {'%',
+                           spec.alternate ? '#' : '.',
+                           spec.alternate ? '.' : '*',
+                           spec.alternate ? '*' : type,
+                           spec.alternate ? type : '\0',
+                           '\0'};
     const double scaled = spec.type == '%' ? magnitude * 100 : magnitude;
     std::snprintf(text, sizeof(text), format, precision, scaled);
     digits = text;
@@ -214,7 +219,9 @@ class PercentFormatter {
       if (!Number(kDigitsMax, spec.precision)) return false;
       spec.precision = std::max<int64_t>(spec.precision, 0);
     }
-    while (at_ < format_.size() && std::string_view("hlL").find(format_[at_]) != std::string_view::npos) ++at_;
+    while (at_ < format_.size() &&
+           std::string_view("hlL").find(format_[at_]) != std::string_view::npos)
+      ++at_;
     if (at_ >= format_.size()) return FailEnd();
     spec.type = format_[at_++];
     if (spec.type == '%') {
@@ -318,7 +325,10 @@ class PercentFormatter {
 class BraceFormatter {
  public:
   BraceFormatter(Evaluator& evaluator, std::span<const Value> arguments, const Dict* keywords)
-      : evaluator_(evaluator), work_(evaluator.work()), arguments_(arguments), keywords_(keywords) {}
+      : evaluator_(evaluator),
+        work_(evaluator.work()),
+        arguments_(arguments),
+        keywords_(keywords) {}
 
   bool Run(std::string_view format, std::string& out, int depth) {
     if (depth > 1) return work_.Fail("a format specification is nested too deeply");
@@ -407,8 +417,8 @@ class BraceFormatter {
     }
     for (size_t at = end; at < path.size();) {
       const bool attribute = path[at] == '.';
-      const size_t stop = attribute ? std::min(path.find_first_of(".[", at + 1), path.size())
-                                    : path.find(']', at);
+      const size_t stop =
+          attribute ? std::min(path.find_first_of(".[", at + 1), path.size()) : path.find(']', at);
       if (stop == std::string_view::npos || stop == at + 1) {
         return work_.Fail("expected a name after '.' or '[' in a format");
       }

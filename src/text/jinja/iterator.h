@@ -16,21 +16,21 @@ struct LazyFilter {
   enum class Kind : uint8_t { kMap, kSelect, kUnique } kind = Kind::kMap;
   Evaluator* evaluator = nullptr;
   Iterator* from = nullptr;
-  std::string_view name;         // of the filter or the test; empty: none
-  Value attribute;               // kMissing: the item itself
-  Value fallback;                // of map's `default`
-  bool negated = false;          // reject
-  bool case_sensitive = false;   // of unique
-  Value* arguments = nullptr;    // [argument_count]
+  std::string_view name;        // of the filter or the test; empty: none
+  Value attribute;              // kMissing: the item itself
+  Value fallback;               // of map's `default`
+  bool negated = false;         // reject
+  bool case_sensitive = false;  // of unique
+  Value* arguments = nullptr;   // [argument_count]
   size_t argument_count = 0;
   Dict* keywords = nullptr;
-  Dict* seen = nullptr;          // of unique
+  Dict* seen = nullptr;  // of unique
 };
 
 struct Iterator {
-  Value source;            // kList, kTuple, kString, kDict, kView, kRange; kIterator: goes on there
-  int64_t at = 0;          // an index; of a string: bytes
-  bool reversed = false;   // a list, a range, a dict or a view from its end
+  Value source;           // kList, kTuple, kString, kDict, kView, kRange; kIterator: goes on there
+  int64_t at = 0;         // an index; of a string: bytes
+  bool reversed = false;  // a list, a range, a dict or a view from its end
   LazyFilter* lazy = nullptr;
 };
 

@@ -27,19 +27,15 @@ struct OperatorText {
 
 // Longer ones first.
 constexpr OperatorText kOperators[] = {
-    {"**", TokenKind::kPower},       {"//", TokenKind::kFloorDivide},
-    {"==", TokenKind::kEqual},       {"!=", TokenKind::kNotEqual},
-    {">=", TokenKind::kGreaterEqual}, {"<=", TokenKind::kLessEqual},
-    {"+", TokenKind::kAdd},          {"-", TokenKind::kSubtract},
-    {"*", TokenKind::kMultiply},     {"/", TokenKind::kDivide},
-    {"%", TokenKind::kModulo},       {"~", TokenKind::kTilde},
-    {"[", TokenKind::kLeftBracket},  {"]", TokenKind::kRightBracket},
-    {"(", TokenKind::kLeftParen},    {")", TokenKind::kRightParen},
-    {"{", TokenKind::kLeftBrace},    {"}", TokenKind::kRightBrace},
-    {">", TokenKind::kGreater},      {"<", TokenKind::kLess},
-    {"=", TokenKind::kAssign},       {".", TokenKind::kDot},
-    {":", TokenKind::kColon},        {"|", TokenKind::kPipe},
-    {",", TokenKind::kComma},        {";", TokenKind::kSemicolon},
+    {"**", TokenKind::kPower},      {"//", TokenKind::kFloorDivide},  {"==", TokenKind::kEqual},
+    {"!=", TokenKind::kNotEqual},   {">=", TokenKind::kGreaterEqual}, {"<=", TokenKind::kLessEqual},
+    {"+", TokenKind::kAdd},         {"-", TokenKind::kSubtract},      {"*", TokenKind::kMultiply},
+    {"/", TokenKind::kDivide},      {"%", TokenKind::kModulo},        {"~", TokenKind::kTilde},
+    {"[", TokenKind::kLeftBracket}, {"]", TokenKind::kRightBracket},  {"(", TokenKind::kLeftParen},
+    {")", TokenKind::kRightParen},  {"{", TokenKind::kLeftBrace},     {"}", TokenKind::kRightBrace},
+    {">", TokenKind::kGreater},     {"<", TokenKind::kLess},          {"=", TokenKind::kAssign},
+    {".", TokenKind::kDot},         {":", TokenKind::kColon},         {"|", TokenKind::kPipe},
+    {",", TokenKind::kComma},       {";", TokenKind::kSemicolon},
 };
 
 bool IsDigit(char c) {
@@ -253,7 +249,10 @@ class Lexer {
         continue;
       }
       const base::Rune rune = base::DecodeRune(source_, at);
-      if (!rune.valid || !HasClass("a" + std::string(source_.substr(at, static_cast<size_t>(rune.bytes))), "identifier")) break;
+      if (!rune.valid ||
+          !HasClass("a" + std::string(source_.substr(at, static_cast<size_t>(rune.bytes))),
+                    "identifier"))
+        break;
       at += static_cast<size_t>(rune.bytes);
     }
     return at;
@@ -302,8 +301,8 @@ class Lexer {
         if (prefixed > at_ + 2) end = prefixed;
       }
       // More zeros are one number; other digits start the next token.
-      while (end < source_.size() && base != 'x' && base != 'o' &&
-             base != 'b' && (source_[end] == '0' || (source_[end] == '_' && At(end + 1, "0")))) {
+      while (end < source_.size() && base != 'x' && base != 'o' && base != 'b' &&
+             (source_[end] == '0' || (source_[end] == '_' && At(end + 1, "0")))) {
         ++end;
       }
     } else {
@@ -390,7 +389,8 @@ class Lexer {
       uint32_t value = 0;
       const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
       if (digits.size() < count || read.ptr != digits.data() + count) {
-        return Fail(std::string("expected ") + std::to_string(count) + " hexadecimal digits after '\\" + c + "'");
+        return Fail(std::string("expected ") + std::to_string(count) +
+                    " hexadecimal digits after '\\" + c + "'");
       }
       i += count;
       return Append(value, out);

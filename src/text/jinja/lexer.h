@@ -63,7 +63,8 @@ std::string TokenName(TokenKind kind);
 
 // Ends with a kEnd. `source` has line feeds only and outlives the tokens; strings with escapes are
 // kept in `strings`.
-base::Result<std::vector<Token>> Tokenize(std::string_view source, std::deque<std::string>& strings);
+base::Result<std::vector<Token>> Tokenize(std::string_view source,
+                                          std::deque<std::string>& strings);
 // What Tokenize takes: line ends become "\n", and the last one goes.
 std::string NormalizeNewlines(std::string_view source);
 

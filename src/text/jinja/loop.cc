@@ -91,7 +91,8 @@ bool Evaluator::LoopAttribute(LoopState& loop, std::string_view name, Value& out
     out = Value::Bool(loop.after.Is(Kind::kMissing));
   } else if (name == "length" || name == "revindex" || name == "revindex0") {
     if (!LoopLength(loop, length)) return false;
-    const int64_t passed = name == "length" ? 0 : (name == "revindex" ? loop.index0 : loop.index0 + 1);
+    const int64_t passed =
+        name == "length" ? 0 : (name == "revindex" ? loop.index0 : loop.index0 + 1);
     out = Value::Int(length - passed);
   } else if (name == "previtem") {
     out = loop.index0 == 0 ? Value::Undefined("there is no previous item", Undefinedness::kHint)

@@ -13,24 +13,24 @@ namespace {
 constexpr std::string_view kDictMethods[] = {"copy", "fromkeys", "get", "items", "keys", "values"};
 constexpr std::string_view kDictMutations[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
-constexpr std::string_view kListMutations[] = {"append", "clear",   "extend", "insert",
+constexpr std::string_view kListMutations[] = {"append", "clear",  "extend",  "insert",
                                                "pop",    "remove", "reverse", "sort"};
 constexpr std::string_view kTupleMethods[] = {"count", "index"};
 constexpr std::string_view kRangeMethods[] = {"count", "index"};
-constexpr std::string_view kIntMethods[] = {"as_integer_ratio", "bit_count", "bit_length",
+constexpr std::string_view kIntMethods[] = {"as_integer_ratio", "bit_count",  "bit_length",
                                             "conjugate",        "from_bytes", "to_bytes"};
 constexpr std::string_view kFloatMethods[] = {"as_integer_ratio", "conjugate", "fromhex", "hex",
                                               "is_integer"};
 constexpr std::string_view kCyclerMethods[] = {"next", "reset"};
 constexpr std::string_view kStringMethods[] = {
-    "capitalize", "casefold",  "center",      "count",     "encode",    "endswith",
-    "expandtabs", "find",      "format",      "format_map", "index",    "isalnum",
-    "isalpha",    "isascii",   "isdecimal",   "isdigit",   "isidentifier", "islower",
-    "isnumeric",  "isprintable", "isspace",   "istitle",   "isupper",   "join",
-    "ljust",      "lower",     "lstrip",      "maketrans", "partition", "removeprefix",
-    "removesuffix", "replace", "rfind",       "rindex",    "rjust",     "rpartition",
-    "rsplit",     "rstrip",    "split",       "splitlines", "startswith", "strip",
-    "swapcase",   "title",     "translate",   "upper",     "zfill"};
+    "capitalize",   "casefold",    "center",    "count",      "encode",       "endswith",
+    "expandtabs",   "find",        "format",    "format_map", "index",        "isalnum",
+    "isalpha",      "isascii",     "isdecimal", "isdigit",    "isidentifier", "islower",
+    "isnumeric",    "isprintable", "isspace",   "istitle",    "isupper",      "join",
+    "ljust",        "lower",       "lstrip",    "maketrans",  "partition",    "removeprefix",
+    "removesuffix", "replace",     "rfind",     "rindex",     "rjust",        "rpartition",
+    "rsplit",       "rstrip",      "split",     "splitlines", "startswith",   "strip",
+    "swapcase",     "title",       "translate", "upper",      "zfill"};
 
 bool IsIn(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -60,7 +60,8 @@ bool CallDictMethod(Workspace& work, const Method& method, const Arguments& argu
       const Step step = NextItem(work, walk, key);
       if (step == Step::kFailed) return false;
       if (step == Step::kEnd) break;
-      if (!made.dict->Set(work, key, count == 2 ? arguments.values[1] : Value::None())) return false;
+      if (!made.dict->Set(work, key, count == 2 ? arguments.values[1] : Value::None()))
+        return false;
     }
     out = made;
     return true;

@@ -80,8 +80,8 @@ bool ParseReal(std::string_view text, double& out) {
   }
   if (before == '_' || plain.empty()) return false;
   const std::string lower = Lower(plain);
-  const std::string_view word = std::string_view(lower).substr(
-      lower[0] == '+' || lower[0] == '-' ? 1 : 0);
+  const std::string_view word =
+      std::string_view(lower).substr(lower[0] == '+' || lower[0] == '-' ? 1 : 0);
   const bool named = word == "inf" || word == "infinity" || word == "nan";
   if (!named && plain.find_first_not_of("0123456789+-.eE") != std::string::npos) return false;
   char* end = nullptr;

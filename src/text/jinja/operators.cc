@@ -15,8 +15,8 @@ namespace sluice::text::jinja {
 namespace {
 
 const char* Sign(Operator op) {
-  constexpr const char* kSigns[] = {"+",  "-", "*",  "/", "//", "%",  "**",     "==", "!=",
-                                    "<",  "<=", ">", ">=", "in", "not in", "-", "+",  "not"};
+  constexpr const char* kSigns[] = {"+", "-",  "*", "/",  "//", "%",      "**", "==", "!=",
+                                    "<", "<=", ">", ">=", "in", "not in", "-",  "+",  "not"};
   return kSigns[static_cast<size_t>(op)];
 }
 
@@ -175,8 +175,8 @@ bool IntegerArithmetic(Workspace& work, Operator op, int64_t a, int64_t b, Value
 }
 
 bool NumberArithmetic(Workspace& work, Operator op, const Value& a, const Value& b, Value& out) {
-  const bool divides = op == Operator::kDivide || op == Operator::kFloorDivide ||
-                       op == Operator::kModulo;
+  const bool divides =
+      op == Operator::kDivide || op == Operator::kFloorDivide || op == Operator::kModulo;
   if (divides && b.AsReal() == 0) return work.Fail("division by zero");
   if (op == Operator::kPower) return Power(work, a, b, out);
   if (a.is_integer() && b.is_integer()) {
@@ -260,10 +260,10 @@ bool JoinStrings(Workspace& work, const Value& a, const Value& b, Value& out) {
 
 const char* KindName(const Value& value) {
   constexpr const char* kNames[] = {
-      "nothing",  "an undefined value", "none",     "a bool",     "an integer", "a float",
-      "a string", "a list",             "a tuple",  "a dict",     "a range",    "a view of a dict",
-      "a namespace", "an iterator",     "a loop",   "a macro",    "a function", "a method",
-      "a cycler", "a joiner"};
+      "nothing", "an undefined value", "none",        "a bool",      "an integer",
+      "a float", "a string",           "a list",      "a tuple",     "a dict",
+      "a range", "a view of a dict",   "a namespace", "an iterator", "a loop",
+      "a macro", "a function",         "a method",    "a cycler",    "a joiner"};
   return kNames[static_cast<size_t>(value.kind)];
 }
 

@@ -267,8 +267,8 @@ Result<Expr*> Parser::Tuple(TupleOf what, std::string_view end_name, bool in_par
 }
 
 Result<Expr*> Parser::Target(std::string_view end_name, bool with_namespace) {
-  Expr* target = TRY(
-      Tuple(with_namespace ? TupleOf::kNamespaceTargets : TupleOf::kTargets, end_name));
+  Expr* target =
+      TRY(Tuple(with_namespace ? TupleOf::kNamespaceTargets : TupleOf::kTargets, end_name));
   std::vector<Expr*> open = {target};
   while (!open.empty()) {
     Expr* one = open.back();

@@ -46,8 +46,8 @@ Error Parser::FailAt(uint32_t line, const std::string& what) const {
 }
 
 Error Parser::Expected(std::string_view what) const {
-  const std::string got = Is(TokenKind::kName) ? "'" + std::string(current().text) + "'"
-                                               : TokenName(current().kind);
+  const std::string got =
+      Is(TokenKind::kName) ? "'" + std::string(current().text) + "'" : TokenName(current().kind);
   return FailAt(current().line, "expected " + std::string(what) + ", got " + got);
 }
 

@@ -33,7 +33,9 @@ class Parser {
   const Token& current() const { return tokens_[at_]; }
   const Token& next() const { return tokens_[at_ + 1 < tokens_.size() ? at_ + 1 : at_]; }
   bool Is(TokenKind kind) const { return current().kind == kind; }
-  bool IsName(std::string_view name) const { return Is(TokenKind::kName) && current().text == name; }
+  bool IsName(std::string_view name) const {
+    return Is(TokenKind::kName) && current().text == name;
+  }
   void Skip() {
     if (at_ + 1 < tokens_.size()) ++at_;
   }

@@ -16,9 +16,8 @@ namespace {
 
 bool Fits(Workspace& work, const std::string& out) {
   if (out.size() <= work.limits().output_bytes_max) return true;
-  return work.Fail(
-      "more than " + std::to_string(work.limits().output_bytes_max) + " bytes of text",
-      base::Code::kResourceExhausted);
+  return work.Fail("more than " + std::to_string(work.limits().output_bytes_max) + " bytes of text",
+                   base::Code::kResourceExhausted);
 }
 
 bool FailNested(Workspace& work) {
@@ -67,8 +66,7 @@ bool AppendViewRepr(Workspace& work, const View& view, std::string& out, int dep
 }
 
 void AppendRangeRepr(const Range& range, std::string& out) {
-  out += "range(" + std::to_string(range.start) + ", " +
-         std::to_string(range.stop);
+  out += "range(" + std::to_string(range.start) + ", " + std::to_string(range.stop);
   if (range.step != 1) out += ", " + std::to_string(range.step);
   out += ')';
 }
@@ -278,8 +276,8 @@ void AppendFloat(double value, std::string& out) {
 }
 
 void AppendStringRepr(std::string_view text, std::string& out) {
-  const bool doubled = text.find('\'') != std::string_view::npos &&
-                       text.find('"') == std::string_view::npos;
+  const bool doubled =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   const char quote = doubled ? '"' : '\'';
   out += quote;
   for (size_t at = 0; at < text.size();) {

@@ -1,7 +1,7 @@
 #include "text/jinja/python_text.h"
 
-#include <unicode/uchar.h>
 #include <unicode/ucasemap.h>
+#include <unicode/uchar.h>
 #include <unicode/ustring.h>
 #include <unicode/utf16.h>
 
@@ -51,7 +51,7 @@ std::string MapCase(std::string_view text, Case to) {
   UErrorCode status = U_ZERO_ERROR;
   UCaseMap* map = ucasemap_open("", 0, &status);
   out.resize(text.size() * 3 + 16);
-  const auto convert = to == Case::kUpper  ? ucasemap_utf8ToUpper
+  const auto convert = to == Case::kUpper   ? ucasemap_utf8ToUpper
                        : to == Case::kLower ? ucasemap_utf8ToLower
                                             : ucasemap_utf8FoldCase;
   const int32_t size = convert(map, out.data(), static_cast<int32_t>(out.size()), text.data(),

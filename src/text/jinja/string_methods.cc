@@ -154,7 +154,8 @@ bool PartOf(const StringCall& call, size_t first, Part& out) {
   out.good = bounds[0] <= bounds[1];
   if (!out.good) bounds[1] = bounds[0] = 0;
   out.offset = bounds[0];
-  out.text = RuneSubstring(call.self, static_cast<size_t>(bounds[0]), static_cast<size_t>(bounds[1]));
+  out.text =
+      RuneSubstring(call.self, static_cast<size_t>(bounds[0]), static_cast<size_t>(bounds[1]));
   return true;
 }
 
@@ -334,16 +335,36 @@ struct NamedHandler {
 };
 
 constexpr NamedHandler kHandlers[] = {
-    {"upper", Case},           {"lower", Case},           {"title", Case},
-    {"capitalize", Case},      {"swapcase", Case},        {"casefold", Case},
-    {"strip", StripCall},      {"lstrip", StripCall},     {"rstrip", StripCall},
-    {"split", SplitCall},      {"rsplit", SplitCall},     {"partition", PartitionCall},
-    {"rpartition", PartitionCall}, {"find", FindCall},    {"rfind", FindCall},
-    {"index", FindCall},       {"rindex", FindCall},      {"count", CountCall},
-    {"startswith", AffixCall}, {"endswith", AffixCall},   {"removeprefix", RemoveCall},
-    {"removesuffix", RemoveCall}, {"replace", ReplaceCall}, {"join", JoinCall},
-    {"center", JustifyCall},   {"ljust", JustifyCall},    {"rjust", JustifyCall},
-    {"zfill", JustifyCall},    {"expandtabs", ExpandTabs}, {"splitlines", LinesCall},
+    {"upper", Case},
+    {"lower", Case},
+    {"title", Case},
+    {"capitalize", Case},
+    {"swapcase", Case},
+    {"casefold", Case},
+    {"strip", StripCall},
+    {"lstrip", StripCall},
+    {"rstrip", StripCall},
+    {"split", SplitCall},
+    {"rsplit", SplitCall},
+    {"partition", PartitionCall},
+    {"rpartition", PartitionCall},
+    {"find", FindCall},
+    {"rfind", FindCall},
+    {"index", FindCall},
+    {"rindex", FindCall},
+    {"count", CountCall},
+    {"startswith", AffixCall},
+    {"endswith", AffixCall},
+    {"removeprefix", RemoveCall},
+    {"removesuffix", RemoveCall},
+    {"replace", ReplaceCall},
+    {"join", JoinCall},
+    {"center", JustifyCall},
+    {"ljust", JustifyCall},
+    {"rjust", JustifyCall},
+    {"zfill", JustifyCall},
+    {"expandtabs", ExpandTabs},
+    {"splitlines", LinesCall},
 };
 
 }  // namespace

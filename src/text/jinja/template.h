@@ -1,9 +1,9 @@
 // A template of the Jinja language as chat templates use it: parsed once, rendered often.
 //
 // The language is that of Python's jinja2 3.1 in the environment that Hugging Face transformers
-// makes: trim_blocks, lstrip_blocks, no escaping, the immutable sandbox, loop controls, its `tojson`,
-// `raise_exception`, `strftime_now` and {% generation %}. Where Python has integers without bound
-// ours have 64 bits. Template inheritance, includes, recursive loops and the filters
+// makes: trim_blocks, lstrip_blocks, no escaping, the immutable sandbox, loop controls, its
+// `tojson`, `raise_exception`, `strftime_now` and {% generation %}. Where Python has integers
+// without bound ours have 64 bits. Template inheritance, includes, recursive loops and the filters
 // filesizeformat, pprint, random, striptags, urlize, wordwrap and xmlattr are refused by name.
 #pragma once
 

@@ -111,7 +111,8 @@ TEST(Template, KeepsTheSandbox) {
   EXPECT_EQ(Rendered("{{ l.append is defined }}{{ ''.__class__ is defined }}{{ l.append }}",
                      R"({"l": [1]})"),
             "FalseFalse");
-  EXPECT_THAT(Message("{{ [].append(1) }}"), HasSubstr("access to the attribute 'append' is unsafe"));
+  EXPECT_THAT(Message("{{ [].append(1) }}"),
+              HasSubstr("access to the attribute 'append' is unsafe"));
   EXPECT_THAT(Message("{{ ''.__class__.__mro__ }}"), HasSubstr("is unsafe"));
   EXPECT_THAT(Message("{{ '{0.__class__.__mro__}'.format(1) }}"), HasSubstr("is unsafe"));
   EXPECT_THAT(Message("{% set ns = namespace(_a=1) %}"), HasSubstr("underscore"));
@@ -122,10 +123,11 @@ TEST(Template, EndsWithinItsSteps) {
   limits.steps_max = 10000;
   EXPECT_EQ(FailureWithin("{% for i in range(99999) %}{% endfor %}", limits),
             Code::kResourceExhausted);
-  EXPECT_EQ(FailureWithin("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}"
-                          "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x == [1] or ns.x|string }}",
-                          limits),
-            Code::kResourceExhausted);
+  EXPECT_EQ(
+      FailureWithin("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}"
+                    "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x == [1] or ns.x|string }}",
+                    limits),
+      Code::kResourceExhausted);
 }
 
 TEST(Template, EndsWithinItsMemory) {
@@ -153,8 +155,9 @@ TEST(Template, EndsWithinItsOutput) {
 TEST(Template, EndsWithinItsDepth) {
   EXPECT_EQ(FailureWithin("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", {}),
             Code::kResourceExhausted);
-  const std::string deep = "{% set ns = namespace(x=[]) %}{% for i in range(5000) %}"
-                           "{% set ns.x = [ns.x] %}{% endfor %}";
+  const std::string deep =
+      "{% set ns = namespace(x=[]) %}{% for i in range(5000) %}"
+      "{% set ns.x = [ns.x] %}{% endfor %}";
   for (const char* use : {"{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == [ns.x] }}"}) {
     EXPECT_EQ(FailureWithin(deep + use, {}), Code::kResourceExhausted) << use;
   }

@@ -81,7 +81,8 @@ char* Workspace::Bump(size_t bytes, size_t alignment) {
   auto address = reinterpret_cast<uintptr_t>(at_);
   const size_t skip = (alignment - address % alignment) % alignment;
   if (at_ == nullptr || static_cast<size_t>(end_ - at_) < bytes + skip) {
-    const size_t usual = std::min(kBlockBytesMax, kBlockBytesMin << std::min<size_t>(blocks_.size(), 8));
+    const size_t usual =
+        std::min(kBlockBytesMax, kBlockBytesMin << std::min<size_t>(blocks_.size(), 8));
     const size_t size = std::max(usual, bytes + alignment);
     blocks_.emplace_back(new char[size]);
     bytes_ += size;

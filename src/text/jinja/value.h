@@ -95,9 +95,7 @@ struct Value {
   bool is_sequence() const { return kind == Kind::kList || kind == Kind::kTuple; }
   std::string_view str() const { return {text, size}; }
   int64_t AsInteger() const { return kind == Kind::kBool ? (boolean ? 1 : 0) : integer; }
-  double AsReal() const {
-    return kind == Kind::kFloat ? real : static_cast<double>(AsInteger());
-  }
+  double AsReal() const { return kind == Kind::kFloat ? real : static_cast<double>(AsInteger()); }
 
   static Value None() { return Of(Kind::kNone); }
   static Value Bool(bool value);
@@ -148,7 +146,7 @@ struct Joiner {
 };
 
 struct Limits {
-  int64_t steps_max = 20'000'000;  // nodes evaluated and items walked
+  int64_t steps_max = 20'000'000;        // nodes evaluated and items walked
   size_t bytes_max = size_t{256} << 20;  // of everything that a rendering makes
   size_t output_bytes_max = size_t{64} << 20;
   int depth_max = 800;  // of nodes within nodes, through macro calls as well
@@ -194,7 +192,7 @@ class Workspace {
     return new (AllocateSmall(sizeof(T), alignof(T))) T();
   }
   bool NewString(std::string_view text, Value& out, bool markup = false);
-  bool NewList(size_t size, Value& out);   // of kMissing, to be filled
+  bool NewList(size_t size, Value& out);  // of kMissing, to be filled
   bool NewTuple(size_t size, Value& out);
   bool NewListOf(const std::vector<Value>& items, Value& out);
   bool NewDict(size_t capacity, Value& out);

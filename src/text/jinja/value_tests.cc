@@ -43,7 +43,8 @@ bool Remainder(Evaluator& evaluator, const Value& input, const Value& divisor, i
 bool IsAllCase(Evaluator& evaluator, const Value& input, const Arguments& arguments,
                std::string_view name, bool& out) {
   Value text;
-  if (!Takes(evaluator, arguments, 0, nullptr) || !ToStr(evaluator.work(), input, text)) return false;
+  if (!Takes(evaluator, arguments, 0, nullptr) || !ToStr(evaluator.work(), input, text))
+    return false;
   out = HasClass(text.str(), name);
   return true;
 }
@@ -51,9 +52,9 @@ bool IsAllCase(Evaluator& evaluator, const Value& input, const Arguments& argume
 }  // namespace
 
 // A test of the value's kind alone.
-#define SLUICE_KIND_TEST(Name, holds)                                                        \
+#define SLUICE_KIND_TEST(Name, holds)                                                          \
   bool Name(Evaluator& evaluator, const Value& input, const Arguments& arguments, bool& out) { \
-    return Answer(evaluator, arguments, holds, out);                                         \
+    return Answer(evaluator, arguments, holds, out);                                           \
   }
 SLUICE_KIND_TEST(TestDefined, !input.Is(Kind::kUndefined))
 SLUICE_KIND_TEST(TestUndefined, input.Is(Kind::kUndefined))
@@ -75,9 +76,9 @@ SLUICE_KIND_TEST(TestCallable, input.Is(Kind::kMacro) || input.Is(Kind::kFunctio
                                    input.Is(Kind::kLoop) || input.Is(Kind::kUndefined))
 #undef SLUICE_KIND_TEST
 
-#define SLUICE_COMPARING_TEST(Name, op)                                                      \
+#define SLUICE_COMPARING_TEST(Name, op)                                                        \
   bool Name(Evaluator& evaluator, const Value& input, const Arguments& arguments, bool& out) { \
-    return Compared(evaluator, op, input, arguments, out);                                   \
+    return Compared(evaluator, op, input, arguments, out);                                     \
   }
 SLUICE_COMPARING_TEST(TestEqual, Operator::kEqual)
 SLUICE_COMPARING_TEST(TestNotEqual, Operator::kNotEqual)
