@@ -5,7 +5,7 @@
 
 #include "base/files.h"
 #include "text/jinja/json_value.h"
-#include "text/jinja/parser.h"
+#include "text/jinja/parse/parser.h"
 
 namespace sluice::text {
 namespace {

@@ -122,7 +122,8 @@ TEST(ChatTemplates, ReadTheTemplateAndTokensOfATokenizerConfig) {
   folder.Write("tokenizer_config.json",
                R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": null,
                    "additional_special_tokens": ["<a>"],
-                   "chat_template": "{{ bos_token }}{{ eos_token }}{{ additional_special_tokens }}"})");
+                   "chat_template":
+                     "{{ bos_token }}{{ eos_token }}{{ additional_special_tokens }}"})");
   const auto templates = ChatTemplates::Load(folder.path());
   ASSERT_TRUE(templates.ok()) << templates.error().message;
   EXPECT_EQ(RenderOneMessage(**templates->Select(true)), "<s></s>['<a>']");

@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "base/clock.h"
-#include "text/jinja/ast.h"
-#include "text/jinja/builtins.h"
+#include "text/jinja/builtin/builtins.h"
 #include "text/jinja/iterator.h"
+#include "text/jinja/parse/ast.h"
 #include "text/jinja/value.h"
 
 namespace sluice::text::jinja {

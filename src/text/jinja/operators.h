@@ -32,6 +32,9 @@ enum class Operator : uint8_t {
 
 // "a list", for messages.
 const char* KindName(const Value& value);
+const char* OperatorSign(Operator op);
+// Fails with the operator and what it was given.
+bool FailOperands(Workspace& work, Operator op, const Value& a, const Value& b);
 // Fails with what makes `value` undefined.
 bool FailUndefined(Workspace& work, const Value& value);
 

@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/jinja/ast.h"
-#include "text/jinja/binder.h"
 #include "text/jinja/evaluator.h"
-#include "text/jinja/parser.h"
+#include "text/jinja/parse/ast.h"
+#include "text/jinja/parse/binder.h"
+#include "text/jinja/parse/parser.h"
 
 namespace sluice::text::jinja {
 

@@ -1,4 +1,4 @@
-#include "text/jinja/parser.h"
+#include "text/jinja/parse/parser.h"
 
 #include <algorithm>
 #include <utility>

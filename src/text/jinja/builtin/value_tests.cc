@@ -1,8 +1,8 @@
 // What `is` can ask.
 #include <string>
 
+#include "text/jinja/builtin/filters.h"
 #include "text/jinja/evaluator.h"
-#include "text/jinja/filters.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/print.h"
 #include "text/jinja/python_text.h"

@@ -1,12 +1,10 @@
-#include "text/jinja/lexer.h"
+#include "text/jinja/parse/lexer.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdio>
-#include <cstdlib>
 
 #include "base/utf8.h"
 #include "text/jinja/number_text.h"
+#include "text/jinja/parse/escape.h"
 #include "text/jinja/python_text.h"
 
 namespace sluice::text::jinja {
@@ -19,24 +17,6 @@ using base::Status;
 
 constexpr std::string_view kNone;
 constexpr size_t kAbsent = std::string_view::npos;
-
-struct OperatorText {
-  std::string_view text;
-  TokenKind kind;
-};
-
-// Longer ones first.
-constexpr OperatorText kOperators[] = {
-    {"**", TokenKind::kPower},      {"//", TokenKind::kFloorDivide},  {"==", TokenKind::kEqual},
-    {"!=", TokenKind::kNotEqual},   {">=", TokenKind::kGreaterEqual}, {"<=", TokenKind::kLessEqual},
-    {"+", TokenKind::kAdd},         {"-", TokenKind::kSubtract},      {"*", TokenKind::kMultiply},
-    {"/", TokenKind::kDivide},      {"%", TokenKind::kModulo},        {"~", TokenKind::kTilde},
-    {"[", TokenKind::kLeftBracket}, {"]", TokenKind::kRightBracket},  {"(", TokenKind::kLeftParen},
-    {")", TokenKind::kRightParen},  {"{", TokenKind::kLeftBrace},     {"}", TokenKind::kRightBrace},
-    {">", TokenKind::kGreater},     {"<", TokenKind::kLess},          {"=", TokenKind::kAssign},
-    {".", TokenKind::kDot},         {":", TokenKind::kColon},         {"|", TokenKind::kPipe},
-    {",", TokenKind::kComma},       {";", TokenKind::kSemicolon},
-};
 
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
@@ -221,7 +201,7 @@ class Lexer {
       Advance(name_end);
       return base::Ok();
     }
-    for (const OperatorText& one : kOperators) {
+    for (const OperatorText& one : Operators()) {
       if (!At(at_, one.text)) continue;
       if (c == '(' || c == '[' || c == '{') {
         open += c == '(' ? ')' : (c == '[' ? ']' : '}');
@@ -356,67 +336,11 @@ class Lexer {
         out += body[i++];
         continue;
       }
-      TRY(Escape(body, i, out));
+      const Status status = AppendEscape(body, i, out);
+      if (!status.ok()) return Fail(status.error().message);
     }
     strings_.push_back(std::move(out));
     Add(TokenKind::kString, strings_.back());
-    return base::Ok();
-  }
-
-  // What Python's unicode-escape makes of the backslash at body[i].
-  Status Escape(std::string_view body, size_t& i, std::string& out) {
-    const char c = body[i + 1];
-    constexpr std::string_view kLetters = "\\'\"abfnrtv";
-    constexpr std::string_view kMeanings = "\\'\"\a\b\f\n\r\t\v";
-    i += 2;
-    if (c == '\n') return base::Ok();
-    if (const size_t known = kLetters.find(c); known != kAbsent) {
-      out += kMeanings[known];
-      return base::Ok();
-    }
-    if (c >= '0' && c <= '7') {
-      uint32_t value = 0;
-      size_t end = i - 1;
-      for (; end < body.size() && end < i + 2 && body[end] >= '0' && body[end] <= '7'; ++end) {
-        value = value * 8 + static_cast<uint32_t>(body[end] - '0');
-      }
-      i = end;
-      return Append(value, out);
-    }
-    if (c == 'x' || c == 'u' || c == 'U') {
-      const size_t count = c == 'x' ? 2 : (c == 'u' ? 4 : 8);
-      const std::string_view digits = body.substr(i, count);
-      uint32_t value = 0;
-      const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-      if (digits.size() < count || read.ptr != digits.data() + count) {
-        return Fail(std::string("expected ") + std::to_string(count) +
-                    " hexadecimal digits after '\\" + c + "'");
-      }
-      i += count;
-      return Append(value, out);
-    }
-    if (c == 'N') return Fail("'\\N' is not supported in strings");
-    out += '\\';
-    if (static_cast<unsigned char>(c) < 0x80) {
-      out += c;
-      return base::Ok();
-    }
-    // Python escapes the character first, so that its own backslash is spent.
-    const base::Rune rune = base::DecodeRune(body, i - 1);
-    char escaped[12];
-    std::snprintf(escaped, sizeof(escaped),
-                  rune.rune < 0x100 ? "x%02x" : (rune.rune < 0x10000 ? "u%04x" : "U%08x"),
-                  static_cast<unsigned>(rune.rune));
-    out += escaped;
-    i += static_cast<size_t>(rune.bytes) - 1;
-    return base::Ok();
-  }
-
-  Status Append(uint32_t rune, std::string& out) {
-    if (rune > 0x10FFFF || (rune >= 0xD800 && rune <= 0xDFFF)) {
-      return Fail("expected a Unicode character in a string, got a number that is none");
-    }
-    base::AppendRune(rune, out);
     return base::Ok();
   }
 
@@ -429,36 +353,6 @@ class Lexer {
 };
 
 }  // namespace
-
-std::string TokenName(TokenKind kind) {
-  switch (kind) {
-    case TokenKind::kData:
-      return "text";
-    case TokenKind::kVariableBegin:
-      return "'{{'";
-    case TokenKind::kVariableEnd:
-      return "'}}'";
-    case TokenKind::kBlockBegin:
-      return "'{%'";
-    case TokenKind::kBlockEnd:
-      return "'%}'";
-    case TokenKind::kName:
-      return "a name";
-    case TokenKind::kString:
-      return "a string";
-    case TokenKind::kInteger:
-      return "an integer";
-    case TokenKind::kFloat:
-      return "a float";
-    case TokenKind::kEnd:
-      return "the end of the template";
-    default:
-      for (const OperatorText& one : kOperators) {
-        if (one.kind == kind) return "'" + std::string(one.text) + "'";
-      }
-      return "'?'";
-  }
-}
 
 Result<std::vector<Token>> Tokenize(std::string_view source, std::deque<std::string>& strings) {
   Lexer lexer(source, strings);

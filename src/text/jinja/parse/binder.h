@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "text/jinja/ast.h"
+#include "text/jinja/parse/ast.h"
 
 namespace sluice::text::jinja {
 

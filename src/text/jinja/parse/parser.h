@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/jinja/ast.h"
-#include "text/jinja/lexer.h"
+#include "text/jinja/parse/ast.h"
+#include "text/jinja/parse/lexer.h"
 
 namespace sluice::text::jinja {
 

@@ -1,13 +1,10 @@
-// A template's source as tokens, by the rules of Jinja 3.1 with trim_blocks and lstrip_blocks.
+// The tokens of a template.
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
-
-#include "base/result.h"
 
 namespace sluice::text::jinja {
 
@@ -61,11 +58,12 @@ struct Token {
 // "a name", "'+'", for messages.
 std::string TokenName(TokenKind kind);
 
-// Ends with a kEnd. `source` has line feeds only and outlives the tokens; strings with escapes are
-// kept in `strings`.
-base::Result<std::vector<Token>> Tokenize(std::string_view source,
-                                          std::deque<std::string>& strings);
-// What Tokenize takes: line ends become "\n", and the last one goes.
-std::string NormalizeNewlines(std::string_view source);
+struct OperatorText {
+  std::string_view text;
+  TokenKind kind;
+};
+
+// Longer ones first.
+std::span<const OperatorText> Operators();
 
 }  // namespace sluice::text::jinja

@@ -1,4 +1,4 @@
-#include "text/jinja/scope.h"
+#include "text/jinja/parse/scope.h"
 
 #include <memory>
 

@@ -1,9 +1,9 @@
-#include "text/jinja/builtins.h"
+#include "text/jinja/builtin/builtins.h"
 
 #include <algorithm>
 #include <string>
 
-#include "text/jinja/filters.h"
+#include "text/jinja/builtin/filters.h"
 #include "text/jinja/operators.h"
 
 namespace sluice::text::jinja {

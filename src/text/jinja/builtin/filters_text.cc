@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "text/jinja/builtin/filters.h"
 #include "text/jinja/evaluator.h"
-#include "text/jinja/filters.h"
 #include "text/jinja/format.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/print.h"

@@ -1,10 +1,14 @@
 // Jinja's filters and tests, one function each; builtins.cc names them. Text: filters_text.cc,
-// numbers and JSON: filters_value.cc, sequences: filters_sequence.cc, tests: value_tests.cc.
+// numbers and JSON: filters_value.cc, sequences: filters_sequence.cc and filters_select.cc, tests:
+// value_tests.cc.
 #pragma once
 
-#include "text/jinja/builtins.h"
+#include "text/jinja/builtin/builtins.h"
 
 namespace sluice::text::jinja {
+
+// Strings in lower case, unless case counts; other values as they are.
+bool IgnoreCase(Workspace& work, bool case_sensitive, Value& value);
 
 bool FilterAbs(Evaluator& evaluator, const Value& input, const Arguments& arguments, Value& out);
 bool FilterAttr(Evaluator& evaluator, const Value& input, const Arguments& arguments, Value& out);

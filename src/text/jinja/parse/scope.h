@@ -9,7 +9,7 @@
 #include <tuple>
 #include <vector>
 
-#include "text/jinja/ast.h"
+#include "text/jinja/parse/ast.h"
 
 namespace sluice::text::jinja {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "text/jinja/builtin/filters.h"
 #include "text/jinja/evaluator.h"
-#include "text/jinja/filters.h"
 #include "text/jinja/number_text.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/print.h"

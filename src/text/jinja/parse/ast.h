@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/jinja/builtins.h"
+#include "text/jinja/builtin/builtins.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/value.h"
 
