@@ -2,7 +2,7 @@
 seeded random templates of the whole language.
 
 usage: chat_template_test.py --binary build/release/tests/conformance/chat_template_render [--seed 1]
-         [--chats 1500] [--snippets 20000] [--templates FOLDER]
+         [--chats 400] [--snippets 8000] [--templates FOLDER]
        chat_template_test.py --write-expected
 
 Two sides agree when they render the same text, or both raise. What our side refuses by name (integers beyond 64 bits
@@ -117,8 +117,8 @@ def main():
     parser.add_argument("--binary")
     parser.add_argument("--write-expected", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--chats", type=int, default=1500, help="seeded variations for each template")
-    parser.add_argument("--snippets", type=int, default=20000, help="random templates")
+    parser.add_argument("--chats", type=int, default=400, help="seeded variations for each template")
+    parser.add_argument("--snippets", type=int, default=8000, help="random templates")
     parser.add_argument("--templates", type=pathlib.Path, default=TEMPLATES, help="a folder of .jinja files")
     arguments = parser.parse_args()
     try:
