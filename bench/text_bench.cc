@@ -1,10 +1,12 @@
-// The tokenizer's speed. Without arguments: Google Benchmark over texts of the tests' own
-// vocabulary. With `--serve TOKENIZER.json` it answers bench/compare/tokenizer: each line of
-// standard input names a file of texts, one a line, and a token limit; the answer is the seconds
-// and the tokens that encoding all of them took.
+// The tokenizer's speed, and that of chat templates. Without arguments: Google Benchmark over texts
+// of the tests' own vocabulary and the tests' own template, or the one that CHAT_TEMPLATE names.
+// With `--serve TOKENIZER.json` it answers bench/compare/tokenizer: each line of standard input
+// names a file of texts, one a line, and a token limit; the answer is the seconds and the tokens
+// that encoding all of them took.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -14,6 +16,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -58,6 +63,59 @@ void EncodeText(benchmark::State& state, std::string_view unit) {
 }
 BENCHMARK_CAPTURE(EncodeText, english, kEnglish)->Arg(1)->Arg(20);
 BENCHMARK_CAPTURE(EncodeText, mixed, kMixed)->Arg(1)->Arg(20);
+
+constexpr const char* kOwnTemplate = "tests/conformance/chat_templates/tool_chat.jinja";
+
+sluice::base::Result<std::string> ReadTemplate() {
+  const char* named = std::getenv("CHAT_TEMPLATE");
+  return sluice::base::ReadFile(named != nullptr ? named : kOwnTemplate, 1 << 20);
+}
+
+// A system message and turns of user and assistant, `count` in all.
+std::string Conversation(int64_t count) {
+  std::string json = R"([{"role": "system", "content": "You are helpful."})";
+  for (int64_t i = 1; i < count; ++i) {
+    json += R"(, {"role": ")";
+    json += i % 2 == 1 ? "user" : "assistant";
+    json += R"(", "content": "What is the weather in Z\u00fcrich, and will it rain tomorrow?"})";
+  }
+  return json + "]";
+}
+
+void RenderChat(benchmark::State& state) {
+  using sluice::text::ChatTemplate;
+  const auto source = ReadTemplate();
+  const auto chat = source.ok()
+                        ? ChatTemplate::Parse(*source)
+                        : sluice::base::Result<std::shared_ptr<const ChatTemplate>>(source.error());
+  if (!chat.ok()) {
+    state.SkipWithError(chat.error().message.c_str());
+    return;
+  }
+  sluice::base::JsonDocument document;
+  const auto messages = document.Parse(Conversation(state.range(0)));
+  for (auto _ : state) {
+    const auto text = (*chat)->Render({.messages = *messages});
+    if (!text.ok()) {
+      state.SkipWithError(text.error().message.c_str());
+      return;
+    }
+    benchmark::DoNotOptimize(text);
+  }
+}
+BENCHMARK(RenderChat)->Arg(2)->Arg(10)->Arg(100);
+
+void ParseTemplate(benchmark::State& state) {
+  const auto source = ReadTemplate();
+  if (!source.ok()) {
+    state.SkipWithError("run from the repository root");
+    return;
+  }
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(sluice::text::ChatTemplate::Parse(*source));
+  }
+}
+BENCHMARK(ParseTemplate);
 
 std::vector<std::string> ReadLines(const std::string& path) {
   std::ifstream file(path);
