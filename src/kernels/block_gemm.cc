@@ -100,7 +100,7 @@ void PrepareBlockRows(const PrepareBlockRowsArgs& args, Tiles tiles) {
 }
 
 Work PrepareBlockRowsWork(const PrepareBlockRowsArgs& args) {
-  return {4 * args.m * args.k, args.m * (5 * args.k + args.k / 4 + args.k / 8)};
+  return {4 * args.m * args.k, args.m * (5 * args.k + args.k * 5 / 8)};
 }
 
 int64_t BlockGemmTiles(const BlockGemmArgs& args) {
@@ -132,7 +132,7 @@ void BlockGemm(const BlockGemmArgs& args, Tiles tiles) {
 
 Work BlockGemmWork(const BlockGemmArgs& args) {
   const int64_t residuals = args.residual != nullptr ? 1 : 0;
-  const int64_t a_bytes = IsHalf(args.w.format) ? 4 * args.w.k : args.w.k + args.w.k * 3 / 8;
+  const int64_t a_bytes = IsHalf(args.w.format) ? 4 * args.w.k : args.w.k * 3 / 2;
   return {2 * args.m * args.w.n * args.w.k, args.m * a_bytes + args.w.n * ColumnBytes(args.w) +
                                                 4 * (1 + residuals) * args.m * args.w.n};
 }

@@ -41,10 +41,12 @@ base::Result<BlockMatrix> BlockMatrixOf(const std::byte* data, tensor::BlockForm
 // Rows of activations in 8 bits: x = scale * code with codes -127 … 127, a scale for each 32
 // elements of k. A block that holds NaN or inf gets the scale NaN.
 struct BlockRows {
-  int8_t* codes = nullptr;  // [m, k], rows `code_stride` apart
-  float* scales = nullptr;  // [m, k / 32]
-  int32_t* sums = nullptr;  // [m, k / 16] of codes
-  int64_t code_stride = 0;  // BlockCodeStride(k)
+  int8_t* codes = nullptr;       // [m, k], rows `code_stride` apart
+  float* scales = nullptr;       // [m, k / 32]
+  int32_t* sums = nullptr;       // [m, k / 32] of codes
+  int32_t* half_sums = nullptr;  // [m, k / 16] of codes
+  float* code_sums = nullptr;    // [m, k / 32], scale times sum
+  int64_t code_stride = 0;       // BlockCodeStride(k)
 };
 // Bytes between rows of codes: an odd number of cache lines, so that rows fall into different sets.
 int64_t BlockCodeStride(int64_t k);

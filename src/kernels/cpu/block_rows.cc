@@ -11,7 +11,7 @@ constexpr float kPeakMin = 1e-35f;
 
 constexpr float kShifter = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
 
-void PrepareBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
+void PrepareBlock(const float* x, const BlockRows& to) {
   const hn::FixedTag<float, 8> d;
   const hn::FixedTag<int32_t, 8> di;
   const hn::FixedTag<int8_t, 8> d8;
@@ -25,7 +25,7 @@ void PrepareBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
   const float most = hn::GetLane(hn::MaxOfLanes(d, peak));
   const bool finite = hn::GetLane(hn::SumOfLanes(d, odd)) == 0.0f;
   const bool flat = !(most > kPeakMin);
-  *scale = !finite ? __builtin_nanf("") : flat ? 0.0f : most / 127.0f;
+  *to.scales = !finite ? __builtin_nanf("") : flat ? 0.0f : most / 127.0f;
   const V factor = hn::Set(d, !finite || flat ? 0.0f : 127.0f / most);
   const V shifter = hn::Set(d, kShifter);
   for (int half = 0; half < 2; ++half) {
@@ -35,10 +35,12 @@ void PrepareBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
       const V shifted = hn::MulAdd(v, factor, shifter);
       const auto code = hn::Sub(hn::BitCast(di, shifted), hn::BitCast(di, shifter));
       sum = hn::Add(sum, code);
-      hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
+      hn::StoreU(hn::DemoteTo(d8, code), d8, to.codes + i);
     }
-    sums[half] = hn::GetLane(hn::SumOfLanes(di, sum));
+    to.half_sums[half] = hn::GetLane(hn::SumOfLanes(di, sum));
   }
+  *to.sums = to.half_sums[0] + to.half_sums[1];
+  *to.code_sums = *to.scales * static_cast<float>(*to.sums);
 }
 
 }  // namespace
@@ -47,11 +49,20 @@ void RunPrepareBlockRows(const PrepareBlockRowsArgs& args, int64_t begin, int64_
   const int64_t blocks = args.k / kBlock;
   for (int64_t row = begin; row < end; ++row) {
     const float* const x = args.a + row * args.a_stride;
-    int8_t* const codes = args.rows.codes + row * args.rows.code_stride;
-    float* const scales = args.rows.scales + row * blocks;
-    int32_t* const sums = args.rows.sums + row * 2 * blocks;
-    for (int64_t b = 0; b < blocks; ++b)
-      PrepareBlock(x + b * kBlock, codes + b * kBlock, scales + b, sums + 2 * b);
+    BlockRows to = args.rows;
+    to.codes += row * to.code_stride;
+    to.scales += row * blocks;
+    to.sums += row * blocks;
+    to.half_sums += row * 2 * blocks;
+    to.code_sums += row * blocks;
+    for (int64_t b = 0; b < blocks; ++b) {
+      PrepareBlock(x + b * kBlock, to);
+      to.codes += kBlock;
+      ++to.scales;
+      ++to.sums;
+      to.half_sums += 2;
+      ++to.code_sums;
+    }
   }
 }
 

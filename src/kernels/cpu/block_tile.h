@@ -11,14 +11,6 @@
 namespace sluice::kernels::SLUICE_ISA {
 namespace {  // one copy for each target: no linker may merge them
 
-template <int kCount, class F>
-__attribute__((always_inline)) inline void RepeatBlock(F f) {
-  [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) __attribute__((always_inline)) {
-    (f(std::integral_constant<int, kIndex>{}), ...);
-  }
-  (std::make_integer_sequence<int, kCount>{});
-}
-
 inline int64_t BlockMin(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
@@ -29,67 +21,91 @@ constexpr int64_t kBlockUnits = kBlockChunk / 16;
 // A few rows of activations over a chunk.
 struct BlockStrip {
   const int8_t* codes[kBlockStripMax];
-  const float* scales[kBlockStripMax];                           // [units of 32]
-  alignas(64) int32_t begins[kBlockStripMax][kBlockUnits];       // where each unit's sum begins
-  alignas(64) float code_sums[kBlockStripMax][kBlockUnits / 2];  // scale times sum, of 32
+  const float* scales[kBlockStripMax];                      // [units of 32]
+  const float* code_sums[kBlockStripMax];                   // [units of 32]
+  alignas(64) int32_t begins[kBlockStripMax][kBlockUnits];  // where each unit's sum begins
 };
 
 // Rows [row, row + count) at element k0, `elements` long.
 template <class Format>
-void LoadStrip(const BlockGemmArgs& args, int64_t row, int64_t count, int64_t k0, int64_t elements,
-               int offset, BlockStrip& strip) {
+__attribute__((always_inline)) inline void LoadStrip(const BlockGemmArgs& args, int64_t row,
+                                                     int64_t count, int64_t k0, int64_t elements,
+                                                     int offset, BlockStrip& strip) {
   for (int64_t r = 0; r < count; ++r) {
+    const int64_t at = (row + r) * args.w.k + k0;
     strip.codes[r] = args.rows.codes + (row + r) * args.rows.code_stride + k0;
-    strip.scales[r] = args.rows.scales + ((row + r) * args.w.k + k0) / 32;
-    const int32_t* const sums = args.rows.sums + ((row + r) * args.w.k + k0) / 16;
-    if constexpr (Format::kUnit == 16) {
-      for (int64_t u = 0; u < elements / 16; ++u) strip.begins[r][u] = -offset * sums[u];
-    } else {
-      for (int64_t u = 0; u < elements / 32; ++u) {
-        const int32_t sum = sums[2 * u] + sums[2 * u + 1];
-        strip.begins[r][u] = -offset * sum;
-        if constexpr (Format::kMin)
-          strip.code_sums[r][u] = strip.scales[r][u] * static_cast<float>(sum);
+    strip.scales[r] = args.rows.scales + at / 32;
+    strip.code_sums[r] = args.rows.code_sums + at / 32;
+    if (offset == 0) continue;
+    const int32_t* const sums =
+        Format::kUnit == 16 ? args.rows.half_sums + at / 16 : args.rows.sums + at / 32;
+    for (int64_t u = 0; u < elements / Format::kUnit; u += 8) {
+      // Behind the last unit nothing is used.
+      const int64_t left = elements / Format::kUnit - u;
+      __m256i x;
+      if (left >= 8) {
+        x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + u));
+      } else {
+        alignas(32) int32_t rest[8] = {};
+        for (int64_t i = 0; i < left; ++i) rest[i] = sums[u + i];
+        x = _mm256_load_si256(reinterpret_cast<const __m256i*>(rest));
       }
+      _mm256_store_si256(reinterpret_cast<__m256i*>(strip.begins[r] + u),
+                         _mm256_mullo_epi32(x, _mm256_set1_epi32(-offset)));
     }
   }
 }
 
-// W's rows of one panel; behind the last row it stands again.
-template <class Vec>
-typename Vec::Rows PanelRows(const BlockMatrix& w, int64_t column, int64_t first) {
-  typename Vec::Rows rows;
-  for (int i = 0; i < Vec::kRows; ++i) {
-    const int64_t n = BlockMin(column + first + i, w.n - 1);
-    rows.at[i] = w.data + n * w.row_bytes;
+// A panel's rows at element k0. The last panel's few rows are moved into `few`, with zeros behind.
+constexpr int64_t kFewBytes = kBlockChunk / 32 * 34;
+template <class Format>
+BlockLines PanelRows(const BlockMatrix& w, int64_t column, int64_t k0, int64_t elements,
+                     std::byte* few) {
+  const std::byte* const from =
+      w.data + column * w.row_bytes + k0 / Format::kElements * Format::kBytes;
+  if (w.n - column >= kBlockPanel) return {from, w.row_bytes};
+  __builtin_memset(few, 0, kBlockPanel * kFewBytes);
+  for (int64_t i = 0; i < w.n - column; ++i) {
+    __builtin_memcpy(few + i * kFewBytes, from + i * w.row_bytes,
+                     static_cast<size_t>(elements / Format::kElements * Format::kBytes));
   }
-  return rows;
+  return {few, kFewBytes};
 }
 
 template <class Vec, class Format>
-void SpreadRows(const BlockMatrix& w, int64_t column, int64_t k0, int64_t elements,
-                BlockFetch& fetch, BlockPanel& panel) {
+__attribute__((noinline)) void SpreadRows(const BlockMatrix& w, int64_t column, int64_t k0,
+                                          int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
+  std::byte few[kBlockPanel * kFewBytes];
+  const BlockLines all = PanelRows<Format>(w, column, k0, elements, few);
   for (int first = 0; first < static_cast<int>(kBlockPanel); first += Vec::kRows) {
-    const typename Vec::Rows rows = PanelRows<Vec>(w, column, first);
-    BlockSink sink = {panel.codes + 4 * first, panel.scales + first, panel.mins + first};
-    const int64_t begin = k0 / Format::kElements;
-    for (int64_t b = begin; b < begin + elements / Format::kElements; ++b) {
-      Format::Decode(rows, b * Format::kBytes, sink);
+    BlockLines rows = {all.data + first * all.stride, all.stride};
+    PanelSink sink = {panel.codes + 4 * first, panel.scales + first, panel.mins + first};
+    for (int64_t left = elements / Format::kElements; left > 0; --left) {
+      Format::Decode(rows, sink);
+      rows.data += Format::kBytes;
       fetch.Next();
     }
   }
 }
 
-inline void StoreBlockSums(const BlockGemmArgs& args, const float* sums, int64_t row, int64_t rows,
-                           int64_t column, int64_t columns) {
+template <class Vec>
+void StoreBlockSums(const BlockGemmArgs& args, const float* sums, int64_t row, int64_t rows,
+                    int64_t column, int64_t columns) {
+  const float* const bias = args.bias == nullptr ? nullptr : args.bias + column;
   for (int64_t r = 0; r < rows; ++r) {
     const float* const from = sums + r * kBlockColumns;
     float* const to = args.c + (row + r) * args.c_stride + column;
-    const float* const bias = args.bias == nullptr ? nullptr : args.bias + column;
     const float* const add = args.residual == nullptr
                                  ? nullptr
                                  : args.residual + (row + r) * args.residual_stride + column;
-    for (int64_t j = 0; j < columns; ++j) {
+    int64_t j = 0;
+    for (; j + Vec::kRows <= columns; j += Vec::kRows) {
+      auto x = Vec::LoadF(from + j);
+      if (bias != nullptr) x = Vec::AddF(x, Vec::LoadF(bias + j));
+      if (add != nullptr) x = Vec::AddF(x, Vec::LoadF(add + j));
+      Vec::StoreFU(to + j, x);
+    }
+    for (; j < columns; ++j) {
       float x = from[j];
       if (bias != nullptr) x += bias[j];
       if (add != nullptr) x += add[j];
@@ -98,28 +114,80 @@ inline void StoreBlockSums(const BlockGemmArgs& args, const float* sums, int64_t
   }
 }
 
+// C's lines that the last chunk of a strip will write.
+inline void FetchC(const BlockGemmArgs& args, int64_t row, int64_t rows, int64_t column) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const char* const c =
+        reinterpret_cast<const char*>(args.c + (row + r) * args.c_stride + column);
+    __builtin_prefetch(c, 1);
+    __builtin_prefetch(c + 64, 1);
+  }
+}
+
 // The columns [column, column + 32) of C's rows [row, row + rows), rows <= kBlockRowsMax.
 template <class Kit, class Format, class Spread>
 void RunBlockTile(const BlockGemmArgs& args, int64_t row, int64_t rows, int64_t column,
                   int64_t columns, BlockFetch& fetch, Spread spread) {
-  alignas(64) float sums[kBlockRowsMax * kBlockColumns];
+  constexpr int64_t kStrip = Kit::template kStrip<Format>;
+  alignas(64) float sums[(kBlockRowsMax + kBlockStripMax) * kBlockColumns];
   BlockPanel panels[2];
   BlockStrip strip;
-  __builtin_memset(sums, 0, static_cast<size_t>(rows * kBlockColumns) * sizeof(float));
   const bool two = columns > kBlockPanel;
   for (int64_t k0 = 0; k0 < args.w.k; k0 += kBlockChunk) {
     const int64_t elements = BlockMin(kBlockChunk, args.w.k - k0);
+    const bool last = k0 + elements == args.w.k;
     spread(column, k0, elements, fetch, panels[0]);
     if (two) spread(column + kBlockPanel, k0, elements, fetch, panels[1]);
-    constexpr int64_t kStrip = Kit::template kStrip<Format>;
+    if (last) FetchC(args, row, BlockMin(2 * kStrip, rows), column);
     for (int64_t r = 0; r < rows; r += kStrip) {
       const int64_t count = BlockMin(kStrip, rows - r);
+      float* const to = sums + r * kBlockColumns;
+      if (k0 == 0)
+        __builtin_memset(to, 0, static_cast<size_t>(count * kBlockColumns) * sizeof(float));
+      if (last && r + 2 * kStrip < rows)
+        FetchC(args, row + r + 2 * kStrip, BlockMin(kStrip, rows - r - 2 * kStrip), column);
       LoadStrip<Format>(args, row + r, count, k0, elements, Kit::template kOffset<Format>, strip);
-      Kit::template Add<Format>(strip, count, panels, two, elements / Format::kUnit,
-                                sums + r * kBlockColumns);
+      Kit::template Add<Format>(strip, count, panels, two, elements / Format::kUnit, to);
+      if (last) StoreBlockSums<typename Kit::Vec>(args, to, row + r, count, column, columns);
     }
   }
-  StoreBlockSums(args, sums, row, rows, column, columns);
+}
+
+// One row of C: codes are multiplied in registers as they are spread, each output's sums in the
+// order that they have in a tile.
+template <class Kit, class Format>
+void RunOneRow(const BlockGemmArgs& args, int64_t row, const BlockRegion& region) {
+  using Vec = typename Kit::Vec;
+  using Sink = typename Kit::template DotSink<Format>;
+  alignas(64) float sums[kBlockPanel];
+  std::byte few[kBlockPanel * kFewBytes];
+  BlockStrip strip;
+  BlockFetch fetch = {args.w.data + (region.column_begin + kBlockPanel) * args.w.row_bytes,
+                      args.w.data + args.w.n * args.w.row_bytes, Vec::kRows * Format::kBytes};
+  for (int64_t column = region.column_begin; column < region.column_end; column += kBlockPanel) {
+    Sink sinks[kBlockPanel / Vec::kRows];
+    for (int64_t k0 = 0; k0 < args.w.k; k0 += kBlockChunk) {
+      const int64_t elements = BlockMin(kBlockChunk, args.w.k - k0);
+      const BlockLines all = PanelRows<Format>(args.w, column, k0, elements, few);
+      LoadStrip<Format>(args, row, 1, k0, elements, Kit::template kOffset<Format>, strip);
+      for (int i = 0; i < static_cast<int>(kBlockPanel) / Vec::kRows; ++i) {
+        BlockLines rows = {all.data + i * Vec::kRows * all.stride, all.stride};
+        Sink sink = sinks[i];
+        sink.Begin(strip);
+        for (int64_t left = elements / Format::kElements; left > 0; --left) {
+          sink.NextBlock();
+          Format::Decode(rows, sink);
+          rows.data += Format::kBytes;
+          fetch.Next();
+        }
+        sinks[i] = sink;
+      }
+    }
+    for (int i = 0; i < static_cast<int>(kBlockPanel) / Vec::kRows; ++i)
+      Vec::StoreF(sums + i * Vec::kRows, sinks[i].sum);
+    StoreBlockSums<Vec>(args, sums, row, 1, column,
+                        BlockMin(kBlockPanel, region.column_end - column));
+  }
 }
 
 // `bytes` of W for each column lie beside each other from `begin` on.
@@ -142,6 +210,8 @@ void RunBlockRegion(const BlockGemmArgs& args, const BlockRegion& region, int64_
 template <class Kit, class Format>
 void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
+  if (region.row_end - region.row_begin == 1)
+    return RunOneRow<Kit, Format>(args, region.row_begin, region);
   RunBlockRegion<Kit, Format>(
       args, region, args.w.row_bytes,
       [&](int64_t column, int64_t k0, int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
