@@ -8,36 +8,48 @@
 namespace sluice::kernels::SLUICE_ISA {
 namespace {  // one copy for each target: no linker may merge them
 
-template <class Vec, class Format>
-void SpreadInt4(const BlockMatrix& w, int64_t column, int64_t k0, int64_t elements,
-                BlockFetch& fetch, BlockPanel& panel) {
-  const std::byte* const from = w.data + column / kBlockPanel * Int4PanelBytes(w);
+// Rows [first, first + Vec::kRows) of a panel into a sink of block_decode.h.
+template <class Vec, class Format, class Sink>
+__attribute__((always_inline)) inline void WalkInt4(const BlockMatrix& w, int64_t column,
+                                                    int64_t first, int64_t k0, int64_t elements,
+                                                    BlockFetch& fetch, Sink& sink) {
+  using Decoder = BlockDecoder<Vec>;
+  constexpr int64_t kNear = 2048;  // bytes that L1 is asked for ahead
   const int64_t head = Int4HeadBytes(w);
   const int64_t group_blocks = w.group / 32;
+  int64_t left = group_blocks - k0 / 32 % group_blocks;  // of a group
+  const std::byte* codes = w.data + column / kBlockPanel * Int4PanelBytes(w) +
+                           (k0 / w.group + 1) * head + k0 / 32 * kInt4BlockBytes;
+  const std::byte* scales = codes - (group_blocks - left) * kInt4BlockBytes - head;
+  for (int64_t b = 0; b < elements / 32; ++b) {
+    if (left == 0) {
+      left = group_blocks;
+      scales = codes;
+      codes += head;
+    }
+    --left;
+    if constexpr (!std::is_same_v<Sink, PanelSink>) sink.NextBlock();
+    RepeatBlock<4>([&](auto i) __attribute__((always_inline)) {
+      const auto x = Vec::LoadPanel(codes + 64 * i + 4 * first);
+      Decoder::Low(sink, i, x);
+      Decoder::High(sink, i + 4, x);
+      _mm_prefetch(reinterpret_cast<const char*>(codes + kNear + 64 * i), _MM_HINT_T0);
+    });
+    Decoder::PutScale(sink, 0, Vec::Brain(scales + 2 * first));
+    if constexpr (Format::kMin)
+      Decoder::PutMin(sink, 0, Vec::Brain(scales + 2 * kBlockPanel + 2 * first));
+    Decoder::Advance(sink, 1, 32);
+    codes += kInt4BlockBytes;
+    fetch.Next();
+  }
+}
+
+template <class Vec, class Format>
+__attribute__((noinline)) void SpreadInt4(const BlockMatrix& w, int64_t column, int64_t k0,
+                                          int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
   for (int first = 0; first < static_cast<int>(kBlockPanel); first += Vec::kRows) {
     PanelSink sink = {panel.codes + 4 * first, panel.scales + first, panel.mins + first};
-    int64_t left = group_blocks - k0 / 32 % group_blocks;  // of a group
-    const std::byte* codes = from + (k0 / w.group + 1) * head + k0 / 32 * kInt4BlockBytes;
-    const std::byte* scales = codes - (group_blocks - left) * kInt4BlockBytes - head;
-    for (int64_t b = 0; b < elements / 32; ++b) {
-      if (left == 0) {
-        left = group_blocks;
-        scales = codes;
-        codes += head;
-      }
-      --left;
-      RepeatBlock<4>([&](auto i) __attribute__((always_inline)) {
-        const auto x = Vec::LoadPanel(codes + 64 * i + 4 * first);
-        BlockDecoder<Vec>::Low(sink, i, x);
-        BlockDecoder<Vec>::High(sink, i + 4, x);
-      });
-      Vec::StoreF(sink.scales, Vec::Brain(scales + 2 * first));
-      if constexpr (Format::kMin)
-        Vec::StoreF(sink.mins, Vec::Brain(scales + 2 * kBlockPanel + 2 * first));
-      BlockDecoder<Vec>::Advance(sink, 1, 32);
-      codes += kInt4BlockBytes;
-      fetch.Next();
-    }
+    WalkInt4<Vec, Format>(w, column, first, k0, elements, fetch, sink);
   }
 }
 

@@ -153,39 +153,47 @@ void RunBlockTile(const BlockGemmArgs& args, int64_t row, int64_t rows, int64_t 
   }
 }
 
+// Rows of W lie far from each other: of some of them, in turn, L1 is asked for what comes soon.
+template <class Vec, class Format>
+__attribute__((always_inline)) inline void FetchNear(const BlockLines& rows, int64_t step) {
+  constexpr int64_t kPeriod = Format::kBytes <= 18 ? 4 : Format::kBytes <= 34 ? 2 : 1;
+  constexpr int64_t kAhead = Format::kBytes <= 34 ? 192 : Format::kBytes;
+  constexpr int64_t kBytes = Format::kBytes <= 34 ? 64 : Format::kBytes;
+  const std::byte* const from = rows.data + step % kPeriod * rows.stride + kAhead;
+  for (int64_t i = 0; i < Vec::kRows / kPeriod; ++i) {
+    for (int64_t line = 0; line < kBytes; line += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(from + i * kPeriod * rows.stride + line),
+                   _MM_HINT_T0);
+  }
+}
+
 // One row of C: codes are multiplied in registers as they are spread, each output's sums in the
-// order that they have in a tile.
-template <class Kit, class Format>
-void RunOneRow(const BlockGemmArgs& args, int64_t row, const BlockRegion& region) {
+// order that they have in a tile. spread(column, first, k0, elements, fetch, sink) feeds a sink.
+template <class Kit, class Format, class Feed>
+void RunOneRow(const BlockGemmArgs& args, const BlockRegion& region, int64_t column_bytes,
+               Feed feed) {
   using Vec = typename Kit::Vec;
   using Sink = typename Kit::template DotSink<Format>;
+  constexpr int kParts = static_cast<int>(kBlockPanel) / Vec::kRows;
   alignas(64) float sums[kBlockPanel];
-  std::byte few[kBlockPanel * kFewBytes];
   BlockStrip strip;
-  BlockFetch fetch = {args.w.data + (region.column_begin + kBlockPanel) * args.w.row_bytes,
-                      args.w.data + args.w.n * args.w.row_bytes, Vec::kRows * Format::kBytes};
+  BlockFetch fetch = {args.w.data + (region.column_begin + kBlockPanel) * column_bytes,
+                      args.w.data + args.w.n * column_bytes, Vec::kRows * Format::kBytes};
   for (int64_t column = region.column_begin; column < region.column_end; column += kBlockPanel) {
-    Sink sinks[kBlockPanel / Vec::kRows];
+    Sink sinks[kParts];
     for (int64_t k0 = 0; k0 < args.w.k; k0 += kBlockChunk) {
       const int64_t elements = BlockMin(kBlockChunk, args.w.k - k0);
-      const BlockLines all = PanelRows<Format>(args.w, column, k0, elements, few);
-      LoadStrip<Format>(args, row, 1, k0, elements, Kit::template kOffset<Format>, strip);
-      for (int i = 0; i < static_cast<int>(kBlockPanel) / Vec::kRows; ++i) {
-        BlockLines rows = {all.data + i * Vec::kRows * all.stride, all.stride};
+      LoadStrip<Format>(args, region.row_begin, 1, k0, elements, Kit::template kOffset<Format>,
+                        strip);
+      for (int i = 0; i < kParts; ++i) {
         Sink sink = sinks[i];
         sink.Begin(strip);
-        for (int64_t left = elements / Format::kElements; left > 0; --left) {
-          sink.NextBlock();
-          Format::Decode(rows, sink);
-          rows.data += Format::kBytes;
-          fetch.Next();
-        }
+        feed(column, i * Vec::kRows, k0, elements, fetch, sink);
         sinks[i] = sink;
       }
     }
-    for (int i = 0; i < static_cast<int>(kBlockPanel) / Vec::kRows; ++i)
-      Vec::StoreF(sums + i * Vec::kRows, sinks[i].sum);
-    StoreBlockSums<Vec>(args, sums, row, 1, column,
+    for (int i = 0; i < kParts; ++i) Vec::StoreF(sums + i * Vec::kRows, sinks[i].sum);
+    StoreBlockSums<Vec>(args, sums, region.row_begin, 1, column,
                         BlockMin(kBlockPanel, region.column_end - column));
   }
 }
@@ -210,8 +218,22 @@ void RunBlockRegion(const BlockGemmArgs& args, const BlockRegion& region, int64_
 template <class Kit, class Format>
 void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
-  if (region.row_end - region.row_begin == 1)
-    return RunOneRow<Kit, Format>(args, region.row_begin, region);
+  if (region.row_end - region.row_begin == 1) {
+    std::byte few[kBlockPanel * kFewBytes];
+    const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
+                          BlockFetch & fetch, auto& sink) __attribute__((always_inline)) {
+      BlockLines rows = PanelRows<Format>(args.w, column, k0, elements, few);
+      rows.data += first * rows.stride;
+      for (int64_t step = 0; step < elements / Format::kElements; ++step) {
+        sink.NextBlock();
+        Format::Decode(rows, sink);
+        FetchNear<Vec, Format>(rows, step);
+        rows.data += Format::kBytes;
+        fetch.Next();
+      }
+    };
+    return RunOneRow<Kit, Format>(args, region, args.w.row_bytes, feed);
+  }
   RunBlockRegion<Kit, Format>(
       args, region, args.w.row_bytes,
       [&](int64_t column, int64_t k0, int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
@@ -223,6 +245,13 @@ template <class Kit, class Format>
 void RunInt4(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
   const int64_t column_bytes = Int4PanelBytes(args.w) / kBlockPanel;
+  if (region.row_end - region.row_begin == 1) {
+    const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
+                          BlockFetch & fetch, auto& sink) __attribute__((always_inline)) {
+      WalkInt4<Vec, Format>(args.w, column, first, k0, elements, fetch, sink);
+    };
+    return RunOneRow<Kit, Format>(args, region, column_bytes, feed);
+  }
   RunBlockRegion<Kit, Format>(
       args, region, column_bytes,
       [&](int64_t column, int64_t k0, int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
