@@ -20,9 +20,6 @@
 namespace sluice::kernels::SLUICE_ISA {
 namespace {  // one copy for each target: no linker may merge them
 
-// Elements of k that are spread at a time.
-constexpr int64_t kBlockChunk = 512;
-
 template <int kCount, class F>
 __attribute__((always_inline)) inline void RepeatBlock(F f) {
   [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) __attribute__((always_inline)) {
@@ -30,6 +27,9 @@ __attribute__((always_inline)) inline void RepeatBlock(F f) {
   }
   (std::make_integer_sequence<int, kCount>{});
 }
+
+// Elements of k that are spread at a time.
+constexpr int64_t kBlockChunk = 512;
 
 // Rows of W, `stride` bytes apart, from the block in use on.
 struct BlockLines {
@@ -52,14 +52,17 @@ struct PanelSink {
   float* mins;
 };
 
-// What will be read soon, a few lines for each block that is spread.
+// What will be read soon, in the order of memory: lines for each block that is spread, every line
+// once, so that it runs a little faster than the blocks.
 struct BlockFetch {
   const std::byte* at;
-  const std::byte* end;
-  int64_t step;  // bytes a block
+  template <int kBytes>
   __attribute__((always_inline)) void Next() {
-    const std::byte* const stop = at + step < end ? at + step : end;
-    for (; at < stop; at += 64) _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
+    constexpr int kLines = (kBytes + 63) / 64;
+    RepeatBlock<kLines>([&](auto line) __attribute__((always_inline)) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + 64 * line), _MM_HINT_T1);
+    });
+    at += 64 * kLines;
   }
 };
 

@@ -186,10 +186,6 @@ struct BytesKit {
   static constexpr int64_t kStrip = kPairSteps<Format> == 8 || kPairSteps<Format> == 1 ? 4 : 3;
   template <class Format>
   static constexpr int kOffset = kSignedCodes<Format> ? 0 : Format::kOffset;
-  template <class Format>
-  static constexpr int64_t FetchStep() {
-    return Vec::kRows * Format::kBytes;
-  }
 
   // Sixteen columns are two registers.
   template <class Format, int kRows>

@@ -163,10 +163,6 @@ struct VnniKit {
   static constexpr int64_t kStrip = 6;
   template <class Format>
   static constexpr int kOffset = Format::kOffset;
-  template <class Format>
-  static constexpr int64_t FetchStep() {
-    return Vec::kRows * Format::kBytes;
-  }
 
   template <class Format, int kRows, int kPanels>
   static void AddUnits(const BlockStrip& strip, const BlockPanel* panels, int64_t units,

@@ -83,7 +83,7 @@ __attribute__((noinline)) void SpreadRows(const BlockMatrix& w, int64_t column, 
     for (int64_t left = elements / Format::kElements; left > 0; --left) {
       Format::Decode(rows, sink);
       rows.data += Format::kBytes;
-      fetch.Next();
+      fetch.Next<Vec::kRows * Format::kBytes>();
     }
   }
 }
@@ -153,20 +153,6 @@ void RunBlockTile(const BlockGemmArgs& args, int64_t row, int64_t rows, int64_t 
   }
 }
 
-// Rows of W lie far from each other: of some of them, in turn, L1 is asked for what comes soon.
-template <class Vec, class Format>
-__attribute__((always_inline)) inline void FetchNear(const BlockLines& rows, int64_t step) {
-  constexpr int64_t kPeriod = Format::kBytes <= 18 ? 4 : Format::kBytes <= 34 ? 2 : 1;
-  constexpr int64_t kAhead = Format::kBytes <= 34 ? 192 : Format::kBytes;
-  constexpr int64_t kBytes = Format::kBytes <= 34 ? 64 : Format::kBytes;
-  const std::byte* const from = rows.data + step % kPeriod * rows.stride + kAhead;
-  for (int64_t i = 0; i < Vec::kRows / kPeriod; ++i) {
-    for (int64_t line = 0; line < kBytes; line += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(from + i * kPeriod * rows.stride + line),
-                   _MM_HINT_T0);
-  }
-}
-
 // One row of C: codes are multiplied in registers as they are spread, each output's sums in the
 // order that they have in a tile. spread(column, first, k0, elements, fetch, sink) feeds a sink.
 template <class Kit, class Format, class Feed>
@@ -177,8 +163,7 @@ void RunOneRow(const BlockGemmArgs& args, const BlockRegion& region, int64_t col
   constexpr int kParts = static_cast<int>(kBlockPanel) / Vec::kRows;
   alignas(64) float sums[kBlockPanel];
   BlockStrip strip;
-  BlockFetch fetch = {args.w.data + (region.column_begin + kBlockPanel) * column_bytes,
-                      args.w.data + args.w.n * column_bytes, Vec::kRows * Format::kBytes};
+  BlockFetch fetch = {args.w.data + (region.column_begin + kBlockPanel) * column_bytes};
   for (int64_t column = region.column_begin; column < region.column_end; column += kBlockPanel) {
     Sink sinks[kParts];
     for (int64_t k0 = 0; k0 < args.w.k; k0 += kBlockChunk) {
@@ -202,14 +187,12 @@ void RunOneRow(const BlockGemmArgs& args, const BlockRegion& region, int64_t col
 template <class Kit, class Format, class Spread>
 void RunBlockRegion(const BlockGemmArgs& args, const BlockRegion& region, int64_t column_bytes,
                     Spread spread) {
-  const std::byte* const end = args.w.data + args.w.n * column_bytes;
   for (int64_t column = region.column_begin; column < region.column_end; column += kBlockColumns) {
     const int64_t columns = BlockMin(kBlockColumns, region.column_end - column);
     for (int64_t row = region.row_begin; row < region.row_end; row += kBlockRowsMax) {
       const int64_t rows = BlockMin(kBlockRowsMax, region.row_end - row);
       // While a tile is spread, the next one's bytes are asked for in the order of memory.
-      BlockFetch fetch = {args.w.data + (column + columns) * column_bytes, end,
-                          Kit::template FetchStep<Format>()};
+      BlockFetch fetch = {args.w.data + (column + columns) * column_bytes};
       RunBlockTile<Kit, Format>(args, row, rows, column, columns, fetch, spread);
     }
   }
@@ -218,7 +201,10 @@ void RunBlockRegion(const BlockGemmArgs& args, const BlockRegion& region, int64_
 template <class Kit, class Format>
 void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
-  if (region.row_end - region.row_begin == 1) {
+  // Measured: codes of eight bits cost so little to spread that panels, which ask for memory in
+  // longer runs, are ahead at one row too.
+  constexpr bool kInRegisters = Format::kLargest < 255;
+  if (kInRegisters && region.row_end - region.row_begin == 1) {
     std::byte few[kBlockPanel * kFewBytes];
     const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
                           BlockFetch & fetch, auto& sink) __attribute__((always_inline)) {
@@ -227,9 +213,8 @@ void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
       for (int64_t step = 0; step < elements / Format::kElements; ++step) {
         sink.NextBlock();
         Format::Decode(rows, sink);
-        FetchNear<Vec, Format>(rows, step);
         rows.data += Format::kBytes;
-        fetch.Next();
+        fetch.Next<Vec::kRows * Format::kBytes>();
       }
     };
     return RunOneRow<Kit, Format>(args, region, args.w.row_bytes, feed);
@@ -247,15 +232,15 @@ void RunInt4(const BlockGemmArgs& args, const BlockRegion& region) {
   const int64_t column_bytes = Int4PanelBytes(args.w) / kBlockPanel;
   if (region.row_end - region.row_begin == 1) {
     const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
-                          BlockFetch & fetch, auto& sink) __attribute__((always_inline)) {
-      WalkInt4<Vec, Format>(args.w, column, first, k0, elements, fetch, sink);
+                          BlockFetch&, auto& sink) __attribute__((always_inline)) {
+      WalkInt4<Vec, Format>(args.w, column, first, k0, elements, sink);
     };
     return RunOneRow<Kit, Format>(args, region, column_bytes, feed);
   }
   RunBlockRegion<Kit, Format>(
       args, region, column_bytes,
-      [&](int64_t column, int64_t k0, int64_t elements, BlockFetch& fetch, BlockPanel& panel) {
-        SpreadInt4<Vec, Format>(args.w, column, k0, elements, fetch, panel);
+      [&](int64_t column, int64_t k0, int64_t elements, BlockFetch&, BlockPanel& panel) {
+        SpreadInt4<Vec, Format>(args.w, column, k0, elements, panel);
       });
 }
 
