@@ -2,7 +2,7 @@
 // many rows against that of integer dots (vpdpbusd, without AMX; vpmaddubsw for avx2). Weights are
 // the matrices of a model's layers, over and over, so that nothing stays in a cache.
 //
-// usage: block_bench [FORMAT|int4 [M [N K [MIB]]]] [--avx2]
+// usage: block_bench [FORMAT|int4 [M [N K [MIB]]]] [--avx2] [--interleaved]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +30,7 @@ constexpr int kRounds = 9;
 struct Options {
   std::string format = "all";
   int64_t m = 1, n = 4864, k = 1024, mib = 256;
+  bool interleaved = false;
 };
 
 double Median(std::vector<double> values) {
@@ -63,6 +64,8 @@ void Measure(BlockFormat format, int64_t group, const Options& options) {
       return;
     }
     w = *made;
+    // Filled as rows; in another order they are as good.
+    w.interleaved = options.interleaved && TakesBlockRows(w) && w.n % 16 == 0;
   }
   const int64_t bytes =
       group > 0 ? Int4Bytes(w.k, w.n, group, Int4Kind::kSymmetric) : w.n * w.row_bytes;
@@ -167,6 +170,8 @@ int main(int count, char** words) {
   for (int i = 1; i < count; ++i) {
     if (std::strcmp(words[i], "--avx2") == 0) {
       kernels::SetTargetForTesting(kernels::Target::kAvx2);
+    } else if (std::strcmp(words[i], "--interleaved") == 0) {
+      options.interleaved = true;
     } else if (i == 1) {
       options.format = words[i];
     } else if (at < std::size(numbers)) {

@@ -1,6 +1,7 @@
 #include "kernels/block_gemm.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "base/check.h"
@@ -76,6 +77,33 @@ base::Result<BlockMatrix> BlockMatrixOf(const std::byte* data, BlockFormat forma
   w.k = k;
   w.format = format;
   return w;
+}
+
+int64_t InterleavedBytes(const BlockMatrix& w) {
+  return CeilDiv(w.n, kBlockPanel) * kBlockPanel * w.row_bytes;
+}
+
+BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out) {
+  CHECK(!IsHalf(w.format) && w.group == 0 && !w.interleaved);
+  const int64_t bytes = tensor::BlockBytes(w.format);
+  const int64_t blocks = w.row_bytes / bytes;
+  BlockMatrix made = w;
+  made.data = out;
+  made.interleaved = true;
+  for (int64_t panel = 0; panel < w.n; panel += kBlockPanel) {
+    std::byte* const to = out + panel * w.row_bytes;
+    if (w.n - panel < kBlockPanel)
+      std::memset(to, 0, static_cast<size_t>(kBlockPanel * w.row_bytes));
+    const int64_t rows = std::min(kBlockPanel, w.n - panel);
+    for (int64_t block = 0; block < blocks; ++block) {
+      for (int64_t row = 0; row < rows; ++row) {
+        std::memcpy(to + (block * kBlockPanel + row) * bytes,
+                    w.data + (panel + row) * w.row_bytes + block * bytes,
+                    static_cast<size_t>(bytes));
+      }
+    }
+  }
+  return made;
 }
 
 int64_t BlockCodeStride(int64_t k) {

@@ -29,6 +29,8 @@ struct BlockMatrix {
   // Above 0: panels of block_int4.h with a scale for each `group` elements of k; the codes mean
   // what kQ4_0's or, with a minimum, kQ4_1's mean.
   int64_t group = 0;
+  // Rows lie as InterleaveBlocks has left them.
+  bool interleaved = false;
 };
 
 // Whether BlockGemm takes a format.
@@ -37,6 +39,12 @@ bool BlockGemmTakes(tensor::BlockFormat format);
 // format that BlockGemm does not take.
 base::Result<BlockMatrix> BlockMatrixOf(const std::byte* data, tensor::BlockFormat format,
                                         int64_t n, int64_t k);
+
+// The same blocks in the order in which a product of one row reads them: sixteen rows' first
+// blocks, their second ones and so on; behind the last row zeros. Not for kF16 and kBF16. `out`
+// holds InterleavedBytes(w) bytes.
+int64_t InterleavedBytes(const BlockMatrix& w);
+BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out);
 
 // Rows of activations in 8 bits: x = scale * code with codes -127 … 127, a scale for each 32
 // elements of k. A block that holds NaN or inf gets the scale NaN.

@@ -83,6 +83,12 @@ struct Weight {
     }
     w = BlockMatrixOf(reinterpret_cast<const std::byte*>(bytes), kind.format, n, k).value();
   }
+  // The same blocks interleaved.
+  Weight Interleaved() const {
+    Weight other(w);
+    other.w = InterleaveBlocks(w, reinterpret_cast<std::byte*>(other.memory.data()));
+    return other;
+  }
   Weight(Int4Kind kind, int64_t group, int64_t n, int64_t k, uint32_t seed) {
     const std::vector<float> values = RandomFloats(n * k, seed);
     memory = HugeFloats(Int4Bytes(k, n, group, kind) / 4 + 16);
@@ -90,10 +96,14 @@ struct Weight {
                  reinterpret_cast<std::byte*>(memory.data()))
             .value();
   }
+
+ private:
+  explicit Weight(const BlockMatrix& rows) : memory(InterleavedBytes(rows) / 4 + 1) {}
 };
 
 std::string FormatName(const BlockMatrix& w) {
   const std::string name(tensor::BlockFormatName(w.format));
+  if (w.interleaved) return name + " interleaved";
   if (w.group == 0) return name;
   return "int4 " + std::to_string(w.group) + (w.format == BlockFormat::kQ4_1 ? " with min" : "");
 }
@@ -138,7 +148,11 @@ struct Product {
 template <class F>
 void ForEveryWeight(int64_t n, int64_t k, F f) {
   for (const Halves& kind : kHalves) {
-    if (k % tensor::BlockElements(kind.format) == 0) f(Weight(kind, n, k, 3).w);
+    const int64_t elements = tensor::BlockElements(kind.format);
+    if (k % elements != 0) continue;
+    const Weight weight(kind, n, k, 3);
+    f(weight.w);
+    if (elements > 1) f(weight.Interleaved().w);
   }
   if (k % 32 != 0) return;
   for (const int64_t group : {32, 64, 96, 128}) {
@@ -292,7 +306,29 @@ void CheckOddRows(Report& report) {
   });
 }
 
+// Interleaved blocks are the same numbers in the same order.
+void CheckInterleaved(Report& report) {
+  for (const Halves& kind : kHalves) {
+    if (tensor::BlockElements(kind.format) == 1) continue;
+    const Weight rows(kind, 45, 768, 31);
+    const Weight panels = rows.Interleaved();
+    const std::vector<float> a = RandomFloats(9 * 768, 32);
+    for (const int64_t m : {1, 9}) {
+      std::vector<float> results[2];
+      for (int i = 0; i < 2; ++i) {
+        results[i].resize(static_cast<size_t>(m * 45));
+        Product product(i == 0 ? rows.w : panels.w, a.data(), 768, m);
+        product.args.c = results[i].data();
+        product.args.c_stride = 45;
+        product.Run();
+      }
+      report.SameBits("interleaved " + FormatName(rows.w), results[1], results[0]);
+    }
+  }
+}
+
 void Check(Report& report) {
+  CheckInterleaved(report);
   CheckShapes(report);
   CheckInvariance(report);
   CheckExtremes(report);

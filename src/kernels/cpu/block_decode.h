@@ -31,10 +31,11 @@ __attribute__((always_inline)) inline void RepeatBlock(F f) {
 // Elements of k that are spread at a time.
 constexpr int64_t kBlockChunk = 512;
 
-// Rows of W, `stride` bytes apart, from the block in use on.
+// Rows of W from the block in use on: `stride` bytes apart, the next block `step` bytes behind.
 struct BlockLines {
   const std::byte* data;
   int64_t stride;
+  int64_t step;
 };
 
 // A chunk of sixteen rows of W: [k / 4] groups of a word a row.
@@ -52,15 +53,18 @@ struct PanelSink {
   float* mins;
 };
 
+// Bytes that L1 is asked for ahead where W is read in the order of memory.
+constexpr int64_t kBlockNear = 2048;
+
 // What will be read soon, in the order of memory: lines for each block that is spread, every line
 // once, so that it runs a little faster than the blocks.
 struct BlockFetch {
   const std::byte* at;
-  template <int kBytes>
+  template <int kBytes, _mm_hint kHint = _MM_HINT_T1>
   __attribute__((always_inline)) void Next() {
     constexpr int kLines = (kBytes + 63) / 64;
     RepeatBlock<kLines>([&](auto line) __attribute__((always_inline)) {
-      _mm_prefetch(reinterpret_cast<const char*>(at + 64 * line), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(at + 64 * line), kHint);
     });
     at += 64 * kLines;
   }

@@ -14,8 +14,6 @@ __attribute__((always_inline)) inline void WalkInt4(const BlockMatrix& w, int64_
                                                     int64_t first, int64_t k0, int64_t elements,
                                                     Sink& sink) {
   using Decoder = BlockDecoder<Vec>;
-  // Panels are read in the order of memory: L1 alone is asked, so far ahead.
-  constexpr int64_t kNear = 2048;
   const int64_t head = Int4HeadBytes(w);
   const int64_t group_blocks = w.group / 32;
   int64_t left = group_blocks - k0 / 32 % group_blocks;  // of a group
@@ -27,7 +25,7 @@ __attribute__((always_inline)) inline void WalkInt4(const BlockMatrix& w, int64_
       left = group_blocks;
       scales = codes;
       codes += head;
-      _mm_prefetch(reinterpret_cast<const char*>(scales + kNear), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(scales + kBlockNear), _MM_HINT_T0);
     }
     --left;
     if constexpr (!std::is_same_v<Sink, PanelSink>) sink.NextBlock();
@@ -35,7 +33,7 @@ __attribute__((always_inline)) inline void WalkInt4(const BlockMatrix& w, int64_
       const auto x = Vec::LoadPanel(codes + 64 * i + 4 * first);
       Decoder::Low(sink, i, x);
       Decoder::High(sink, i + 4, x);
-      _mm_prefetch(reinterpret_cast<const char*>(codes + kNear + 64 * i), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(codes + kBlockNear + 64 * i), _MM_HINT_T0);
     });
     Decoder::PutScale(sink, 0, Vec::Brain(scales + 2 * first));
     if constexpr (Format::kMin)

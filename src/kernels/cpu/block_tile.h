@@ -61,15 +61,18 @@ constexpr int64_t kFewBytes = kBlockChunk / 32 * 34;
 template <class Format>
 BlockLines PanelRows(const BlockMatrix& w, int64_t column, int64_t k0, int64_t elements,
                      std::byte* few) {
-  const std::byte* const from =
-      w.data + column * w.row_bytes + k0 / Format::kElements * Format::kBytes;
-  if (w.n - column >= kBlockPanel) return {from, w.row_bytes};
+  constexpr int64_t kBytes = Format::kBytes;
+  const std::byte* const rows = w.data + column * w.row_bytes;
+  const int64_t block = k0 / Format::kElements;
+  if (w.interleaved) return {rows + block * kBlockPanel * kBytes, kBytes, kBlockPanel * kBytes};
+  const std::byte* const from = rows + block * kBytes;
+  if (w.n - column >= kBlockPanel) return {from, w.row_bytes, kBytes};
   __builtin_memset(few, 0, kBlockPanel * kFewBytes);
   for (int64_t i = 0; i < w.n - column; ++i) {
     __builtin_memcpy(few + i * kFewBytes, from + i * w.row_bytes,
                      static_cast<size_t>(elements / Format::kElements * Format::kBytes));
   }
-  return {few, kFewBytes};
+  return {few, kFewBytes, kBytes};
 }
 
 template <class Vec, class Format>
@@ -78,11 +81,11 @@ __attribute__((noinline)) void SpreadRows(const BlockMatrix& w, int64_t column, 
   std::byte few[kBlockPanel * kFewBytes];
   const BlockLines all = PanelRows<Format>(w, column, k0, elements, few);
   for (int first = 0; first < static_cast<int>(kBlockPanel); first += Vec::kRows) {
-    BlockLines rows = {all.data + first * all.stride, all.stride};
+    BlockLines rows = {all.data + first * all.stride, all.stride, all.step};
     PanelSink sink = {panel.codes + 4 * first, panel.scales + first, panel.mins + first};
     for (int64_t left = elements / Format::kElements; left > 0; --left) {
       Format::Decode(rows, sink);
-      rows.data += Format::kBytes;
+      rows.data += rows.step;
       fetch.Next<Vec::kRows * Format::kBytes>();
     }
   }
@@ -201,20 +204,22 @@ void RunBlockRegion(const BlockGemmArgs& args, const BlockRegion& region, int64_
 template <class Kit, class Format>
 void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
-  // Measured: codes of eight bits cost so little to spread that panels, which ask for memory in
-  // longer runs, are ahead at one row too.
-  constexpr bool kInRegisters = Format::kLargest < 255;
-  if (kInRegisters && region.row_end - region.row_begin == 1) {
+  if (region.row_end - region.row_begin == 1) {
     std::byte few[kBlockPanel * kFewBytes];
     const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
                           BlockFetch & fetch, auto& sink) __attribute__((always_inline)) {
       BlockLines rows = PanelRows<Format>(args.w, column, k0, elements, few);
       rows.data += first * rows.stride;
-      for (int64_t step = 0; step < elements / Format::kElements; ++step) {
+      BlockFetch near = {rows.data + kBlockNear};
+      for (int64_t left = elements / Format::kElements; left > 0; --left) {
         sink.NextBlock();
         Format::Decode(rows, sink);
-        rows.data += Format::kBytes;
-        fetch.Next<Vec::kRows * Format::kBytes>();
+        rows.data += rows.step;
+        if (args.w.interleaved) {
+          near.Next<Vec::kRows * Format::kBytes, _MM_HINT_T0>();
+        } else {
+          fetch.Next<Vec::kRows * Format::kBytes>();
+        }
       }
     };
     return RunOneRow<Kit, Format>(args, region, args.w.row_bytes, feed);
@@ -231,8 +236,8 @@ void RunInt4(const BlockGemmArgs& args, const BlockRegion& region) {
   using Vec = typename Kit::Vec;
   const int64_t column_bytes = Int4PanelBytes(args.w) / kBlockPanel;
   if (region.row_end - region.row_begin == 1) {
-    const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements,
-                          BlockFetch&, auto& sink) __attribute__((always_inline)) {
+    const auto feed = [&](int64_t column, int64_t first, int64_t k0, int64_t elements, BlockFetch&,
+                          auto& sink) __attribute__((always_inline)) {
       WalkInt4<Vec, Format>(args.w, column, first, k0, elements, sink);
     };
     return RunOneRow<Kit, Format>(args, region, column_bytes, feed);

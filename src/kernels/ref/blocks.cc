@@ -130,6 +130,13 @@ void DequantiseBlocks(BlockFormat format, const std::byte* data, int64_t count, 
 
 void BlockMatrixRow(const BlockMatrix& w, int64_t n, float* out) {
   CHECK(n >= 0 && n < w.n);
+  if (w.interleaved) {
+    const int64_t bytes = tensor::BlockBytes(w.format), elements = tensor::BlockElements(w.format);
+    const std::byte* const panel = w.data + n / 16 * 16 * w.row_bytes;
+    for (int64_t b = 0; b < w.k / elements; ++b)
+      DequantiseOne(w.format, panel + (b * 16 + n % 16) * bytes, out + b * elements);
+    return;
+  }
   if (w.group == 0) return DequantiseBlocks(w.format, w.data + n * w.row_bytes, w.k, out);
   const bool has_min = w.format == BlockFormat::kQ4_1;
   const std::byte* const panel = w.data + n / 16 * Int4PanelBytes(w);
