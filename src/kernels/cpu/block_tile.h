@@ -216,7 +216,7 @@ void RunBlockRows(const BlockGemmArgs& args, const BlockRegion& region) {
         Format::Decode(rows, sink);
         rows.data += rows.step;
         if (args.w.interleaved) {
-          near.Next<Vec::kRows * Format::kBytes, _MM_HINT_T0>();
+          near.Next<Vec::kRows * Format::kBytes, 3>();
         } else {
           fetch.Next<Vec::kRows * Format::kBytes>();
         }
