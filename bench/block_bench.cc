@@ -126,8 +126,9 @@ void Measure(BlockFormat format, int64_t group, const Options& options) {
     roofs.push_back(roof());
     shares.push_back(rates.back() / roofs.back());
   }
-  const std::string name =
-      group > 0 ? "int4 / " + std::to_string(group) : std::string(tensor::BlockFormatName(format));
+  std::string name(tensor::BlockFormatName(format));
+  if (group > 0) name = "int4 / " + std::to_string(group);
+  if (w.interleaved) name += " (i)";
   std::printf("%-10s M %4lld  N %lld K %lld  %8.1f %s  roof %8.1f  %5.1f %% (best/best %5.1f %%)\n",
               name.c_str(), static_cast<long long>(m), static_cast<long long>(w.n),
               static_cast<long long>(w.k), Median(rates), m == 1 ? "GB/s " : "GOP/s", Median(roofs),
