@@ -66,6 +66,7 @@ struct Kernel {
 
 std::span<const Kernel> GemmKernels();
 std::span<const Kernel> LowKernels();
+std::span<const Kernel> BlockKernels();
 std::span<const Kernel> LowAttentionKernels();
 std::span<const Kernel> RowKernels();
 std::span<const Kernel> ChainKernels();

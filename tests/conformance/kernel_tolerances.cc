@@ -14,6 +14,8 @@ std::span<const Tolerance> TolerancesTable() {
       Tolerance{"matmul", 6e-8, 1e-6},
       // Exact sums, then scales, bias and activation in f32.
       Tolerance{"gemm_int8", 6e-8, 1e-6},
+      // Exact sums of a block, then a multiply-add a block in f32; halves are chains over k.
+      Tolerance{"gemm_blocks", 6e-8, 1e-6},
       // The order of the machine's dot products, and sums that flush denormals.
       Tolerance{"gemm_bf16", 6e-8, 1e-6},
       Tolerance{"gemm_int8_storage", 6e-8, 1e-6},
