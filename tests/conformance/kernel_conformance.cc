@@ -21,8 +21,8 @@ int Run(bool perf, std::string_view only_kernel, std::string_view only_target) {
   std::vector<Kernel> kernels;
   for (std::span<const Kernel> family :
        {GemmKernels(), LowKernels(), BlockKernels(), LowAttentionKernels(), AttentionKernels(),
-        RowKernels(), ChainKernels(), MoveKernels(), RankingKernels(), ConvKernels(),
-        RecurrentKernels()}) {
+        CachedAttentionKernels(), RowKernels(), ChainKernels(), MoveKernels(), RankingKernels(),
+        ConvKernels(), RecurrentKernels()}) {
     kernels.insert(kernels.end(), family.begin(), family.end());
   }
   int64_t comparisons = 0, failures = 0;

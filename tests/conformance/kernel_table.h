@@ -72,6 +72,7 @@ std::span<const Kernel> RowKernels();
 std::span<const Kernel> ChainKernels();
 std::span<const Kernel> MoveKernels();
 std::span<const Kernel> AttentionKernels();
+std::span<const Kernel> CachedAttentionKernels();
 std::span<const Kernel> RankingKernels();
 std::span<const Kernel> ConvKernels();
 std::span<const Kernel> RecurrentKernels();

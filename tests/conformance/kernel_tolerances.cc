@@ -23,6 +23,9 @@ std::span<const Tolerance> TolerancesTable() {
       // Two products of magnitude 1.
       Tolerance{"rotary", 2e-7, 1e-6},
       Tolerance{"attention", 1.5e-6, 1.5e-6},
+      // A sum of squares under a root, and two products.
+      Tolerance{"cache_write", 1e-6, 1e-6},
+      Tolerance{"cached_attention", 1.5e-6, 1.5e-6},
       // Weights of values within 1 are rounded to eight bits.
       Tolerance{"low_attention", 4e-3, 1e-5},
       Tolerance{"conv", 6e-8, 1e-6},
