@@ -16,7 +16,7 @@ int64_t TileRows(int64_t group) {
 }
 
 void CheckLayer(const CacheLayer& layer) {
-  CHECK(layer.dim % 16 == 0 && layer.dim > 0 && layer.dim <= kCacheDimMax);
+  CHECK(layer.dim % 8 == 0 && layer.dim > 0 && layer.dim <= kCacheDimMax);
   CHECK(layer.type == tensor::DType::kF32 || layer.type == tensor::DType::kF16 ||
         layer.type == tensor::DType::kBF16);
 }

@@ -37,6 +37,7 @@ std::span<const Tolerance> TolerancesTable() {
       // Polynomials and exponentials in f32.
       Tolerance{"activation", 6e-7, 1e-6},
       // Sums of n terms of magnitude 1 scale the absolute part by sqrt(n) where a check says so.
+      Tolerance{"gated_rows", 1e-6, 2e-6},
       Tolerance{"row_norm", 2e-6, 1e-6},
       Tolerance{"row_l2_norm", 1e-7, 1e-6},
       Tolerance{"row_softmax", 2e-7, 1e-6},

@@ -22,7 +22,7 @@ struct Heads {
   int64_t heads, key_heads, dim;
 };
 // Grouped and single heads, more than a strip of them, dims of one vector and of several.
-constexpr std::array kHeads = {Heads{4, 4, 32}, Heads{14, 2, 64}, Heads{32, 1, 16}, Heads{6, 2, 80},
+constexpr std::array kHeads = {Heads{4, 4, 32}, Heads{14, 2, 64}, Heads{32, 1, 16}, Heads{8, 4, 8}, Heads{6, 2, 80},
                                Heads{8, 4, 256}};
 constexpr std::array kTypes = {DType::kF32, DType::kF16, DType::kBF16};
 
@@ -35,14 +35,14 @@ class Cache {
     layer_.heads = heads.key_heads;
     layer_.dim = heads.dim;
     layer_.block_bytes = CacheLayerBytes(type, heads.key_heads, heads.dim) + 128;
-    memory_.assign(static_cast<size_t>(blocks * layer_.block_bytes + 64), std::byte{0xff});
+    memory_.assign(static_cast<size_t>(blocks * layer_.block_bytes + 128), std::byte{0xff});
     const auto address = reinterpret_cast<uintptr_t>(memory_.data());
     layer_.data = memory_.data() + (64 - address % 64) % 64;
   }
   Cache(const Cache&) = delete;
   const CacheLayer& layer() const { return layer_; }
   bool SameBytes(const Cache& other) const {
-    return std::memcmp(layer_.data, other.layer_.data, memory_.size() - 64) == 0;
+    return std::memcmp(layer_.data, other.layer_.data, memory_.size() - 128) == 0;
   }
 
  private:

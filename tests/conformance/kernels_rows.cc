@@ -5,6 +5,7 @@
 
 #include "conformance/invariance.h"
 #include "conformance/kernel_table.h"
+#include "kernels/gated_rows.h"
 #include "kernels/ref/rows.h"
 #include "kernels/rotary.h"
 
@@ -351,11 +352,30 @@ void MeasureRotary(Perf& perf) {
                });
 }
 
+void CheckGatedRows(Report& report) {
+  for (const int64_t n : {1, 7, 16, 64, 172, 4864}) {
+    for (const Activation activation :
+         {Activation::kSilu, Activation::kGeluTanh, Activation::kGeluErf}) {
+      constexpr int64_t kRows = 3;
+      const std::vector<float> x = RandomFloats(kRows * (2 * n + 3), 71, -6, 6);
+      Guarded got(kRows * (n + 1)), want(kRows * (n + 1));
+      GatedRowsArgs args{kRows, n, x.data(), 2 * n + 3, got.data(), n + 1, activation};
+      RunBackwards(GatedRowsTiles, GatedRows, args);
+      args.y = want.data();
+      ref::GatedRows(args);
+      const std::string name = std::to_string(n) + " " + ActivationName(activation);
+      report.Compare(name, got.values(), want.values(), 6);
+      report.Expect(name + " stays inside", got.intact());
+    }
+  }
+}
+
 }  // namespace
 
 std::span<const Kernel> RowKernels() {
   static constexpr std::array kKernels = {
       Kernel{"rotary", CheckRotary, MeasureRotary},
+      Kernel{"gated_rows", CheckGatedRows, nullptr},
       Kernel{"row_norm", CheckRowNorm, MeasureRowNorm},
       Kernel{"row_l2_norm", CheckRowL2Norm, nullptr},
       Kernel{"row_softmax", CheckRowSoftmax, MeasureRowSoftmax},

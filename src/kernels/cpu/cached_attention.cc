@@ -68,7 +68,7 @@ inline int64_t FirstVisible(const CachedAttentionArgs& args, int64_t position) {
   return args.window > 0 && position >= args.window ? position - args.window + 1 : 0;
 }
 
-// C [rows, columns] (+)= A [rows, depth] B [depth, columns], columns a multiple of 16.
+// C [rows, columns] (+)= A [rows, depth] B [depth, columns].
 inline void Multiply(MicroArgs micro, int64_t rows, int64_t columns) {
   micro.b_panel = kPanel;
   RunPanels(micro, static_cast<int>(rows), columns, [](int64_t, int64_t) {});
@@ -120,9 +120,13 @@ HWY_INLINE float WeighQuery(const CachedAttentionArgs& args, int64_t position, i
 inline void ScaleHead(float* out, int64_t dim, float factor) {
   const F32 d;
   const VF f = hn::Set(d, factor);
-  for (int64_t i = 0; i < dim; i += kLanes) {
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) {
     hn::StoreU(hn::Mul(hn::LoadU(d, out + i), f), d, out + i);
   }
+  if (i == dim) return;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(dim - i));
+  hn::BlendedStore(hn::Mul(hn::MaskedLoad(rest, d, out + i), f), rest, d, out + i);
 }
 
 // One strip meets one block. `begin` is the first block that any query of the tile sees.
@@ -159,7 +163,7 @@ inline void Meet(const CachedAttentionArgs& args, const Strip& strip, int64_t j0
   Multiply(micro, strip.rows, dim);
 }
 
-// to[i] = from[i] in the cache's 16-bit type, to nearest, ties to even. n is a multiple of 16.
+// to[i] = from[i] in the cache's 16-bit type, to nearest, ties to even. n is a multiple of 8.
 inline void NarrowHead(const float* from, int64_t n, DType type, uint16_t* to) {
   if (type == DType::kF16) {
     for (int64_t i = 0; i < n; i += 8) {
@@ -188,13 +192,16 @@ inline void NormHead(float* x, int64_t dim, const float* scale, float epsilon) {
   const F32 d;
   VF squares = hn::Zero(d);
   for (int64_t i = 0; i < dim; i += kLanes) {
-    const VF v = hn::LoadU(d, x + i);
+    const auto in = hn::FirstN(d, static_cast<size_t>(Min(kLanes, dim - i)));
+    const VF v = hn::MaskedLoad(in, d, x + i);
     squares = hn::MulAdd(v, v, squares);
   }
   const float mean = hn::GetLane(hn::SumOfLanes(d, squares)) / static_cast<float>(dim);
   const VF factor = hn::Set(d, 1.0f / __builtin_sqrtf(mean + epsilon));
   for (int64_t i = 0; i < dim; i += kLanes) {
-    hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), factor), hn::LoadU(d, scale + i)), d, x + i);
+    const auto in = hn::FirstN(d, static_cast<size_t>(Min(kLanes, dim - i)));
+    const VF v = hn::Mul(hn::MaskedLoad(in, d, x + i), factor);
+    hn::BlendedStore(hn::Mul(v, hn::MaskedLoad(in, d, scale + i)), in, d, x + i);
   }
 }
 

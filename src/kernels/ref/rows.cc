@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/ref/elementwise.h"
+#include "kernels/ref/gemm.h"
 #include "kernels/ref/lanes.h"
 
 namespace sluice::kernels::ref {
@@ -311,6 +312,16 @@ void Transpose(const kernels::TransposeArgs& args) {
     std::memcpy(static_cast<char*>(args.y) + i * args.element_bytes,
                 static_cast<const char*>(args.x) + from * args.element_bytes,
                 static_cast<size_t>(args.element_bytes));
+  }
+}
+
+void GatedRows(const GatedRowsArgs& args) {
+  for (int64_t i = 0; i < args.rows; ++i) {
+    const float* const x = args.x + i * args.x_stride;
+    float* const y = args.y + i * args.y_stride;
+    for (int64_t j = 0; j < args.columns; ++j) {
+      y[j] = static_cast<float>(Activate(x[j], args.activation) * x[args.columns + j]);
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/chain.h"
+#include "kernels/gated_rows.h"
 #include "kernels/gather_rows.h"
 #include "kernels/row_norm.h"
 #include "kernels/row_reduce.h"
@@ -18,6 +19,7 @@ void RowL2Norm(const RowL2NormArgs& args);
 void RowSoftmax(const RowSoftmaxArgs& args);
 void RowReduce(const RowReduceArgs& args);
 void MaskedMean(const MaskedMeanArgs& args);
+void GatedRows(const GatedRowsArgs& args);
 int64_t GatherRows(const GatherRowsArgs& args);
 void Transpose(const kernels::TransposeArgs& args);
 
