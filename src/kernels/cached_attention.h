@@ -21,8 +21,8 @@ inline constexpr int64_t kCacheDimMax = 256;    // of a head; dims are multiples
 inline constexpr int64_t kCacheGroupMax = 128;  // query heads of a key head
 
 // One layer of the blocks. Block b's part begins at data + b * block_bytes: for each key head the
-// keys [dim, kCacheBlockRows], then the values [kCacheBlockRows, dim]. 64 bytes behind the last block
-// are read and not used.
+// keys [dim, kCacheBlockRows], then the values [kCacheBlockRows, dim]. 64 bytes behind the last
+// block are read and not used.
 struct CacheLayer {
   std::byte* data = nullptr;                 // aligned to 64 bytes, like block_bytes
   int64_t block_bytes = 0;                   // from one block to the next

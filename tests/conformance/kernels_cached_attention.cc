@@ -22,8 +22,8 @@ struct Heads {
   int64_t heads, key_heads, dim;
 };
 // Grouped and single heads, more than a strip of them, dims of one vector and of several.
-constexpr std::array kHeads = {Heads{4, 4, 32}, Heads{14, 2, 64}, Heads{32, 1, 16}, Heads{8, 4, 8}, Heads{6, 2, 80},
-                               Heads{8, 4, 256}};
+constexpr std::array kHeads = {Heads{4, 4, 32}, Heads{14, 2, 64}, Heads{32, 1, 16},
+                               Heads{8, 4, 8},  Heads{6, 2, 80},  Heads{8, 4, 256}};
 constexpr std::array kTypes = {DType::kF32, DType::kF16, DType::kBF16};
 
 // Blocks of one layer, each surrounded by what belongs to other layers, filled with NaN: what was

@@ -1,0 +1,31 @@
+// The tensors of a language model's checkpoint, by the names that Hugging Face's transformers gives
+// them, whatever file they come from.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/gemm.h"
+#include "tensor/tensor.h"
+
+namespace sluice::lm {
+
+// Immutable; the tensors that it gives live as long as their buffers.
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  // kNotFound when there is none of that name.
+  virtual base::Result<tensor::Tensor> Find(const std::string& name) const = 0;
+
+  // The tensor, which must have this shape and a floating-point type (f32, f16, bf16).
+  base::Result<tensor::Tensor> Get(const std::string& name, const tensor::Shape& shape) const;
+  // The same of one dimension, as f32.
+  base::Result<std::vector<float>> GetVector(const std::string& name, int64_t size) const;
+};
+
+// y = x W^T, as Linear modules keep their weights: [outputs, inputs] as a matrix [inputs, outputs].
+kernels::MatrixSource TransposedSource(const tensor::Tensor& weight);
+
+}  // namespace sluice::lm

@@ -1,0 +1,82 @@
+// A decoder of the Llama kind: RMS norms, grouped attention with rotary embeddings, gated
+// feed-forward layers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/cached_attention.h"
+#include "lm/checkpoint.h"
+#include "lm/decoder_config.h"
+#include "lm/linear.h"
+#include "lm/runner.h"
+#include "lm/step_rows.h"
+
+namespace sluice::lm {
+
+// Where the blocks of all layers lie. Layer l of a block begins l * layer_bytes behind its start.
+struct CacheMemory {
+  std::byte* data = nullptr;  // [blocks, block_bytes], aligned to 64, 64 bytes more behind
+  int64_t block_bytes = 0;
+  int64_t layer_bytes = 0;
+  tensor::DType type = tensor::DType::kF16;
+};
+
+// Immutable after load; any thread may run it, each with its own memory.
+class Decoder {
+ public:
+  struct Options {
+    kernels::WeightForm form = kernels::WeightForm::kF32;
+    tensor::DType cache_type = tensor::DType::kF16;
+  };
+  // Takes the tensors that it names from the checkpoint, which it does not need afterwards but for
+  // the embedding. Errors name the tensor.
+  static base::Result<Decoder> Load(const Checkpoint& checkpoint, const DecoderConfig& config,
+                                    const Options& options);
+
+  const DecoderConfig& config() const { return config_; }
+  int64_t weight_bytes() const;
+  // Bytes of one cache block in all layers, and of one layer.
+  int64_t cache_layer_bytes() const;
+  int64_t cache_block_bytes() const { return cache_layer_bytes() * config_.layers; }
+  // Work space of a step of that many rows, `logits` of them with logits.
+  int64_t MemoryBytes(int64_t rows, int64_t logits) const;
+
+  // Runs the step: keys and values of its rows are in the cache afterwards, and `logits`
+  // [logit_rows, vocabulary] hold the rows that were asked for. False: abandoned.
+  [[nodiscard]] bool Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
+                         Runner& runner) const;
+
+ private:
+  struct Layer {
+    std::vector<float> attention_norm;     // [hidden]
+    Linear query_key_value;                // [hidden, (heads + 2 key_heads) * head_dim]
+    Linear attention_output;               // [heads * head_dim, hidden]
+    std::vector<float> feed_forward_norm;  // [hidden]
+    Linear gate_up;                        // [hidden, 2 * feed_forward]
+    Linear down;                           // [feed_forward, hidden]
+  };
+  struct Space;
+
+  base::Result<Layer> LoadLayer(const Checkpoint& checkpoint, int64_t index,
+                                const Options& options) const;
+  Space Divide(std::byte* memory, int64_t rows, int64_t logits) const;
+  [[nodiscard]] bool RunLayer(const Layer& layer, const StepRows& rows,
+                              const kernels::CacheLayer& cache, int64_t tiles, Space& space,
+                              Runner& runner) const;
+  [[nodiscard]] bool RunNorm(const float* x, int64_t rows, const std::vector<float>& scale,
+                             float* y, Runner& runner) const;
+  [[nodiscard]] bool RunHead(const StepRows& rows, Space& space, float* logits,
+                             Runner& runner) const;
+
+  DecoderConfig config_;
+  Options options_;
+  tensor::Tensor embedding_;  // [vocabulary, hidden], f32, f16 or bf16
+  std::vector<Layer> layers_;
+  std::vector<float> final_norm_;
+  Linear head_;  // [hidden, vocabulary]
+};
+
+}  // namespace sluice::lm

@@ -1,0 +1,50 @@
+// What a decoder is made of, whatever its checkpoint calls it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/activation.h"
+
+namespace sluice::lm {
+
+// How the angles of rotary embeddings are stretched for contexts longer than those of training.
+struct RotaryScaling {
+  enum class Kind : uint8_t { kNone, kLinear, kLlama3 } kind = Kind::kNone;
+  double factor = 1;
+  // Of Llama 3: wavelengths above context / low_factor are stretched, those below context /
+  // high_factor are not, and what lies between is interpolated.
+  double low_factor = 1;
+  double high_factor = 4;
+  double context = 8192;
+};
+
+// Of one kind of attention layer.
+struct RotaryConfig {
+  double theta = 10000;
+  int64_t turned = 0;        // elements of a head that are turned
+  bool interleaved = false;  // pairs are neighbours, as in llama2.c and GGUF
+  RotaryScaling scaling;
+};
+
+struct DecoderConfig {
+  int64_t vocabulary = 0;
+  int64_t hidden = 0;
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t key_heads = 0;
+  int64_t head_dim = 0;
+  int64_t feed_forward = 0;
+  int64_t context_max = 0;  // positions that it was made for
+  float norm_epsilon = 1e-5f;
+  float attention_scale = 0;  // of scores
+  bool tied_head = false;     // the head is the embedding
+  kernels::Activation activation = kernels::Activation::kSilu;
+  RotaryConfig rotary;
+};
+
+// cos and sin [rows, turned / 2] of the positions, computed in double.
+void FillAngles(const RotaryConfig& rotary, const std::vector<int32_t>& positions, float* cos,
+                float* sin);
+
+}  // namespace sluice::lm
