@@ -108,7 +108,8 @@ bool PrefixCache::Extend(Sequence& sequence, int64_t to, std::vector<BlockCopy>&
   const int64_t need = (to + rows - 1) / rows - have + (copy ? 1 : 0);
   taken_.clear();
   while (static_cast<int64_t>(taken_.size()) < need) {
-    const BlockId block = TakeBlock();
+    BlockId block = TakeBlock();
+    if (block == kNoBlock && MoveToOwnBlocks(sequence)) block = TakeBlock();
     if (block == kNoBlock) {
       for (const BlockId back : taken_) pool_.Drop(back);
       return false;
@@ -131,6 +132,24 @@ bool PrefixCache::Extend(Sequence& sequence, int64_t to, std::vector<BlockCopy>&
   }
   sequence.length = to;
   return true;
+}
+
+bool PrefixCache::MoveToOwnBlocks(const Sequence& sequence) {
+  bool moved = false;
+  int64_t end = sequence.published;
+  for (int32_t i = sequence.node; i >= 0 && end > 0; i = at(i).parent) {
+    Node& node = at(i);
+    const BlockId own = sequence.blocks[static_cast<size_t>((end - 1) / block_rows_)];
+    end -= node.end - node.begin;
+    if (node.block == own) continue;
+    std::copy(tokens_of(node.block) + node.begin, tokens_of(node.block) + node.end,
+              tokens_of(own) + node.begin);
+    pool_.Share(own);
+    pool_.Drop(node.block);
+    node.block = own;
+    moved = true;
+  }
+  return moved;
 }
 
 void PrefixCache::Publish(Sequence& sequence, std::span<const int32_t> tokens,

@@ -151,6 +151,9 @@ class PrefixCache {
   // Parts a node so that a new one ends after `rows` of its rows: that one, -1 when there is no
   // node.
   int32_t Split(int32_t node, int32_t rows);
+  // The nodes that a sequence is pinned behind take its own blocks: each of them may be in a block
+  // of its own, as another continuation has left it, and could not be forgotten. False: they had.
+  bool MoveToOwnBlocks(const Sequence& sequence);
   // One step of Publish from a pinned place: follows or makes a node and pins it instead. False:
   // there is no node to make.
   bool Advance(Sequence& sequence, std::span<const int32_t> tokens, EvictionClass eviction,

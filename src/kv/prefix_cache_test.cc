@@ -151,6 +151,18 @@ TEST_F(PrefixCacheTest, NeverForgetsWhatASequenceUses) {
   EXPECT_TRUE(cache_.Extend(second, 4, copies_));
 }
 
+TEST_F(PrefixCacheTest, ASequenceThatIsAloneCanUseEveryBlock) {
+  // Each of these leaves the one before inside of the first block: the rows of the last one end up
+  // in four blocks.
+  RunAndRelease({1, 9, 9, 9});
+  RunAndRelease({1, 2, 9, 9});
+  RunAndRelease({1, 2, 3, 9});
+  Sequence sequence = Run({1, 2, 3, 4});
+  EXPECT_TRUE(cache_.Extend(sequence, 32, copies_));
+  const Sequence* all[] = {&sequence};
+  cache_.CheckIntegrity(all);
+}
+
 TEST_F(PrefixCacheTest, WhatIsTruncatedCanBeWrittenAgain) {
   Sequence sequence = Run(Range(0, 6));
   ASSERT_TRUE(cache_.Extend(sequence, 14, copies_));

@@ -1,0 +1,138 @@
+// Which rows of which sequences a language model's next step computes.
+//
+// There are no phases: a sequence has tokens, of which some are computed, and every step computes
+// more of them. A prompt is a sequence with many tokens to go, a decode one with a single one, an
+// item to be scored one that ends when all are computed. Sequences share beginnings through the
+// prefix cache; where a beginning is being computed, others that begin alike wait for it.
+//
+// When blocks run out, the least urgent running sequence gives its rows up: what the cache still
+// holds when its turn comes again need not be computed twice.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "kv/prefix_cache.h"
+#include "lm/step_rows.h"
+
+namespace sluice::lm {
+
+// What a scheduler is asked to compute.
+struct SequenceSpec {
+  std::vector<int32_t> tokens;  // at least one
+  int64_t generated_max = 0;    // tokens that will be appended at most
+  // The more urgent goes first: the smaller priority, then the earlier deadline, then the one that
+  // came first.
+  int32_t priority = 1;
+  base::Time deadline = base::Time::Never();
+  kv::DomainId domain = kv::kNoDomain;
+  kv::EvictionClass eviction = 1;
+};
+
+// Owner: one engine, its loop's lease holder.
+class Scheduler {
+ public:
+  // A handle; used again once its sequence is gone.
+  using Id = int32_t;
+  static constexpr Id kNone = -1;
+
+  struct Options {
+    kv::PrefixCache::Options cache;
+    int32_t running_max = 64;      // sequences that hold rows at a time
+    int32_t sequences_max = 1024;  // those that wait as well
+  };
+  // A part of a step: positions [from, to) of one sequence.
+  struct Member {
+    Id id;
+    int64_t from;
+    int64_t to;
+    int32_t logits = -1;  // index among the step's rows of logits; -1: none, tokens are left
+  };
+  // A step and its parts. Reused from step to step.
+  struct Plan {
+    StepRows rows;
+    std::vector<Member> members;
+  };
+  // Since construction.
+  struct Statistics {
+    int64_t computed_tokens = 0;
+    int64_t recomputed_tokens = 0;  // of these, for a sequence that had them computed before
+    int64_t found_tokens = 0;       // that the cache had
+    int64_t preemptions = 0;
+  };
+  explicit Scheduler(Options options);
+
+  // kNone when sequences_max are there, or when the cache could never hold all of its rows.
+  Id Add(SequenceSpec spec);
+  bool CanEverRun(int64_t tokens) const;
+  // Forgets the sequence, now or, while a step computes rows of it, when that is completed.
+  void Remove(Id id);
+
+  // Rows for a step of at most `rows_max`, the most urgent sequences first. False: there is nothing
+  // to compute. Sequences in steps that are not completed take no part.
+  bool Form(int64_t rows_max, Plan& plan);
+  // The step's rows are computed. Members with logits then expect Append or Remove before they are
+  // computed further.
+  void Complete(const Plan& plan);
+  // The step did not run, or not to its end.
+  void Abandon(const Plan& plan);
+  // The next token of a sequence whose tokens are all computed.
+  void Append(Id id, int32_t token);
+
+  const std::vector<int32_t>& tokens(Id id) const { return at(id).spec.tokens; }
+  int64_t computed(Id id) const { return at(id).computed; }
+  bool is_removed(Id id) const { return at(id).removed; }
+  int32_t running() const { return static_cast<int32_t>(running_.size()); }
+  int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  kv::PrefixCache& cache() { return cache_; }
+  const Statistics& statistics() const { return statistics_; }
+  // Every count and link of the cache and of all sequences. Our own bugs only: aborts.
+  void CheckIntegrity() const;
+
+ private:
+  enum class State : uint8_t { kFree, kWaiting, kRunning };
+  struct Entry {
+    SequenceSpec spec;
+    kv::Sequence rows;
+    State state = State::kFree;
+    uint64_t arrival = 0;
+    int64_t computed = 0;
+    int64_t computed_before = 0;  // when it was last preempted
+    uint64_t preempted_in = 0;    // which Form
+    bool in_step = false;
+    bool removed = false;
+  };
+
+  Entry& at(Id id) { return *entries_[static_cast<size_t>(id)]; }
+  const Entry& at(Id id) const { return *entries_[static_cast<size_t>(id)]; }
+  bool IsMoreUrgent(Id a, Id b) const;
+  void Insert(std::vector<Id>& list, Id id);
+  static void Erase(std::vector<Id>& list, Id id);
+  void Free(Id id);
+
+  // Whether a running sequence is computing a beginning that this one could use.
+  bool AwaitsPrefix(const Entry& entry) const;
+  void Start(Id id);
+  void Preempt(Id id);
+  // Makes the next rows writable, taking blocks from less urgent sequences. False: `id` itself is
+  // the least urgent one and was preempted, or everybody else is in a step.
+  bool MakeRoom(Id id, int64_t to, Plan& plan);
+  bool AddMember(Id id, int64_t rows_max, Plan& plan);
+  void Publish(Entry& entry);
+
+  const Options options_;
+  kv::PrefixCache cache_;
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::vector<Id> free_;
+  std::vector<Id> running_;  // the most urgent first
+  std::vector<Id> waiting_;
+  std::vector<Id> turn_;  // Form's
+  uint64_t arrivals_ = 0;
+  uint64_t forms_ = 0;
+  Statistics statistics_;
+};
+
+}  // namespace sluice::lm
