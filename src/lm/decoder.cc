@@ -110,6 +110,17 @@ int64_t Decoder::weight_bytes() const {
   return bytes;
 }
 
+int64_t Decoder::parameters() const {
+  int64_t count = head_.k() * head_.n();
+  for (const Layer& layer : layers_) {
+    for (const Linear* linear :
+         {&layer.query_key_value, &layer.attention_output, &layer.gate_up, &layer.down}) {
+      count += linear->k() * linear->n();
+    }
+  }
+  return count;
+}
+
 int64_t Decoder::cache_layer_bytes() const {
   return kernels::CacheLayerBytes(options_.cache_type, config_.key_heads, config_.head_dim);
 }

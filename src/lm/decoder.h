@@ -38,6 +38,8 @@ class Decoder {
 
   const DecoderConfig& config() const { return config_; }
   int64_t weight_bytes() const;
+  int64_t parameters() const;  // of all products of a row
+  tensor::DType cache_type() const { return options_.cache_type; }
   // Bytes of one cache block in all layers, and of one layer.
   int64_t cache_layer_bytes() const;
   int64_t cache_block_bytes() const { return cache_layer_bytes() * config_.layers; }

@@ -23,7 +23,7 @@ class Runner {
   struct Options {
     base::ThreadPool* pool = nullptr;        // null: this thread alone
     engine::Safepoint* safepoint = nullptr;  // null: nothing is asked in between
-    LaneRates rates;
+    LaneRates rates = {};
   };
   explicit Runner(Options options);
 

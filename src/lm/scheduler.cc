@@ -212,6 +212,19 @@ void Scheduler::Append(Id id, int32_t token) {
   entry.spec.tokens.push_back(token);
 }
 
+int64_t Scheduler::RowsToGo(int64_t most) const {
+  int64_t rows = 0;
+  for (const std::vector<Id>* list : {&running_, &waiting_}) {
+    for (const Id id : *list) {
+      const Entry& entry = at(id);
+      if (entry.in_step) continue;
+      rows += static_cast<int64_t>(entry.spec.tokens.size()) - entry.computed;
+      if (rows >= most) return most;
+    }
+  }
+  return rows;
+}
+
 void Scheduler::Publish(Entry& entry) {
   if (entry.computed <= entry.rows.published) return;
   cache_.Publish(entry.rows,

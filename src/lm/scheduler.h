@@ -82,6 +82,8 @@ class Scheduler {
   // The next token of a sequence whose tokens are all computed.
   void Append(Id id, int32_t token);
 
+  // Rows that steps could compute now, at most `most`.
+  int64_t RowsToGo(int64_t most) const;
   const std::vector<int32_t>& tokens(Id id) const { return at(id).spec.tokens; }
   int64_t computed(Id id) const { return at(id).computed; }
   bool is_removed(Id id) const { return at(id).removed; }

@@ -1,0 +1,42 @@
+// What a request asks of a language model, read from its tensors and parameters.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/request.h"
+#include "lm/sampler.h"
+
+namespace sluice::lm {
+
+// The tensors and parameters of a request for tokens. Names as in the OpenAI API.
+inline constexpr const char* kInputIds = "input_ids";    // I32 or I64, [n] or [1, n]
+inline constexpr const char* kStopIds = "stop_ids";      // the same, optional
+inline constexpr const char* kOutputIds = "output_ids";  // I32 [n]
+inline constexpr const char* kLogprobs = "logprobs";     // F32 [n], where they are asked for
+
+// Bounds of what a model takes.
+struct GenerationLimits {
+  int64_t vocabulary = 0;
+  int64_t length_max = 0;  // tokens of prompt and answer together
+  int64_t answer_default = 16;
+  int64_t stop_ids_max = 64;
+};
+
+struct Generation : engine::Prepared {
+  std::vector<int32_t> prompt;
+  int64_t answer_max = 0;         // tokens
+  std::vector<int32_t> stop_ids;  // ends the answer, which does not hold it; sorted
+  SamplingParameters sampling;
+  bool stream = false;      // a reply for each step that gives tokens
+  bool ignore_eos = false;  // the model's own end of text is a token like others
+  std::string cache_salt;   // requests of different salts share no cached prefix
+};
+
+// kInvalidArgument says what was expected and what came.
+base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
+                            Generation& out);
+
+}  // namespace sluice::lm

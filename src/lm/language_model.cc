@@ -1,0 +1,44 @@
+#include "lm/language_model.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace sluice::lm {
+
+base::Result<LanguageModel> MakeLanguageModel(Decoder decoder, std::vector<int32_t> end_ids,
+                                              const LanguageModel::Options& options) {
+  LanguageModel model;
+  const DecoderConfig& config = decoder.config();
+  model.options = options;
+  model.limits.vocabulary = config.vocabulary;
+  model.limits.length_max = options.length_max == 0
+                                ? config.context_max
+                                : std::min(options.length_max, config.context_max);
+  const int64_t blocks = std::min<int64_t>(options.cache_bytes / decoder.cache_block_bytes(),
+                                           std::numeric_limits<int32_t>::max() / 64);
+  // One more for the copy of a shared block.
+  const int64_t needed =
+      (model.limits.length_max + kernels::kCacheBlockRows - 1) / kernels::kCacheBlockRows + 1;
+  if (blocks < needed) {
+    return base::InvalidArgument(
+        "the key-value cache of " + std::to_string(options.cache_bytes) + " bytes holds " +
+        std::to_string(blocks * kernels::kCacheBlockRows) + " tokens; a request of " +
+        std::to_string(model.limits.length_max) + " needs " +
+        std::to_string(needed * decoder.cache_block_bytes()) + " bytes");
+  }
+  model.blocks = static_cast<int32_t>(blocks);
+  model.end_ids = std::move(end_ids);
+  std::sort(model.end_ids.begin(), model.end_ids.end());
+  using tensor::DType;
+  model.description.platform = "language_model";
+  model.description.inputs = {{kInputIds, DType::kI64, {-1}, false},
+                              {kStopIds, DType::kI64, {-1}, true}};
+  model.description.outputs = {{kOutputIds, DType::kI32, {-1}, false},
+                               {kLogprobs, DType::kF32, {-1}, true}};
+  model.description.batch_reason = "sequences of different requests share steps row by row";
+  model.decoder = std::move(decoder);
+  return model;
+}
+
+}  // namespace sluice::lm

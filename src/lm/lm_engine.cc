@@ -1,0 +1,316 @@
+#include "lm/lm_engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sluice::lm {
+namespace {
+
+constexpr double kPrepareNs = 2000;
+constexpr double kPrepareNsPerToken = 2;
+// Of a prior: one lane's f32 products and reading memory. Measured steps correct it.
+constexpr double kFlopsPerNs = 40;
+constexpr double kBytesPerNs = 8;
+constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+
+int64_t RoundUp(int64_t bytes) {
+  constexpr auto kAlignment = static_cast<int64_t>(tensor::kAlignment);
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+tensor::Tensor Copied(tensor::DType dtype, const void* data, size_t count) {
+  tensor::Tensor tensor;
+  tensor.dtype = dtype;
+  tensor.shape = tensor::Shape({static_cast<int64_t>(count)});
+  const auto bytes = static_cast<int64_t>(count) * tensor::DTypeSize(dtype);
+  tensor.buffer = tensor::Buffer::Allocate(bytes);
+  std::memcpy(tensor.buffer.mutable_data(), data, static_cast<size_t>(bytes));
+  return tensor;
+}
+
+}  // namespace
+
+// What a step computes and draws. The requests that it points to stay until it is committed.
+struct LmEngine::LmStep : engine::Step {
+  struct Draw {
+    const engine::Call* call = nullptr;
+    const SamplingParameters* sampling = nullptr;  // null: no token is drawn
+    const TokenCounts* counts = nullptr;
+    int64_t position = 0;  // of the token that is drawn
+  };
+  bool wanted(base::Time now) const override {
+    return probe || std::any_of(draws.begin(), draws.end(), [&](const Draw& draw) {
+             return !draw.call->cancelled() && !draw.call->expired(now);
+           });
+  }
+
+  Scheduler::Plan plan;
+  std::vector<Draw> draws;      // of each member
+  std::vector<Sample> samples;  // by row of logits
+  Sampler sampler;
+};
+
+LmEngine::LmEngine(std::shared_ptr<const LanguageModel> model)
+    : model_(std::move(model)),
+      costs_([this](uint64_t, int64_t rows) { return PriorOf(rows); }),
+      scheduler_({.cache = {.blocks = model_->blocks,
+                            .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
+                  .running_max = model_->options.running_max,
+                  .sequences_max = model_->options.sequences_max}) {
+  const Decoder& decoder = model_->decoder;
+  cache_.type = decoder.cache_type();
+  cache_.layer_bytes = decoder.cache_layer_bytes();
+  cache_.block_bytes = decoder.cache_block_bytes();
+  blocks_ = tensor::Buffer::Allocate(model_->blocks * cache_.block_bytes + 64);
+  cache_.data = blocks_.mutable_data();
+}
+
+LmEngine::~LmEngine() {
+  CHECK_EQ(pending(), 0) << "destroyed while it holds requests";
+}
+
+base::Duration LmEngine::PrepareCost(const engine::Request& request) const {
+  int64_t bytes = 0;
+  for (const tensor::NamedTensor& input : request.inputs) bytes += input.tensor.buffer.bytes();
+  return {static_cast<int64_t>(kPrepareNs + kPrepareNsPerToken * static_cast<double>(bytes) / 4)};
+}
+
+base::Status LmEngine::Prepare(engine::Request& request) const {
+  auto generation = std::make_unique<Generation>();
+  TRY(ReadGeneration(request, model_->limits, *generation));
+  request.rows = 1;
+  request.prepared = std::move(generation);
+  return base::Ok();
+}
+
+engine::MemoryUse LmEngine::memory() const {
+  const int64_t logits =
+      model_->options.running_max * model_->decoder.config().vocabulary * kFloatBytes;
+  return {model_->decoder.weight_bytes(),
+          RoundUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
+                                                        model_->options.running_max),
+          blocks_.bytes()};
+}
+
+std::unique_ptr<engine::Step> LmEngine::MakeStep(int) {
+  auto step = std::make_unique<LmStep>();
+  step->samples.resize(static_cast<size_t>(model_->options.running_max));
+  return step;
+}
+
+base::Duration LmEngine::PriorOf(int64_t rows) const {
+  const auto bytes = static_cast<double>(model_->decoder.weight_bytes());
+  const double flops =
+      2.0 * static_cast<double>(model_->decoder.parameters()) * static_cast<double>(rows);
+  return {static_cast<int64_t>(std::max(bytes / kBytesPerNs, flops / kFlopsPerNs))};
+}
+
+engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
+                                  const engine::Outlook& outlook) {
+  const auto& generation = static_cast<const Generation&>(*request->prepared);
+  SequenceSpec spec;
+  spec.tokens = generation.prompt;
+  // The last token is said, never computed.
+  spec.generated_max = generation.answer_max - 1;
+  spec.priority =
+      request->call->priority() > 0 ? request->call->priority() : model_->options.priority_default;
+  spec.deadline = request->call->deadline();
+  spec.domain = scheduler_.cache().Domain(generation.cache_salt);
+  const auto length = static_cast<int64_t>(spec.tokens.size());
+  const int64_t found = scheduler_.cache().Find(
+      spec.domain, std::span(spec.tokens).first(static_cast<size_t>(length - 1)));
+  // At the least its own prompt, and a step for each further token.
+  const int64_t rows = std::min(length - found, model_->options.step_rows_max);
+  const engine::Cost prompt = costs_.Predict(0, rows);
+  const engine::Cost token = costs_.Predict(0, 1);
+  const int64_t steps = (length - found + rows - 1) / rows;
+  const base::Duration predicted{prompt.predicted.ns * steps +
+                                 token.predicted.ns * (generation.answer_max - 1)};
+  if (prompt.measured && token.measured && outlook.device_free + predicted > spec.deadline &&
+      !costs_.TakeProbe(outlook.now)) {
+    return engine::Admission::kTooLate;
+  }
+  auto answer = std::make_unique<Answer>();
+  answer->id = scheduler_.Add(std::move(spec));
+  if (answer->id == Scheduler::kNone) return engine::Admission::kQueueFull;
+  answer->counts.AddPrompt(generation.prompt);
+  answer->request = std::move(request);
+  answers_.push_back(std::move(answer));
+  return engine::Admission::kQueued;
+}
+
+void LmEngine::OnEvent(const engine::Event&, const engine::Outlook&, engine::Replies&) {}
+
+std::unique_ptr<engine::Request> LmEngine::TakeOut(size_t index) {
+  std::unique_ptr<engine::Request> request = std::move(answers_[index]->request);
+  scheduler_.Remove(answers_[index]->id);
+  answers_.erase(answers_.begin() + static_cast<std::ptrdiff_t>(index));
+  return request;
+}
+
+void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
+  for (size_t i = answers_.size(); i-- > 0;) {
+    const engine::Call& call = *answers_[i]->request->call;
+    // A step that runs points to its requests: they go when it is committed.
+    if (answers_[i]->in_step || (!call.cancelled() && !call.expired(now))) continue;
+    replies.Refuse(TakeOut(i),
+                   call.cancelled() ? engine::reason::kCancelled : engine::reason::kDeadlineQueue);
+  }
+}
+
+const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work) {
+  const bool timed = work == engine::WorkClass::kTimed;
+  bool any = false;
+  engine::Offer& offer = offers_[timed ? 0 : 1];
+  offer = {};
+  offer.work = work;
+  offer.priority = std::numeric_limits<int>::max();
+  base::Time deadline = base::Time::Never();
+  for (const std::unique_ptr<Answer>& answer : answers_) {
+    const engine::Call& call = *answer->request->call;
+    if (answer->in_step || (call.deadline() != base::Time::Never()) != timed) continue;
+    any = true;
+    deadline = std::min(deadline, call.deadline());
+    offer.priority = std::min(
+        offer.priority, call.priority() > 0 ? call.priority() : model_->options.priority_default);
+  }
+  if (!any) return nullptr;
+  offer.cost = costs_.Predict(0, scheduler_.RowsToGo(model_->options.step_rows_max));
+  offer.wait_until = now;
+  if (deadline != base::Time::Never()) offer.latest_start = deadline - offer.cost.predicted;
+  return &offer;
+}
+
+bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Replies&) {
+  auto& step = static_cast<LmStep&>(base_step);
+  if (!scheduler_.Form(model_->options.step_rows_max, step.plan)) return false;
+  step.draws.clear();
+  for (const Scheduler::Member& member : step.plan.members) {
+    Answer* const answer = Find(member.id);
+    CHECK(answer != nullptr);
+    answer->in_step = true;
+    if (answer->found_tokens < 0) answer->found_tokens = member.from;
+    LmStep::Draw draw;
+    draw.call = answer->request->call.get();
+    if (member.logits >= 0) {
+      draw.sampling = &GenerationOf(*answer).sampling;
+      draw.counts = &answer->counts;
+      draw.position = member.to;
+    }
+    step.draws.push_back(draw);
+  }
+  step.rows = step.plan.rows.rows();
+  step.predicted = costs_.Predict(0, step.rows).predicted;
+  return true;
+}
+
+void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safepoint& safepoint) {
+  auto& step = static_cast<LmStep&>(base_step);
+  const int64_t vocabulary = model_->decoder.config().vocabulary;
+  auto* const logits = reinterpret_cast<float*>(exec.memory);
+  std::byte* const memory =
+      exec.memory + RoundUp(model_->options.running_max * vocabulary * kFloatBytes);
+  Runner runner({.pool = exec.pool, .safepoint = &safepoint});
+  if (!model_->decoder.Run(step.plan.rows, cache_, memory, logits, runner)) return;
+  for (size_t i = 0; i < step.draws.size(); ++i) {
+    const LmStep::Draw& draw = step.draws[i];
+    if (draw.sampling == nullptr) continue;
+    const int32_t row = step.plan.members[i].logits;
+    step.sampler.Draw({logits + row * vocabulary, static_cast<size_t>(vocabulary)}, *draw.sampling,
+                      *draw.counts, draw.position, step.samples[static_cast<size_t>(row)]);
+  }
+}
+
+LmEngine::Answer* LmEngine::Find(Scheduler::Id id) {
+  for (const std::unique_ptr<Answer>& answer : answers_) {
+    if (answer->id == id) return answer.get();
+  }
+  return nullptr;
+}
+
+const char* LmEngine::Hear(Answer& answer, const Sample& sample) const {
+  const Generation& generation = GenerationOf(answer);
+  const auto holds = [&](const std::vector<int32_t>& ids) {
+    return std::binary_search(ids.begin(), ids.end(), sample.token);
+  };
+  if ((!generation.ignore_eos && holds(model_->end_ids)) || holds(generation.stop_ids)) {
+    return "stop";
+  }
+  answer.tokens.push_back(sample.token);
+  if (generation.sampling.logprobs >= 0) answer.logprobs.push_back(sample.logprob);
+  answer.counts.AddGenerated(sample.token);
+  return static_cast<int64_t>(answer.tokens.size()) == generation.answer_max ? "length" : nullptr;
+}
+
+// With the tokens that were not sent yet.
+engine::Reply LmEngine::ReplyWith(Answer& answer) const {
+  engine::Reply reply;
+  const size_t count = answer.tokens.size() - answer.sent;
+  reply.outputs.push_back(
+      {kOutputIds, Copied(tensor::DType::kI32, answer.tokens.data() + answer.sent, count)});
+  if (GenerationOf(answer).sampling.logprobs >= 0) {
+    reply.outputs.push_back(
+        {kLogprobs, Copied(tensor::DType::kF32, answer.logprobs.data() + answer.sent, count)});
+  }
+  answer.sent = answer.tokens.size();
+  return reply;
+}
+
+void LmEngine::Finish(size_t index, const char* why, engine::Replies& replies) {
+  Answer& answer = *answers_[index];
+  engine::Reply reply = ReplyWith(answer);
+  const auto count = [](size_t n) { return engine::Parameter(static_cast<int64_t>(n)); };
+  reply.parameters.emplace_back("finish_reason", std::string(why));
+  reply.parameters.emplace_back("prompt_tokens", count(GenerationOf(answer).prompt.size()));
+  reply.parameters.emplace_back("completion_tokens", count(answer.tokens.size()));
+  reply.parameters.emplace_back("cached_tokens", engine::Parameter(answer.found_tokens));
+  replies.Finish(TakeOut(index), std::move(reply));
+}
+
+void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
+                      engine::Replies& replies) {
+  auto& step = static_cast<LmStep&>(base_step);
+  CHECK(status != engine::StepStatus::kFailed);
+  const bool done = status == engine::StepStatus::kDone;
+  if (done) {
+    scheduler_.Complete(step.plan);
+    costs_.Record(0, step.rows, step.computed(), step.finished);
+  } else {
+    scheduler_.Abandon(step.plan);
+    costs_.RecordAtLeast(0, step.rows, step.computed(), step.finished);
+  }
+  for (const Scheduler::Member& member : step.plan.members) {
+    const auto at = std::find_if(answers_.begin(), answers_.end(),
+                                 [&](const auto& answer) { return answer->id == member.id; });
+    CHECK(at != answers_.end());
+    Answer& answer = **at;
+    answer.in_step = false;
+    if (!done || member.logits < 0) continue;
+    const Sample& sample = step.samples[static_cast<size_t>(member.logits)];
+    const char* const why = Hear(answer, sample);
+    if (why != nullptr) {
+      Finish(static_cast<size_t>(at - answers_.begin()), why, replies);
+      continue;
+    }
+    scheduler_.Append(member.id, sample.token);
+    // A reader that is behind gets more tokens in its next chunk.
+    if (GenerationOf(answer).stream && answer.request->call->TakeCredit()) {
+      engine::Reply chunk = ReplyWith(answer);
+      chunk.terminal = false;
+      replies.Chunk(*answer.request, std::move(chunk));
+    }
+  }
+}
+
+void LmEngine::CheckIntegrity() const {
+  scheduler_.CheckIntegrity();
+  CHECK_EQ(static_cast<size_t>(scheduler_.running() + scheduler_.waiting()), answers_.size());
+}
+
+}  // namespace sluice::lm
