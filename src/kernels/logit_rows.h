@@ -21,6 +21,9 @@ void SumLogitExps(const float* x, int64_t n, float shift, float scale, float* su
 // y[i] = e^((x[i] - shift) * scale), the terms of the above. y may be x.
 void LogitExps(const float* x, int64_t n, float shift, float scale, float* y);
 
+// x[i] = cap * tanh(x[i] / cap).
+void CapLogits(float* x, int64_t n, float cap);
+
 // Indices of the elements above or at `threshold`, ascending; at most `capacity` are stored. How
 // many there are.
 int64_t CollectLogits(const float* x, int64_t n, float threshold, int32_t* indices,

@@ -84,6 +84,13 @@ TEST_P(LogitRowsTest, SumsExponentialsBlockByBlock) {
   }
 }
 
+TEST_P(LogitRowsTest, CapsByAHyperbolicTangent) {
+  const std::vector<float> x = Random(1003, 4);
+  std::vector<float> y = x;
+  CapLogits(y.data(), 1003, 5);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], 5 * std::tanh(x[i] / 5.0), 4e-6);
+}
+
 TEST_P(LogitRowsTest, CollectsWhatIsAtOrAboveTheThreshold) {
   const std::vector<float> x = {1, 5, kNaN, 5, 4.9f, 7, -1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6};
   std::vector<int32_t> indices(10, -1);

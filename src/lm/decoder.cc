@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "kernels/gated_rows.h"
 #include "kernels/gather_rows.h"
+#include "kernels/logit_rows.h"
 #include "kernels/row_norm.h"
 
 namespace sluice::lm {
@@ -47,8 +49,9 @@ struct Decoder::Space {
   float* normed = nullptr;    // [rows, hidden]
   float* wide = nullptr;      // [rows, the widest layer]
   float* attended = nullptr;  // [rows, the widest input of a layer back]
-  float* cos = nullptr;       // [rows, turned / 2]
-  float* sin = nullptr;
+  float* cos[2] = {};         // [rows, turned / 2], of layers without and with a window
+  float* sin[2] = {};
+  int64_t tiles = 0;        // of attention
   float* picked = nullptr;  // [logits, hidden]
   std::byte* scratch = nullptr;
   int64_t bytes = 0;
@@ -64,7 +67,7 @@ base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderC
   for (int64_t i = 0; i < config.layers; ++i) {
     decoder.layers_.push_back(TRY(decoder.LoadLayer(checkpoint, i, options)));
   }
-  decoder.final_norm_ = TRY(checkpoint.GetVector("model.norm.weight", config.hidden));
+  decoder.final_norm_ = TRY(decoder.LoadNorm(checkpoint, "model.norm.weight", config.hidden));
   tensor::Tensor head = decoder.embedding_;
   if (!config.tied_head) {
     head = TRY(checkpoint.Get("lm_head.weight", tensor::Shape({config.vocabulary, config.hidden})));
@@ -73,31 +76,79 @@ base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderC
   return decoder;
 }
 
+base::Result<std::vector<float>> Decoder::LoadNorm(const Checkpoint& checkpoint,
+                                                   const std::string& name, int64_t size) const {
+  std::vector<float> scale = TRY(checkpoint.GetVector(name, size));
+  if (config_.norms_less_one) {
+    for (float& x : scale) x += 1;
+  }
+  return scale;
+}
+
+base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t index,
+                                      const Options& options, Layer& layer) const {
+  const DecoderConfig& c = config_;
+  const int64_t queries = c.heads * c.head_dim;
+  const int64_t keys = c.key_heads * c.head_dim;
+  struct Part {
+    const char* name;
+    int64_t outputs;
+  };
+  const auto pack = [&](std::initializer_list<Part> parts, int64_t inputs) -> base::Result<Linear> {
+    std::vector<kernels::MatrixSource> sources;
+    std::vector<tensor::Tensor> tensors;
+    for (const Part& part : parts) {
+      tensors.push_back(
+          TRY(checkpoint.Get(LayerName(index, part.name), tensor::Shape({part.outputs, inputs}))));
+      sources.push_back(TransposedSource(tensors.back()));
+    }
+    return Linear::Pack(sources, options.form);
+  };
+  if (c.merged_projections) {
+    layer.query_key_value = TRY(pack({{"self_attn.qkv_proj", queries + 2 * keys}}, c.hidden));
+    layer.gate_up = TRY(pack({{"mlp.gate_up_proj", 2 * c.feed_forward}}, c.hidden));
+  } else {
+    layer.query_key_value = TRY(pack(
+        {{"self_attn.q_proj", queries}, {"self_attn.k_proj", keys}, {"self_attn.v_proj", keys}},
+        c.hidden));
+    layer.gate_up =
+        TRY(pack({{"mlp.gate_proj", c.feed_forward}, {"mlp.up_proj", c.feed_forward}}, c.hidden));
+  }
+  if (c.query_key_value_bias) {
+    std::vector<float> bias;
+    for (const Part& part : {Part{"q", queries}, Part{"k", keys}, Part{"v", keys}}) {
+      const std::vector<float> own = TRY(checkpoint.GetVector(
+          "model.layers." + std::to_string(index) + ".self_attn." + part.name + "_proj.bias",
+          part.outputs));
+      bias.insert(bias.end(), own.begin(), own.end());
+    }
+    layer.query_key_value.set_bias(std::move(bias));
+  }
+  layer.attention_output = TRY(pack({{"self_attn.o_proj", c.hidden}}, queries));
+  layer.down = TRY(pack({{"mlp.down_proj", c.hidden}}, c.feed_forward));
+  return base::Ok();
+}
+
 base::Result<Decoder::Layer> Decoder::LoadLayer(const Checkpoint& checkpoint, int64_t index,
                                                 const Options& options) const {
   const DecoderConfig& c = config_;
-  const auto matrix = [&](const char* name, int64_t outputs,
-                          int64_t inputs) -> base::Result<tensor::Tensor> {
-    return checkpoint.Get(LayerName(index, name), tensor::Shape({outputs, inputs}));
+  const auto norm = [&](const char* name, int64_t size) {
+    return LoadNorm(checkpoint, LayerName(index, name), size);
   };
-  const int64_t queries = c.heads * c.head_dim;
-  const int64_t keys = c.key_heads * c.head_dim;
   Layer layer;
-  layer.attention_norm = TRY(checkpoint.GetVector(LayerName(index, "input_layernorm"), c.hidden));
-  layer.feed_forward_norm =
-      TRY(checkpoint.GetVector(LayerName(index, "post_attention_layernorm"), c.hidden));
-  const tensor::Tensor q = TRY(matrix("self_attn.q_proj", queries, c.hidden));
-  const tensor::Tensor k = TRY(matrix("self_attn.k_proj", keys, c.hidden));
-  const tensor::Tensor v = TRY(matrix("self_attn.v_proj", keys, c.hidden));
-  layer.query_key_value = TRY(
-      Linear::Pack({TransposedSource(q), TransposedSource(k), TransposedSource(v)}, options.form));
-  const tensor::Tensor o = TRY(matrix("self_attn.o_proj", c.hidden, queries));
-  layer.attention_output = TRY(Linear::Pack({TransposedSource(o)}, options.form));
-  const tensor::Tensor gate = TRY(matrix("mlp.gate_proj", c.feed_forward, c.hidden));
-  const tensor::Tensor up = TRY(matrix("mlp.up_proj", c.feed_forward, c.hidden));
-  layer.gate_up = TRY(Linear::Pack({TransposedSource(gate), TransposedSource(up)}, options.form));
-  const tensor::Tensor down = TRY(matrix("mlp.down_proj", c.hidden, c.feed_forward));
-  layer.down = TRY(Linear::Pack({TransposedSource(down)}, options.form));
+  layer.attention_norm = TRY(norm("input_layernorm", c.hidden));
+  if (c.outer_norms) {
+    layer.attention_outer = TRY(norm("post_attention_layernorm", c.hidden));
+    layer.feed_forward_norm = TRY(norm("pre_feedforward_layernorm", c.hidden));
+    layer.feed_forward_outer = TRY(norm("post_feedforward_layernorm", c.hidden));
+  } else {
+    layer.feed_forward_norm = TRY(norm("post_attention_layernorm", c.hidden));
+  }
+  if (c.head_norms) {
+    layer.query_norm = TRY(norm("self_attn.q_norm", c.head_dim));
+    layer.key_norm = TRY(norm("self_attn.k_norm", c.head_dim));
+  }
+  TRY(LoadProjections(checkpoint, index, options, layer));
   return layer;
 }
 
@@ -133,11 +184,14 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
   const int64_t queries = c.heads * c.head_dim;
   space.stream = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
   space.normed = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
-  space.wide =
-      divider.Floats(rows * std::max(queries + 2 * c.key_heads * c.head_dim, 2 * c.feed_forward));
+  space.wide = divider.Floats(
+      rows * std::max({queries + 2 * c.key_heads * c.head_dim, 2 * c.feed_forward, c.hidden}));
   space.attended = divider.Floats(rows * kernels::GemmRowStride(std::max(queries, c.feed_forward)));
-  space.cos = divider.Floats(rows * c.rotary.turned / 2);
-  space.sin = divider.Floats(rows * c.rotary.turned / 2);
+  for (int kind = 0; kind < 2; ++kind) {
+    const int64_t turned = (kind == 0 ? c.rotary : c.window_rotary).turned;
+    space.cos[kind] = divider.Floats(rows * turned / 2);
+    space.sin[kind] = divider.Floats(rows * turned / 2);
+  }
   space.picked = divider.Floats(logits * c.hidden);
   int64_t scratch = head_.ScratchBytes(logits);
   for (const Layer& layer : layers_) {
@@ -184,33 +238,75 @@ bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, f
   embed.y = space.stream;
   embed.y_stride = config_.hidden;
   CHECK_EQ(kernels::GatherRows(embed, {0, kernels::GatherRowsTiles(embed)}), kernels::kAllInRange);
-  FillAngles(config_.rotary, rows.positions, space.cos, space.sin);
-  const int64_t tiles = kernels::PlanCachedAttention(rows.sequences.data(),
-                                                     static_cast<int64_t>(rows.sequences.size()),
-                                                     config_.heads, config_.key_heads);
+  if (config_.embedding_scale != 1) {
+    for (int64_t i = 0; i < space.rows * config_.hidden; ++i) {
+      space.stream[i] *= config_.embedding_scale;
+    }
+  }
+  FillAngles(config_.rotary, rows.positions, space.cos[0], space.sin[0]);
+  if (!config_.windowed.empty()) {
+    FillAngles(config_.window_rotary, rows.positions, space.cos[1], space.sin[1]);
+  }
+  space.tiles = kernels::PlanCachedAttention(rows.sequences.data(),
+                                             static_cast<int64_t>(rows.sequences.size()),
+                                             config_.heads, config_.key_heads);
   kernels::CacheLayer part;
   part.data = cache.data;
   part.block_bytes = cache.block_bytes;
   part.type = cache.type;
   part.heads = config_.key_heads;
   part.dim = config_.head_dim;
-  for (const Layer& layer : layers_) {
-    if (!RunLayer(layer, rows, part, tiles, space, runner)) return false;
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    if (!RunAttention(i, rows, part, space, runner)) return false;
+    if (!RunFeedForward(layers_[static_cast<size_t>(i)], space, runner)) return false;
     part.data += cache.layer_bytes;
   }
   return rows.logit_rows.empty() || RunHead(rows, space, logits, runner);
 }
 
-bool Decoder::RunLayer(const Layer& layer, const StepRows& rows, const kernels::CacheLayer& cache,
-                       int64_t tiles, Space& space, Runner& runner) const {
+bool Decoder::AddToStream(const Linear& linear, const float* x, int64_t x_stride,
+                          const std::vector<float>& outer_norm, Space& space,
+                          Runner& runner) const {
+  const int64_t hidden = config_.hidden;
+  const bool outer = !outer_norm.empty();
+  LinearRows product;
+  product.rows = space.rows;
+  product.x = x;
+  product.x_stride = x_stride;
+  product.residual = outer ? nullptr : space.stream;
+  product.residual_stride = hidden;
+  // Result and residual may not be one: they change places through the normed rows.
+  product.y = outer ? space.wide : space.normed;
+  product.y_stride = hidden;
+  if (!linear.Run(runner, product, space.scratch)) return false;
+  if (!outer) {
+    std::swap(space.stream, space.normed);
+    return true;
+  }
+  if (!RunNorm(space.wide, space.rows, outer_norm, space.normed, runner)) return false;
+  const int64_t stride = kernels::GemmRowStride(hidden);
+  const auto bytes = static_cast<double>(space.rows * hidden * kFloatBytes);
+  return runner.RunTiles(space.rows, bytes / 4, [&](kernels::Tiles range) {
+    for (int64_t row = range.begin; row < range.end; ++row) {
+      float* const to = space.stream + row * hidden;
+      const float* const from = space.normed + row * stride;
+      for (int64_t i = 0; i < hidden; ++i) to[i] += from[i];
+    }
+  });
+}
+
+bool Decoder::RunAttention(int64_t index, const StepRows& rows, const kernels::CacheLayer& cache,
+                           Space& space, Runner& runner) const {
   const DecoderConfig& c = config_;
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const bool windowed = c.is_windowed(index);
+  const int kind = windowed ? 1 : 0;
   const int64_t queries = c.heads * c.head_dim;
-  const int64_t normed_stride = kernels::GemmRowStride(c.hidden);
   if (!RunNorm(space.stream, space.rows, layer.attention_norm, space.normed, runner)) return false;
   LinearRows product;
   product.rows = space.rows;
   product.x = space.normed;
-  product.x_stride = normed_stride;
+  product.x_stride = kernels::GemmRowStride(c.hidden);
   product.y = space.wide;
   product.y_stride = layer.query_key_value.n();
   if (!layer.query_key_value.Run(runner, product, space.scratch)) return false;
@@ -219,13 +315,16 @@ bool Decoder::RunLayer(const Layer& layer, const StepRows& rows, const kernels::
   write.rows = space.rows;
   write.heads = c.heads;
   write.qkv = space.wide;
-  write.qkv_row = layer.query_key_value.n();
+  write.qkv_row = product.y_stride;
   write.slots = rows.slots.data();
   write.layer = cache;
-  write.turned = c.rotary.turned;
+  write.query_scale = c.head_norms ? layer.query_norm.data() : nullptr;
+  write.key_scale = c.head_norms ? layer.key_norm.data() : nullptr;
+  write.epsilon = c.norm_epsilon;
+  write.turned = (windowed ? c.window_rotary : c.rotary).turned;
   write.interleaved = c.rotary.interleaved;
-  write.cos = space.cos;
-  write.sin = space.sin;
+  write.cos = space.cos[kind];
+  write.sin = space.sin[kind];
   if (!runner.Run(kernels::CacheWriteTiles, kernels::CacheWrite, kernels::CacheWriteWork(write),
                   write)) {
     return false;
@@ -235,32 +334,31 @@ bool Decoder::RunLayer(const Layer& layer, const StepRows& rows, const kernels::
   attend.sequence_count = static_cast<int64_t>(rows.sequences.size());
   attend.heads = c.heads;
   attend.q = space.wide;
-  attend.q_row = layer.query_key_value.n();
+  attend.q_row = product.y_stride;
   attend.out = space.attended;
   attend.out_row = kernels::GemmRowStride(queries);
   attend.layer = cache;
   attend.scale = c.attention_scale;
-  attend.tiles = tiles;
+  attend.cap = c.attention_cap;
+  attend.window = windowed ? c.window : 0;
+  attend.tiles = space.tiles;
   if (!runner.Run(kernels::CachedAttentionTiles, kernels::CachedAttention,
                   kernels::CachedAttentionWork(attend), attend)) {
     return false;
   }
-  // The stream is residual and result at once through the normed rows, which nobody needs now.
-  product.x = space.attended;
-  product.x_stride = attend.out_row;
-  product.residual = space.stream;
-  product.residual_stride = c.hidden;
-  product.y = space.normed;
-  product.y_stride = c.hidden;
-  if (!layer.attention_output.Run(runner, product, space.scratch)) return false;
-  std::swap(space.stream, space.normed);
+  return AddToStream(layer.attention_output, space.attended, attend.out_row, layer.attention_outer,
+                     space, runner);
+}
 
+bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) const {
+  const DecoderConfig& c = config_;
   if (!RunNorm(space.stream, space.rows, layer.feed_forward_norm, space.normed, runner)) {
     return false;
   }
+  LinearRows product;
+  product.rows = space.rows;
   product.x = space.normed;
-  product.x_stride = normed_stride;
-  product.residual = nullptr;
+  product.x_stride = kernels::GemmRowStride(c.hidden);
   product.y = space.wide;
   product.y_stride = layer.gate_up.n();
   if (!layer.gate_up.Run(runner, product, space.scratch)) return false;
@@ -268,7 +366,7 @@ bool Decoder::RunLayer(const Layer& layer, const StepRows& rows, const kernels::
   gate.rows = space.rows;
   gate.columns = c.feed_forward;
   gate.x = space.wide;
-  gate.x_stride = layer.gate_up.n();
+  gate.x_stride = product.y_stride;
   gate.y = space.attended;
   gate.y_stride = kernels::GemmRowStride(c.feed_forward);
   gate.activation = c.activation;
@@ -276,15 +374,8 @@ bool Decoder::RunLayer(const Layer& layer, const StepRows& rows, const kernels::
                   gate)) {
     return false;
   }
-  product.x = space.attended;
-  product.x_stride = gate.y_stride;
-  product.residual = space.stream;
-  product.residual_stride = c.hidden;
-  product.y = space.normed;
-  product.y_stride = c.hidden;
-  if (!layer.down.Run(runner, product, space.scratch)) return false;
-  std::swap(space.stream, space.normed);
-  return true;
+  return AddToStream(layer.down, space.attended, gate.y_stride, layer.feed_forward_outer, space,
+                     runner);
 }
 
 bool Decoder::RunHead(const StepRows& rows, Space& space, float* logits, Runner& runner) const {
@@ -301,7 +392,13 @@ bool Decoder::RunHead(const StepRows& rows, Space& space, float* logits, Runner&
   product.x_stride = kernels::GemmRowStride(config_.hidden);
   product.y = logits;
   product.y_stride = config_.vocabulary;
-  return head_.Run(runner, product, space.scratch);
+  if (!head_.Run(runner, product, space.scratch)) return false;
+  if (config_.logit_cap <= 0) return true;
+  const auto elements = static_cast<double>(count * config_.vocabulary);
+  return runner.RunTiles(count, elements, [&](kernels::Tiles range) {
+    kernels::CapLogits(logits + range.begin * config_.vocabulary,
+                       (range.end - range.begin) * config_.vocabulary, config_.logit_cap);
+  });
 }
 
 }  // namespace sluice::lm

@@ -53,21 +53,34 @@ class Decoder {
 
  private:
   struct Layer {
-    std::vector<float> attention_norm;     // [hidden]
-    Linear query_key_value;                // [hidden, (heads + 2 key_heads) * head_dim]
-    Linear attention_output;               // [heads * head_dim, hidden]
-    std::vector<float> feed_forward_norm;  // [hidden]
-    Linear gate_up;                        // [hidden, 2 * feed_forward]
-    Linear down;                           // [feed_forward, hidden]
+    std::vector<float> attention_norm;      // [hidden]
+    std::vector<float> attention_outer;     // [hidden], of outer norms
+    std::vector<float> feed_forward_outer;  // the same
+    std::vector<float> query_norm;          // [head_dim], of head norms
+    std::vector<float> key_norm;            // the same
+    Linear query_key_value;                 // [hidden, (heads + 2 key_heads) * head_dim]
+    Linear attention_output;                // [heads * head_dim, hidden]
+    std::vector<float> feed_forward_norm;   // [hidden]
+    Linear gate_up;                         // [hidden, 2 * feed_forward]
+    Linear down;                            // [feed_forward, hidden]
   };
   struct Space;
 
   base::Result<Layer> LoadLayer(const Checkpoint& checkpoint, int64_t index,
                                 const Options& options) const;
   Space Divide(std::byte* memory, int64_t rows, int64_t logits) const;
-  [[nodiscard]] bool RunLayer(const Layer& layer, const StepRows& rows,
-                              const kernels::CacheLayer& cache, int64_t tiles, Space& space,
-                              Runner& runner) const;
+  base::Status LoadProjections(const Checkpoint& checkpoint, int64_t index, const Options& options,
+                               Layer& layer) const;
+  base::Result<std::vector<float>> LoadNorm(const Checkpoint& checkpoint, const std::string& name,
+                                            int64_t size) const;
+  [[nodiscard]] bool RunAttention(int64_t index, const StepRows& rows,
+                                  const kernels::CacheLayer& cache, Space& space,
+                                  Runner& runner) const;
+  [[nodiscard]] bool RunFeedForward(const Layer& layer, Space& space, Runner& runner) const;
+  // The stream grows by a layer's result, through its outer norm where there is one.
+  [[nodiscard]] bool AddToStream(const Linear& linear, const float* x, int64_t x_stride,
+                                 const std::vector<float>& outer_norm, Space& space,
+                                 Runner& runner) const;
   [[nodiscard]] bool RunNorm(const float* x, int64_t rows, const std::vector<float>& scale,
                              float* y, Runner& runner) const;
   [[nodiscard]] bool RunHead(const StepRows& rows, Space& space, float* logits,

@@ -1,6 +1,7 @@
 // What a decoder is made of, whatever its checkpoint calls it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -41,6 +42,25 @@ struct DecoderConfig {
   bool tied_head = false;     // the head is the embedding
   kernels::Activation activation = kernels::Activation::kSilu;
   RotaryConfig rotary;
+
+  bool merged_projections = false;    // Q, K, V are one tensor, gate and up another (Phi 3)
+  bool query_key_value_bias = false;  // Qwen 2
+  bool head_norms = false;            // RMS norms of queries and keys (Qwen 3, Gemma 3)
+  // Gemma: norms whose weights are stored less one, norms behind attention and feed-forward as
+  // well, and a factor of the embedding.
+  bool norms_less_one = false;
+  bool outer_norms = false;
+  float embedding_scale = 1;
+  float attention_cap = 0;  // above 0: scores, or logits, become cap * tanh(score / cap)
+  float logit_cap = 0;
+  // Layers that see their last `window` positions alone, and turn by angles of their own.
+  int64_t window = 0;
+  std::vector<bool> windowed;  // [layers], or empty: none
+  RotaryConfig window_rotary;
+
+  bool is_windowed(int64_t layer) const {
+    return !windowed.empty() && windowed[static_cast<size_t>(layer)];
+  }
 };
 
 // cos and sin [rows, turned / 2] of the positions, computed in double.

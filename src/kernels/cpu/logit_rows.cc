@@ -73,6 +73,17 @@ void RunExps(const float* x, int64_t n, float shift, float scale, float* y) {
   }
 }
 
+void RunCap(float* x, int64_t n, float cap) {
+  const F32 d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const VF times = hn::Set(d, cap), by = hn::Set(d, 1.0f / cap);
+  for (int64_t i = 0; i < n; i += lanes) {
+    const auto in = hn::FirstN(d, static_cast<size_t>(n - i < lanes ? n - i : lanes));
+    const VF v = hn::MaskedLoad(in, d, x + i);
+    hn::BlendedStore(hn::Mul(times, Tanh(hn::Mul(v, by))), in, d, x + i);
+  }
+}
+
 int64_t RunCollect(const float* x, int64_t n, float threshold, int32_t* indices, int64_t capacity) {
   const F32 d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));

@@ -1,0 +1,293 @@
+#include "lm/hub_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "base/json.h"
+#include "kernels/cached_attention.h"
+
+namespace sluice::lm {
+namespace {
+
+using base::JsonValue;
+
+constexpr int64_t kSizeMax = int64_t{1} << 24;  // of a width, a vocabulary, a context
+
+// Members of one object of the file, by key. An absent member and null are the same.
+class Keys {
+ public:
+  explicit Keys(JsonValue object) : object_(object) {}
+
+  base::Result<std::optional<JsonValue>> Find(const char* key) const {
+    std::optional<JsonValue> value = TRY(object_.Find(key));
+    if (value.has_value() && value->is_null()) value.reset();
+    return value;
+  }
+  bool Has(const char* key) const {
+    const auto found = Find(key);
+    return found.ok() && found->has_value();
+  }
+  base::Result<int64_t> Size(const char* key, std::optional<int64_t> otherwise = {}) const {
+    const std::optional<JsonValue> value = TRY(Find(key));
+    if (!value.has_value()) {
+      if (otherwise.has_value()) return *otherwise;
+      return base::InvalidArgument(std::string("config.json: expected ") + key);
+    }
+    const auto size = value->AsInt();
+    if (!size.ok() || *size < 1 || *size > kSizeMax) {
+      return base::InvalidArgument(std::string("config.json: ") + key +
+                                   ": expected an integer in [1, " + std::to_string(kSizeMax) +
+                                   "]");
+    }
+    return *size;
+  }
+  base::Result<double> Number(const char* key, double otherwise) const {
+    const std::optional<JsonValue> value = TRY(Find(key));
+    if (!value.has_value()) return otherwise;
+    const auto number = value->AsDouble();
+    if (!number.ok() || !std::isfinite(*number)) {
+      return base::InvalidArgument(std::string("config.json: ") + key + ": expected a number");
+    }
+    return *number;
+  }
+  base::Result<bool> Bool(const char* key, bool otherwise) const {
+    const std::optional<JsonValue> value = TRY(Find(key));
+    if (!value.has_value()) return otherwise;
+    const auto flag = value->AsBool();
+    if (!flag.ok()) {
+      return base::InvalidArgument(std::string("config.json: ") + key + ": expected true or false");
+    }
+    return *flag;
+  }
+  base::Result<std::string> Text(const char* key, const char* otherwise) const {
+    const std::optional<JsonValue> value = TRY(Find(key));
+    if (!value.has_value()) return std::string(otherwise);
+    const auto text = value->AsString();
+    if (!text.ok()) {
+      return base::InvalidArgument(std::string("config.json: ") + key + ": expected a string");
+    }
+    return std::string(*text);
+  }
+
+ private:
+  JsonValue object_;
+};
+
+base::Result<RotaryScaling> ReadScaling(const Keys& keys) {
+  RotaryScaling scaling;
+  const std::string older = TRY(keys.Text("type", "default"));
+  const std::string type = TRY(keys.Text("rope_type", older.c_str()));
+  if (type == "default") return scaling;
+  if (type == "linear") {
+    scaling.kind = RotaryScaling::Kind::kLinear;
+  } else if (type == "llama3") {
+    scaling.kind = RotaryScaling::Kind::kLlama3;
+    scaling.low_factor = TRY(keys.Number("low_freq_factor", 1));
+    scaling.high_factor = TRY(keys.Number("high_freq_factor", 4));
+    scaling.context = TRY(keys.Number("original_max_position_embeddings", 8192));
+    if (scaling.high_factor <= scaling.low_factor) {
+      return base::InvalidArgument(
+          "config.json: high_freq_factor: expected more than low_freq_factor");
+    }
+  } else {
+    return base::Unimplemented("config.json: rotary embeddings of type \"" + type +
+                               "\"; default, linear and llama3 are built");
+  }
+  scaling.factor = TRY(keys.Number("factor", 1));
+  if (scaling.factor < 1) {
+    return base::InvalidArgument("config.json: factor: expected at least 1");
+  }
+  return scaling;
+}
+
+// From rope_theta and rope_scaling, or from rope_parameters, which holds both since transformers 5.
+base::Result<RotaryConfig> ReadRotary(const Keys& keys, const char* kind, double theta,
+                                      int64_t head_dim) {
+  RotaryConfig rotary;
+  rotary.theta = TRY(keys.Number("rope_theta", theta));
+  double share = TRY(keys.Number("partial_rotary_factor", 1));
+  std::optional<JsonValue> parameters = TRY(keys.Find("rope_scaling"));
+  const std::optional<JsonValue> newer = TRY(keys.Find("rope_parameters"));
+  if (newer.has_value()) {
+    parameters = newer;
+    // Of each kind of layer apart, where a model has two.
+    const std::optional<JsonValue> own = TRY(newer->Find(kind));
+    if (own.has_value()) parameters = own;
+  }
+  if (parameters.has_value()) {
+    const Keys own(*parameters);
+    rotary.scaling = TRY(ReadScaling(own));
+    rotary.theta = TRY(own.Number("rope_theta", rotary.theta));
+    share = TRY(own.Number("partial_rotary_factor", share));
+  }
+  rotary.turned = static_cast<int64_t>(static_cast<double>(head_dim) * share) / 2 * 2;
+  if (rotary.theta <= 1 || rotary.turned < 2 || rotary.turned > head_dim) {
+    return base::InvalidArgument(
+        "config.json: rope_theta: expected more than 1, partial_rotary_factor a share of a head");
+  }
+  return rotary;
+}
+
+base::Result<kernels::Activation> ReadActivation(const Keys& keys) {
+  const std::string older = TRY(keys.Text("hidden_act", "silu"));
+  const std::string name = TRY(keys.Text("hidden_activation", older.c_str()));
+  if (name == "silu" || name == "swish") return kernels::Activation::kSilu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return kernels::Activation::kGeluTanh;
+  if (name == "gelu") return kernels::Activation::kGeluErf;
+  return base::Unimplemented("config.json: hidden_act \"" + name + "\"; silu and gelu are built");
+}
+
+base::Status ReadSizes(const Keys& keys, DecoderConfig& out) {
+  out.vocabulary = TRY(keys.Size("vocab_size"));
+  out.hidden = TRY(keys.Size("hidden_size"));
+  out.layers = TRY(keys.Size("num_hidden_layers"));
+  out.heads = TRY(keys.Size("num_attention_heads"));
+  out.key_heads = TRY(keys.Size("num_key_value_heads", out.heads));
+  out.head_dim = TRY(keys.Size("head_dim", std::max<int64_t>(1, out.hidden / out.heads)));
+  out.feed_forward = TRY(keys.Size("intermediate_size"));
+  out.context_max = TRY(keys.Size("max_position_embeddings"));
+  if (out.heads % out.key_heads != 0 || out.heads / out.key_heads > kernels::kCacheGroupMax) {
+    return base::InvalidArgument("config.json: " + std::to_string(out.heads) +
+                                 " heads and num_key_value_heads " + std::to_string(out.key_heads) +
+                                 ": expected a whole number of heads, at most " +
+                                 std::to_string(kernels::kCacheGroupMax) + ", for each");
+  }
+  if (out.head_dim % 8 != 0 || out.head_dim > kernels::kCacheDimMax) {
+    return base::Unimplemented("config.json: heads of " + std::to_string(out.head_dim) +
+                               "; multiples of 8 up to " + std::to_string(kernels::kCacheDimMax) +
+                               " are built");
+  }
+  return base::Ok();
+}
+
+// Which layers have a window: layer_types, or what the family does without it.
+base::Status ReadWindows(const Keys& keys, const std::string& family, DecoderConfig& out) {
+  const bool used = TRY(keys.Bool("use_sliding_window", family != "qwen2" && family != "qwen3"));
+  if (!used || !keys.Has("sliding_window")) return base::Ok();
+  out.window = TRY(keys.Size("sliding_window"));
+  const std::optional<JsonValue> types = TRY(keys.Find("layer_types"));
+  const auto count = static_cast<size_t>(out.layers);
+  if (types.has_value()) {
+    const auto read = [&](JsonValue type) -> base::Status {
+      const std::string_view name = TRY(type.AsString());
+      out.windowed.push_back(name == "sliding_attention");
+      return base::Ok();
+    };
+    TRY(types->ForEachElement(read));
+    if (out.windowed.size() != count) {
+      return base::InvalidArgument("config.json: layer_types: expected " + std::to_string(count) +
+                                   " of them, got " + std::to_string(out.windowed.size()));
+    }
+    return base::Ok();
+  }
+  out.windowed.assign(count, family == "mistral" || family == "phi3");
+  const int64_t first = TRY(keys.Size("max_window_layers", out.layers));
+  const int64_t every = TRY(keys.Size("sliding_window_pattern", family == "gemma3_text" ? 6 : 2));
+  for (size_t i = 0; i < count; ++i) {
+    if (family == "qwen2" || family == "qwen3") {
+      out.windowed[i] = static_cast<int64_t>(i) >= first;
+    } else if (family == "gemma2" || family == "gemma3_text") {
+      out.windowed[i] = static_cast<int64_t>(i + 1) % every != 0;
+    }
+  }
+  return base::Ok();
+}
+
+base::Status ReadGemma(const Keys& keys, bool third, DecoderConfig& out) {
+  out.norms_less_one = true;
+  out.outer_norms = true;
+  out.head_norms = third;
+  out.embedding_scale = std::sqrt(static_cast<float>(out.hidden));
+  const double scalar =
+      TRY(keys.Number("query_pre_attn_scalar", static_cast<double>(out.head_dim)));
+  if (scalar <= 0) {
+    return base::InvalidArgument("config.json: query_pre_attn_scalar: expected more than 0");
+  }
+  out.attention_scale = static_cast<float>(1 / std::sqrt(scalar));
+  out.attention_cap = static_cast<float>(TRY(keys.Number("attn_logit_softcapping", 0)));
+  out.logit_cap = static_cast<float>(TRY(keys.Number("final_logit_softcapping", 0)));
+  return base::Ok();
+}
+
+base::Status ReadDecoder(const Keys& keys, const std::string& family, DecoderConfig& out) {
+  constexpr std::array kFamilies = {"llama",  "mistral",     "qwen2", "qwen3",
+                                    "gemma2", "gemma3_text", "phi3"};
+  if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end()) {
+    return base::Unimplemented("config.json: model_type \"" + family +
+                               "\"; llama, mistral, qwen2, qwen3, gemma2, gemma3_text and phi3 "
+                               "are built");
+  }
+  TRY(ReadSizes(keys, out));
+  const bool gemma = family == "gemma2" || family == "gemma3_text";
+  out.norm_epsilon = static_cast<float>(TRY(keys.Number("rms_norm_eps", 1e-6)));
+  out.tied_head = TRY(keys.Bool("tie_word_embeddings", gemma));
+  out.activation = TRY(ReadActivation(keys));
+  out.attention_scale = 1 / std::sqrt(static_cast<float>(out.head_dim));
+  out.head_norms = family == "qwen3";
+  out.query_key_value_bias = TRY(keys.Bool("attention_bias", family == "qwen2"));
+  out.merged_projections = family == "phi3";
+  const bool mlp_bias = TRY(keys.Bool("mlp_bias", false));
+  if (family == "llama" && (out.query_key_value_bias || mlp_bias)) {
+    return base::Unimplemented("config.json: attention_bias and mlp_bias of a llama");
+  }
+  if (gemma) TRY(ReadGemma(keys, family == "gemma3_text", out));
+  TRY(ReadWindows(keys, family, out));
+  const double theta = family == "gemma3_text" ? 1e6 : 1e4;
+  out.rotary = TRY(ReadRotary(keys, "full_attention", theta, out.head_dim));
+  out.window_rotary = out.rotary;
+  if (family == "gemma3_text") {
+    const double local = TRY(keys.Number("rope_local_base_freq", 1e4));
+    out.window_rotary = TRY(ReadRotary(keys, "sliding_attention", local, out.head_dim));
+    // Older files say theta twice, and scale neither.
+    if (!keys.Has("rope_parameters")) {
+      out.window_rotary.theta = local;
+      out.window_rotary.scaling = {};
+    }
+  }
+  return base::Ok();
+}
+
+// A number or an array of numbers.
+base::Status ReadEndIds(const Keys& keys, int64_t vocabulary, std::vector<int32_t>& out) {
+  const std::optional<JsonValue> value = TRY(keys.Find("eos_token_id"));
+  if (!value.has_value()) return base::Ok();
+  const auto count = static_cast<size_t>(value->is_array() ? value->size() : 1);
+  if (count > 64) return base::InvalidArgument("config.json: eos_token_id: expected at most 64");
+  out.resize(count);
+  TRY(value->ReadNumbers(std::span(out)));
+  for (const int32_t id : out) {
+    if (id < 0 || id >= vocabulary) {
+      return base::InvalidArgument("config.json: eos_token_id: " + std::to_string(id) +
+                                   " is no token of " + std::to_string(vocabulary));
+    }
+  }
+  return base::Ok();
+}
+
+}  // namespace
+
+base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view generation) {
+  base::JsonDocument document;
+  const JsonValue root = TRY(document.Parse(config));
+  if (!root.is_object()) return base::InvalidArgument("config.json: expected an object");
+  const Keys keys(root);
+  HubConfig hub;
+  hub.family = TRY(keys.Text("model_type", ""));
+  TRY(ReadDecoder(keys, hub.family, hub.decoder));
+  TRY(ReadEndIds(keys, hub.decoder.vocabulary, hub.end_ids));
+  if (!generation.empty()) {
+    base::JsonDocument second;
+    const JsonValue own = TRY(second.Parse(generation));
+    if (!own.is_object()) {
+      return base::InvalidArgument("generation_config.json: expected an object");
+    }
+    if (Keys(own).Has("eos_token_id")) {
+      TRY(ReadEndIds(Keys(own), hub.decoder.vocabulary, hub.end_ids));
+    }
+  }
+  return hub;
+}
+
+}  // namespace sluice::lm
