@@ -2,12 +2,14 @@
 
 #include <sys/stat.h>
 
+#include <charconv>
 #include <string>
 #include <utility>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "infer/infer_engine.h"
+#include "lm/model_folder.h"
 
 namespace sluice::bin {
 namespace {
@@ -40,6 +42,41 @@ base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
     options.compile.weights->form = *parsed;
   }
   return options;
+}
+
+// A whole number of config.pbtxt's parameters, at least 1; `otherwise` where it is not given.
+base::Result<int64_t> CountOf(const serve::ModelSource& source, const char* key,
+                              int64_t otherwise) {
+  const auto given = source.settings.parameters.find(key);
+  if (given == source.settings.parameters.end()) return otherwise;
+  int64_t value = 0;
+  const std::string& text = given->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 1) {
+    return base::InvalidArgument("parameter '" + std::string(key) + "' of model '" + source.name +
+                                 "': expected a whole number, at least 1, got \"" + text + "\"");
+  }
+  return value;
+}
+
+base::Result<std::unique_ptr<engine::Engine>> LoadLanguageModel(const serve::ModelSource& source,
+                                                                const infer::Options& given) {
+  lm::LoadOptions options;
+  options.model = source.name;
+  options.version = source.version;
+  if (given.compile.weights.has_value()) options.decoder.form = given.compile.weights->form;
+  lm::LanguageModel::Options& serving = options.serving;
+  serving.cache_bytes = TRY(CountOf(source, "kv_cache_bytes", serving.cache_bytes));
+  serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
+  serving.length_max = TRY(CountOf(source, "max_model_len", lm::kContextMax));
+  serving.priority_default = given.priority_default;
+  return lm::Load(source.version_folder, options);
+}
+
+base::Result<std::unique_ptr<engine::Engine>> LoadEngine(const serve::ModelSource& source,
+                                                         const infer::Options& options) {
+  if (lm::HoldsLanguageModel(source.version_folder)) return LoadLanguageModel(source, options);
+  return infer::Load(source.version_folder, options);
 }
 
 // Bytes of the regular files in a version's folder.
@@ -75,7 +112,7 @@ base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
   const tensor::Reservation loading =
       TRY(ledger_.Reserve(name + " loading", FileBytes(source.version_folder)));
   base::Result<std::unique_ptr<engine::Engine>> loaded =
-      infer::Load(source.version_folder, TRY(OptionsFor(source, weights_, defaults_)));
+      LoadEngine(source, TRY(OptionsFor(source, weights_, defaults_)));
   if (!loaded.ok()) return WithoutFolder(source, std::move(loaded).error());
   std::unique_ptr<engine::Engine> engine = std::move(loaded).value();
   const int64_t weights = engine->memory().weights_bytes;

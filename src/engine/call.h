@@ -20,6 +20,7 @@ class Call {
     std::string tenant;                         // empty: the anonymous tenant
     std::string trace_parent;                   // W3C traceparent, empty when absent
     std::shared_ptr<const Call> parent;         // the chain's call, for a node of a chain
+    bool takes_chunks = false;  // whoever asked passes replies before the last one on
   };
   explicit Call(Options options) : options_(std::move(options)) {}
 
@@ -36,6 +37,7 @@ class Call {
   bool expired(base::Time now) const { return now >= options_.deadline; }
   int priority() const { return options_.priority; }
   const std::string& tenant() const { return options_.tenant; }
+  bool takes_chunks() const { return options_.takes_chunks; }
   const std::string& trace_parent() const { return options_.trace_parent; }
 
   // Reply credit: how many more chunks the reader can take. The io side grants, the loop spends; a

@@ -12,9 +12,7 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder, std::vector<int32
   const DecoderConfig& config = decoder.config();
   model.options = options;
   model.limits.vocabulary = config.vocabulary;
-  model.limits.length_max = options.length_max == 0
-                                ? config.context_max
-                                : std::min(options.length_max, config.context_max);
+  model.limits.length_max = std::min(options.length_max, config.context_max);
   const int64_t blocks = std::min<int64_t>(options.cache_bytes / decoder.cache_block_bytes(),
                                            std::numeric_limits<int32_t>::max() / 64);
   // One more for the copy of a shared block.

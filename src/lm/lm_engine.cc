@@ -300,7 +300,8 @@ void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
     }
     scheduler_.Append(member.id, sample.token);
     // A reader that is behind gets more tokens in its next chunk.
-    if (GenerationOf(answer).stream && answer.request->call->TakeCredit()) {
+    engine::Call& call = *answer.request->call;
+    if (GenerationOf(answer).stream && call.takes_chunks() && call.TakeCredit()) {
       engine::Reply chunk = ReplyWith(answer);
       chunk.terminal = false;
       replies.Chunk(*answer.request, std::move(chunk));

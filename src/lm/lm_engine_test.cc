@@ -193,16 +193,23 @@ TEST_F(LmEngineTest, StreamsWhatItWouldSayAtOnce) {
   const Ids whole = RunAlone(ask);
   Ask streamed = ask;
   streamed.parameters.emplace_back("stream", true);
-  const auto sink = Send(streamed);
+  engine::Call::Options call;
+  call.takes_chunks = true;
+  const auto sink = Send(streamed, call);
   call_->GrantCredit(100);
   Run();
   EXPECT_EQ(sink->ids, whole);
   EXPECT_EQ(sink->replies, 20);
   // A reader that takes nothing gets the rest with the last reply.
-  const auto slow = Send(streamed);
+  const auto slow = Send(streamed, call);
   Run();
   EXPECT_EQ(slow->ids, whole);
   EXPECT_EQ(slow->replies, 2);
+  // One that takes a single reply gets one.
+  const auto once = Send(streamed);
+  Run();
+  EXPECT_EQ(once->ids, whole);
+  EXPECT_EQ(once->replies, 1);
 }
 
 TEST_F(LmEngineTest, CountsWhatItReadAndSaid) {

@@ -65,6 +65,9 @@ class InferStream final : public CallBehaviour {
 
   void Written(bool ok) override {
     writing_ = false;
+    // What has left makes room for the next part of its answer.
+    const auto writer = calls_.find(written_by_);
+    if (writer != calls_.end()) writer->second->GrantCredit(1);
     if (!ok) Cancelled();
     WriteMore();
     ReadMore();
@@ -83,7 +86,7 @@ class InferStream final : public CallBehaviour {
     if (reply.terminal) calls_.erase(sink.number());
     if (!cancelled_) {
       if (reply.status.ok()) {
-        Answer(sink.shape(), reply);
+        Answer(sink, reply);
       } else {
         WriteError(reply.status.error(), sink.shape().id);
       }
@@ -103,6 +106,7 @@ class InferStream final : public CallBehaviour {
       // The stream's deadline is not its requests'.
       CallContext context;
       context.arrival = arrival;
+      context.takes_chunks = true;
       TRY(Ready(context, infer));
       return infer;
     };
@@ -120,14 +124,15 @@ class InferStream final : public CallBehaviour {
     return base::Ok();
   }
 
-  void Answer(const AnswerShape& shape, const engine::Reply& reply) {
+  void Answer(const StreamSink& sink, const engine::Reply& reply) {
+    const AnswerShape& shape = sink.shape();
     inference::ModelStreamInferResponse response;
     base::Status filled =
         FillInferResponse(shape, reply, call_.service().shm, *response.mutable_infer_response());
     if (!filled.ok()) return WriteError(filled.error(), shape.id);
     (*response.mutable_infer_response()->mutable_parameters())["triton_final_response"]
         .set_bool_param(reply.terminal);
-    Enqueue(response);
+    Enqueue(response, sink.number());
   }
 
   void WriteError(const base::Error& error, const std::string& id) {
@@ -141,17 +146,18 @@ class InferStream final : public CallBehaviour {
     Enqueue(response);
   }
 
-  void Enqueue(const inference::ModelStreamInferResponse& response) {
-    unsent_.push_back(SerializeMessage(response));
+  void Enqueue(const inference::ModelStreamInferResponse& response, int64_t number = 0) {
+    unsent_.push_back({SerializeMessage(response), number});
     WriteMore();
   }
 
   void WriteMore() {
     if (writing_ || unsent_.empty() || call_.finished()) return;
     writing_ = true;
-    grpc::ByteBuffer message = std::move(unsent_.front());
+    Unsent next = std::move(unsent_.front());
     unsent_.pop_front();
-    call_.Write(message);
+    written_by_ = next.number;
+    call_.Write(next.message);
   }
 
   void ReadMore() {
@@ -169,6 +175,11 @@ class InferStream final : public CallBehaviour {
     call_.Finish(status);
   }
 
+  struct Unsent {
+    grpc::ByteBuffer message;
+    int64_t number;  // of the request that it answers, 0 where nobody waits for room
+  };
+
   GenericCall& call_;
   inference::ModelInferRequest request_;
   bool errors_end_stream_ = false;
@@ -179,7 +190,8 @@ class InferStream final : public CallBehaviour {
   grpc::Status failure_;
   int64_t last_number_ = 0;
   std::map<int64_t, std::shared_ptr<engine::Call>> calls_;  // not answered yet
-  std::deque<grpc::ByteBuffer> unsent_;
+  std::deque<Unsent> unsent_;
+  int64_t written_by_ = 0;
 };
 
 void StreamSink::Post(engine::Reply reply) {

@@ -249,6 +249,7 @@ base::Status Ready(const CallContext& context, InferRequest& infer) {
   options.priority = static_cast<int>(priority);
   options.tenant = context.tenant;
   options.trace_parent = context.trace_parent;
+  options.takes_chunks = context.takes_chunks;
   engine::Request& request = *infer.request;
   request.call = std::make_shared<engine::Call>(std::move(options));
   request.arrival = context.arrival;

@@ -63,6 +63,7 @@ struct CallContext {
   base::Duration transport_timeout = base::Duration::Max();
   std::string_view trace_parent;
   std::string_view tenant;
+  bool takes_chunks = false;  // the answer may come in parts
 };
 base::Status Ready(const CallContext& context, InferRequest& infer);
 
