@@ -67,7 +67,7 @@ Runtime::Runtime(const RuntimeOptions& options)
     base::Log(base::LogLevel::kWarning, "memory_limit_below_prep_bytes_max")
         .With("reason", prep.error().message);
   }
-  loader_ = std::make_unique<InferLoader>(*loop_, ledger_, DefaultsOf(options, ledger_, planner_),
+  loader_ = std::make_unique<EngineLoader>(*loop_, ledger_, DefaultsOf(options, ledger_, planner_),
                                           options.weights);
 }
 

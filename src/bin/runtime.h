@@ -7,7 +7,7 @@
 
 #include "base/machine.h"
 #include "base/thread_pool.h"
-#include "bin/infer_loader.h"
+#include "bin/engine_loader.h"
 #include "engine/device_loop.h"
 #include "infer/planner.h"
 #include "tensor/ledger.h"
@@ -34,7 +34,7 @@ class Runtime {
  public:
   explicit Runtime(const RuntimeOptions& options);
 
-  InferLoader& loader() { return *loader_; }
+  EngineLoader& loader() { return *loader_; }
   engine::DeviceLoop& loop() { return *loop_; }
   const base::Machine& machine() const { return machine_; }
   int64_t threads() const { return threads_; }
@@ -49,7 +49,7 @@ class Runtime {
   base::ThreadPool pool_;
   std::unique_ptr<engine::DeviceLoop> loop_;
   infer::Planner planner_;  // goes before the loop: its events are posted there
-  std::unique_ptr<InferLoader> loader_;
+  std::unique_ptr<EngineLoader> loader_;
 };
 
 }  // namespace sluice::bin

@@ -1,4 +1,4 @@
-#include "bin/infer_loader.h"
+#include "bin/engine_loader.h"
 
 #include <sys/stat.h>
 
@@ -59,8 +59,14 @@ base::Result<int64_t> CountOf(const serve::ModelSource& source, const char* key,
   return value;
 }
 
-base::Result<std::unique_ptr<engine::Engine>> LoadLanguageModel(const serve::ModelSource& source,
-                                                                const infer::Options& given) {
+// An engine and what is reserved for it besides its weights.
+struct Loaded {
+  std::unique_ptr<engine::Engine> engine;
+  tensor::Reservation state;
+};
+
+base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const std::string& name,
+                                       const infer::Options& given, tensor::Ledger& ledger) {
   lm::LoadOptions options;
   options.model = source.name;
   options.version = source.version;
@@ -70,13 +76,10 @@ base::Result<std::unique_ptr<engine::Engine>> LoadLanguageModel(const serve::Mod
   serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
   serving.length_max = TRY(CountOf(source, "max_model_len", lm::kContextMax));
   serving.priority_default = given.priority_default;
-  return lm::Load(source.version_folder, options);
-}
-
-base::Result<std::unique_ptr<engine::Engine>> LoadEngine(const serve::ModelSource& source,
-                                                         const infer::Options& options) {
-  if (lm::HoldsLanguageModel(source.version_folder)) return LoadLanguageModel(source, options);
-  return infer::Load(source.version_folder, options);
+  Loaded loaded;
+  loaded.state = TRY(ledger.Reserve(name + " keys and values", serving.cache_bytes));
+  loaded.engine = TRY(lm::Load(source.version_folder, options));
+  return loaded;
 }
 
 // Bytes of the regular files in a version's folder.
@@ -105,20 +108,27 @@ base::Error WithoutFolder(const serve::ModelSource& source, base::Error error) {
 
 }  // namespace
 
-base::Result<std::shared_ptr<const engine::EngineVersion>> InferLoader::Load(
+base::Result<std::shared_ptr<const engine::EngineVersion>> EngineLoader::Load(
     const serve::ModelSource& source, engine::EngineVersion::Retire retire) {
   const std::string name = "model " + source.name + "/" + std::to_string(source.version);
   // While it loads, the weights stand beside what is made of them.
   const tensor::Reservation loading =
       TRY(ledger_.Reserve(name + " loading", FileBytes(source.version_folder)));
-  base::Result<std::unique_ptr<engine::Engine>> loaded =
-      LoadEngine(source, TRY(OptionsFor(source, weights_, defaults_)));
+  const infer::Options options = TRY(OptionsFor(source, weights_, defaults_));
+  const auto load = [&]() -> base::Result<Loaded> {
+    if (lm::HoldsLanguageModel(source.version_folder)) {
+      return LoadLanguageModel(source, name, options, ledger_);
+    }
+    return Loaded{TRY(infer::Load(source.version_folder, options)), {}};
+  };
+  base::Result<Loaded> loaded = load();
   if (!loaded.ok()) return WithoutFolder(source, std::move(loaded).error());
-  std::unique_ptr<engine::Engine> engine = std::move(loaded).value();
+  std::unique_ptr<engine::Engine> engine = std::move(loaded->engine);
   const int64_t weights = engine->memory().weights_bytes;
   // The reservation goes when the version is destroyed, after its last pin.
   tensor::Reservation reserved = TRY(ledger_.Reserve(name + " weights", weights));
-  auto reservation = std::make_shared<tensor::Reservation>(std::move(reserved));
+  auto reservation = std::make_shared<std::pair<tensor::Reservation, tensor::Reservation>>(
+      std::move(reserved), std::move(loaded->state));
   base::Log(base::LogLevel::kInfo, "model_memory")
       .With("model", source.name)
       .With("version", source.version)

@@ -1,5 +1,5 @@
-// Loads imported graphs for the server: the bridge from the repository to the infer engine and its
-// loop.
+// Loads models for the server: the bridge from the repository to the engines and their loop. A
+// version folder with a config.json is a language model, any other an imported graph.
 #pragma once
 
 #include <memory>
@@ -15,12 +15,12 @@ namespace sluice::bin {
 
 // Called on the load thread, as ModelLoader says. `loop`, `ledger` and what `defaults` points to
 // outlive every version; what a model's configuration says goes before the defaults.
-class InferLoader : public serve::ModelLoader {
+class EngineLoader : public serve::ModelLoader {
  public:
   // `weights`: the form of models that name none (WeightFormName); empty: as `sluice quantize`
   // chose, else f32.
-  InferLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Options defaults,
-              std::string weights)
+  EngineLoader(engine::DeviceLoop& loop, tensor::Ledger& ledger, infer::Options defaults,
+               std::string weights)
       : loop_(loop),
         ledger_(ledger),
         defaults_(std::move(defaults)),
