@@ -7,7 +7,7 @@
 //                           of them, runs take them in turn
 //   run N                   N runs -> "seconds MEAN", processor time
 //   output FILE             writes the first output's raw bytes -> "ok"
-//   roof                    -> "gflops X": f32 multiply-adds of this core, now
+//   roof                    -> "gflops X": f32 multiply-adds of this core right after the last run
 //   dots                    -> the same of the dot products that WEIGHTS run on
 //
 // An error answers "error TEXT". The process ends with its input.
@@ -48,6 +48,8 @@ struct Bench {
   std::vector<sluice::tensor::Tensor> outputs;
   std::vector<void*> output_data;
   sluice::tensor::Arena arena;
+  double roof = 0;  // right after the last run
+  double dots_roof = 0;
 };
 
 sluice::base::Status MakePlan(Bench& bench) {
@@ -111,19 +113,14 @@ Result<double> Run(Bench& bench, int repeats) {
     take_turn();
     TRY(sluice::graph::Execute(*bench.plan, args));
   }
-  return (ProcessorSeconds() - start) / repeats;
-}
-
-// The median of a roof over 60 ms: a core that has just waited runs the first of them at a higher
-// clock than any product keeps.
-template <class Roof>
-double Sustained(Roof roof) {
-  std::vector<double> rates;
-  const double start = ProcessorSeconds();
-  while (ProcessorSeconds() - start < 0.06) rates.push_back(roof());
-  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
-  std::nth_element(rates.begin(), middle, rates.end());
-  return *middle;
+  const double seconds = (ProcessorSeconds() - start) / repeats;
+  // At once: the clock falls with the power that products draw, and rises again within
+  // milliseconds.
+  bench.roof = sluice::kernels::MultiplyAddRoof();
+  if (bench.form != sluice::kernels::WeightForm::kF32) {
+    bench.dots_roof = sluice::kernels::LowPathRoof(sluice::kernels::PathFor(bench.form));
+  }
+  return seconds;
 }
 
 Result<std::string> Obey(Bench& bench, const std::string& line) {
@@ -155,15 +152,12 @@ Result<std::string> Obey(Bench& bench, const std::string& line) {
     return std::string("ok");
   }
   if (verb == "roof") {
-    std::snprintf(text, sizeof text, "gflops %.4g",
-                  Sustained([] { return sluice::kernels::MultiplyAddRoof(); }));
+    std::snprintf(text, sizeof text, "gflops %.4g", bench.roof);
     return std::string(text);
   }
   if (verb == "dots") {
     if (bench.form == sluice::kernels::WeightForm::kF32) return InvalidArgument("weights are f32");
-    std::snprintf(text, sizeof text, "gflops %.4g", Sustained([&] {
-                    return sluice::kernels::LowPathRoof(sluice::kernels::PathFor(bench.form));
-                  }));
+    std::snprintf(text, sizeof text, "gflops %.4g", bench.dots_roof);
     return std::string(text);
   }
   return InvalidArgument("no such verb: " + verb);

@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 
 #include "base/check.h"
 #include "base/processor_time.h"
@@ -13,22 +15,25 @@ namespace sluice::kernels {
 namespace {
 
 // Twelve independent chains cover latency 4 x 2 units with a margin. Assembly with named registers:
-// a compiler that spilled one of them would show half the roof.
-#define CHAIN(r, i) "vfmadd231ps %%" r "15, %%" r "15, %%" r #i "\n\t"
-#define CHAINS(r) \
-  CHAIN(r, 0)     \
-  CHAIN(r, 1)     \
-  CHAIN(r, 2)     \
-  CHAIN(r, 3)     \
-  CHAIN(r, 4) CHAIN(r, 5) CHAIN(r, 6) CHAIN(r, 7) CHAIN(r, 8) CHAIN(r, 9) CHAIN(r, 10) CHAIN(r, 11)
+// a compiler that spilled one of them would show half the roof. Operands differ from instruction to
+// instruction and are no zeros, as in real products: the clock follows the power that a core draws.
+#define CHAIN(r, i, a, b) "vfmadd231ps %%" r #a ", %%" r #b ", %%" r #i "\n\t"
+#define CHAINS(r)                                                                     \
+  CHAIN(r, 0, 12, 13)                                                                 \
+  CHAIN(r, 1, 14, 15) CHAIN(r, 2, 13, 14) CHAIN(r, 3, 15, 12) CHAIN(r, 4, 14, 12)     \
+      CHAIN(r, 5, 13, 15) CHAIN(r, 6, 12, 12) CHAIN(r, 7, 15, 14) CHAIN(r, 8, 13, 12) \
+          CHAIN(r, 9, 14, 13) CHAIN(r, 10, 12, 15) CHAIN(r, 11, 15, 13)
+#define LOAD(r, i, at) "vmovups " #at "(%1), %%" r #i "\n\t"
+#define CLEAR(i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n\t"
 #define LOOP_OF(r)                                                                               \
-  asm volatile(                                                                                  \
-      "vpxor %%xmm15, %%xmm15, %%xmm15\n\t"                                                      \
-      "1:\n\t" CHAINS(r) CHAINS(r) "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"                          \
-      : "+r"(rounds)                                                                             \
-      :                                                                                          \
-      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
-        "xmm11", "xmm15", "cc")
+  asm volatile(CLEAR(0) CLEAR(1) CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8)  \
+                   CLEAR(9) CLEAR(10) CLEAR(11) LOAD(r, 12, 0) LOAD(r, 13, 64) LOAD(r, 14, 128)  \
+                       LOAD(r, 15, 192) "1:\n\t" CHAINS(r)                                       \
+                           CHAINS(r) "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"                        \
+               : "+r"(rounds)                                                                    \
+               : "r"(operands)                                                                   \
+               : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
+                 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory")
 
 }  // namespace
 
@@ -36,6 +41,13 @@ double MultiplyAddRoof() {
   constexpr int64_t kRounds = 150'000;
   const bool wide = ActiveTarget() == Target::kAvx512;
   int64_t rounds = kRounds;
+  // In [1, 2), with bits that differ everywhere: a linear congruential generator.
+  float operands[64];
+  uint32_t bits = 1;
+  for (float& x : operands) {
+    bits = bits * 1664525 + 1013904223;
+    x = std::bit_cast<float>(0x3f800000u | bits >> 9);
+  }
   const double start = base::ProcessorSeconds();
   if (wide)
     LOOP_OF("zmm");
