@@ -1,9 +1,11 @@
 #include "lm/generation.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string_view>
 
 namespace sluice::lm {
 namespace {
@@ -121,27 +123,83 @@ base::Status ReadSampling(Reader& reader, SamplingParameters& out) {
   return reader.Integer("logprobs", -1, kLogprobsMax, out.logprobs);
 }
 
+base::Result<std::string_view> ReadText(const tensor::NamedTensor& input) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.dtype != DType::kBytes || view.shape.elements() != 1) {
+    return base::InvalidArgument("input " + input.name + ": expected BYTES of shape [1], got " +
+                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
+  }
+  return view.as<std::string_view>()[0];
+}
+
+double SecondsSince1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// What a request brings.
+struct Inputs {
+  const tensor::NamedTensor* ids = nullptr;
+  const tensor::NamedTensor* text = nullptr;
+  const tensor::NamedTensor* messages = nullptr;
+  const tensor::NamedTensor* tools = nullptr;
+  const tensor::NamedTensor* stop_ids = nullptr;
+};
+
+base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
+  Inputs inputs;
+  for (const tensor::NamedTensor& input : request.inputs) {
+    if (input.name == kInputIds) {
+      inputs.ids = &input;
+    } else if (input.name == kStopIds) {
+      inputs.stop_ids = &input;
+    } else if (has_text && input.name == kText) {
+      inputs.text = &input;
+    } else if (has_text && input.name == kMessages) {
+      inputs.messages = &input;
+    } else if (has_text && input.name == kTools) {
+      inputs.tools = &input;
+    } else {
+      return base::InvalidArgument("input " + input.name + " is none of this model's");
+    }
+  }
+  const int prompts = (inputs.ids != nullptr ? 1 : 0) + (inputs.text != nullptr ? 1 : 0) +
+                      (inputs.messages != nullptr ? 1 : 0);
+  if (prompts != 1) {
+    return base::InvalidArgument(has_text ? "expected one of the inputs input_ids, text, messages"
+                                          : "input input_ids: expected at least one token");
+  }
+  return inputs;
+}
+
+base::Result<std::vector<int32_t>> ReadPrompt(const Inputs& inputs, const GenerationLimits& limits,
+                                              const ModelText* model_text, Reader& reader) {
+  if (inputs.ids != nullptr) return ReadIds(*inputs.ids, limits.vocabulary);
+  // Room for an answer of one token.
+  const int64_t count_max = limits.length_max - 1;
+  if (inputs.text != nullptr) {
+    const std::string_view content = TRY(ReadText(*inputs.text));
+    return model_text->Encode(content, count_max);
+  }
+  ModelText::Chat chat;
+  chat.messages = TRY(ReadText(*inputs.messages));
+  if (inputs.tools != nullptr) chat.tools = TRY(ReadText(*inputs.tools));
+  TRY(reader.Bool("add_generation_prompt", chat.add_generation_prompt));
+  chat.now = SecondsSince1970();
+  return model_text->EncodeChat(chat, count_max);
+}
+
 }  // namespace
 
 base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
-                            Generation& out) {
-  bool has_prompt = false;
-  for (const tensor::NamedTensor& input : request.inputs) {
-    if (input.name == kInputIds) {
-      out.prompt = TRY(ReadIds(input, limits.vocabulary));
-      has_prompt = true;
-    } else if (input.name == kStopIds) {
-      out.stop_ids = TRY(ReadIds(input, limits.vocabulary));
-      std::sort(out.stop_ids.begin(), out.stop_ids.end());
-    } else {
-      return base::InvalidArgument("input " + input.name +
-                                   " is none of this model's: " + kInputIds + ", " + kStopIds);
-    }
+                            const ModelText* text, Generation& out) {
+  const Inputs inputs = TRY(FindInputs(request, text != nullptr));
+  Reader reader(request.parameters);
+  out.prompt = TRY(ReadPrompt(inputs, limits, text, reader));
+  if (out.prompt.empty()) {
+    return base::InvalidArgument("expected a prompt of at least one token");
   }
-  if (!has_prompt || out.prompt.empty()) {
-    return base::InvalidArgument(std::string("input ") + kInputIds +
-                                 ": expected at least one token");
-  }
+  if (inputs.stop_ids != nullptr) out.stop_ids = TRY(ReadIds(*inputs.stop_ids, limits.vocabulary));
+  std::sort(out.stop_ids.begin(), out.stop_ids.end());
   if (static_cast<int64_t>(out.stop_ids.size()) > limits.stop_ids_max) {
     return base::InvalidArgument(std::string("input ") + kStopIds + ": expected at most " +
                                  std::to_string(limits.stop_ids_max) + " tokens, got " +
@@ -153,7 +211,6 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
                                  " tokens leave no room for an answer " + "within " +
                                  std::to_string(limits.length_max));
   }
-  Reader reader(request.parameters);
   out.answer_max = std::min(limits.answer_default, limits.length_max - length);
   TRY(reader.Integer("max_tokens", 1, limits.length_max - length, out.answer_max));
   TRY(ReadSampling(reader, out.sampling));

@@ -7,12 +7,17 @@
 
 #include "base/result.h"
 #include "engine/request.h"
+#include "lm/model_text.h"
 #include "lm/sampler.h"
 
 namespace sluice::lm {
 
 // The tensors and parameters of a request for tokens. Names as in the OpenAI API.
+// A prompt is one of the first three; text and messages need a tokeniser.
 inline constexpr const char* kInputIds = "input_ids";    // I32 or I64, [n] or [1, n]
+inline constexpr const char* kText = "text";             // BYTES [1]; of the answer as well
+inline constexpr const char* kMessages = "messages";     // BYTES [1]: JSON
+inline constexpr const char* kTools = "tools";           // the same, optional
 inline constexpr const char* kStopIds = "stop_ids";      // the same, optional
 inline constexpr const char* kOutputIds = "output_ids";  // I32 [n]
 inline constexpr const char* kLogprobs = "logprobs";     // F32 [n], where they are asked for
@@ -36,7 +41,8 @@ struct Generation : engine::Prepared {
 };
 
 // kInvalidArgument says what was expected and what came.
+// `text` is null for a model that has no tokeniser.
 base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
-                            Generation& out);
+                            const ModelText* text, Generation& out);
 
 }  // namespace sluice::lm

@@ -6,7 +6,9 @@
 
 namespace sluice::lm {
 
-base::Result<LanguageModel> MakeLanguageModel(Decoder decoder, std::vector<int32_t> end_ids,
+base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
+                                              std::shared_ptr<const ModelText> text,
+                                              std::vector<int32_t> end_ids,
                                               const LanguageModel::Options& options) {
   LanguageModel model;
   const DecoderConfig& config = decoder.config();
@@ -30,11 +32,19 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder, std::vector<int32
   std::sort(model.end_ids.begin(), model.end_ids.end());
   using tensor::DType;
   model.description.platform = "language_model";
-  model.description.inputs = {{kInputIds, DType::kI64, {-1}, false},
+  const bool has_text = text != nullptr;
+  model.description.inputs = {{kInputIds, DType::kI64, {-1}, has_text},
                               {kStopIds, DType::kI64, {-1}, true}};
   model.description.outputs = {{kOutputIds, DType::kI32, {-1}, false},
                                {kLogprobs, DType::kF32, {-1}, true}};
+  if (has_text) {
+    for (const char* name : {kText, kMessages, kTools}) {
+      model.description.inputs.push_back({name, DType::kBytes, {1}, true});
+    }
+    model.description.outputs.push_back({kText, DType::kBytes, {1}, false});
+  }
   model.description.batch_reason = "sequences of different requests share steps row by row";
+  model.text = std::move(text);
   model.decoder = std::move(decoder);
   return model;
 }

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/description.h"
 #include "lm/decoder.h"
 #include "lm/generation.h"
+#include "lm/model_text.h"
 
 namespace sluice::lm {
 
@@ -25,7 +27,8 @@ struct LanguageModel {
   };
 
   Decoder decoder;
-  std::vector<int32_t> end_ids;  // each ends an answer; sorted
+  std::shared_ptr<const ModelText> text;  // null: it is asked in tokens
+  std::vector<int32_t> end_ids;           // each ends an answer; sorted
   Options options;
   engine::Description description;
   GenerationLimits limits;
@@ -33,7 +36,9 @@ struct LanguageModel {
 };
 
 // kInvalidArgument when the cache cannot hold a single request of the greatest length.
-base::Result<LanguageModel> MakeLanguageModel(Decoder decoder, std::vector<int32_t> end_ids,
+base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
+                                              std::shared_ptr<const ModelText> text,
+                                              std::vector<int32_t> end_ids,
                                               const LanguageModel::Options& options);
 
 }  // namespace sluice::lm

@@ -13,7 +13,9 @@ namespace sluice::lm {
 namespace {
 
 constexpr double kPrepareNs = 2000;
+// Of a token id, and of a byte of text to be tokenised.
 constexpr double kPrepareNsPerToken = 2;
+constexpr double kPrepareNsPerByte = 25;
 // Of a prior: one lane's f32 products and reading memory. Measured steps correct it.
 constexpr double kFlopsPerNs = 40;
 constexpr double kBytesPerNs = 8;
@@ -76,14 +78,18 @@ LmEngine::~LmEngine() {
 }
 
 base::Duration LmEngine::PrepareCost(const engine::Request& request) const {
-  int64_t bytes = 0;
-  for (const tensor::NamedTensor& input : request.inputs) bytes += input.tensor.buffer.bytes();
-  return {static_cast<int64_t>(kPrepareNs + kPrepareNsPerToken * static_cast<double>(bytes) / 4)};
+  double ns = kPrepareNs;
+  for (const tensor::NamedTensor& input : request.inputs) {
+    const auto bytes = static_cast<double>(input.tensor.buffer.bytes());
+    ns += input.tensor.dtype == tensor::DType::kBytes ? bytes * kPrepareNsPerByte
+                                                      : bytes / 4 * kPrepareNsPerToken;
+  }
+  return {static_cast<int64_t>(ns)};
 }
 
 base::Status LmEngine::Prepare(engine::Request& request) const {
   auto generation = std::make_unique<Generation>();
-  TRY(ReadGeneration(request, model_->limits, *generation));
+  TRY(ReadGeneration(request, model_->limits, model_->text.get(), *generation));
   request.rows = 1;
   request.prepared = std::move(generation);
   return base::Ok();
@@ -140,6 +146,7 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
   answer->id = scheduler_.Add(std::move(spec));
   if (answer->id == Scheduler::kNone) return engine::Admission::kQueueFull;
   answer->counts.AddPrompt(generation.prompt);
+  if (model_->text != nullptr) answer->decoder.emplace(model_->text->MakeDecoder());
   answer->request = std::move(request);
   answers_.push_back(std::move(answer));
   return engine::Admission::kQueued;
@@ -245,6 +252,10 @@ const char* LmEngine::Hear(Answer& answer, const Sample& sample) const {
   answer.tokens.push_back(sample.token);
   if (generation.sampling.logprobs >= 0) answer.logprobs.push_back(sample.logprob);
   answer.counts.AddGenerated(sample.token);
+  if (answer.decoder.has_value()) {
+    answer.status = answer.decoder->Append(sample.token, answer.text);
+    if (!answer.status.ok()) return "error";
+  }
   return static_cast<int64_t>(answer.tokens.size()) == generation.answer_max ? "length" : nullptr;
 }
 
@@ -258,12 +269,22 @@ engine::Reply LmEngine::ReplyWith(Answer& answer) const {
     reply.outputs.push_back(
         {kLogprobs, Copied(tensor::DType::kF32, answer.logprobs.data() + answer.sent, count)});
   }
+  if (answer.decoder.has_value()) {
+    reply.outputs.push_back({kText, tensor::Tensor::FromStrings({1}, {std::move(answer.text)})});
+    answer.text.clear();
+  }
   answer.sent = answer.tokens.size();
   return reply;
 }
 
 void LmEngine::Finish(size_t index, const char* why, engine::Replies& replies) {
   Answer& answer = *answers_[index];
+  if (!answer.status.ok()) {
+    engine::Reply reply;
+    reply.status = std::move(answer.status);
+    return replies.Finish(TakeOut(index), std::move(reply));
+  }
+  if (answer.decoder.has_value()) answer.decoder->Finish(answer.text);
   engine::Reply reply = ReplyWith(answer);
   const auto count = [](size_t n) { return engine::Parameter(static_cast<int64_t>(n)); };
   reply.parameters.emplace_back("finish_reason", std::string(why));

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/cost_model.h"
@@ -49,8 +51,11 @@ class LmEngine : public engine::Engine {
     TokenCounts counts;
     std::vector<int32_t> tokens;
     std::vector<float> logprobs;
-    size_t sent = 0;            // tokens that chunks have carried
-    int64_t found_tokens = -1;  // of the prompt, in the cache; -1: not started
+    std::optional<text::StreamDecoder> decoder;  // of a model with text
+    std::string text;                            // what no chunk has carried
+    base::Status status;                         // why it cannot go on
+    size_t sent = 0;                             // tokens that chunks have carried
+    int64_t found_tokens = -1;                   // of the prompt, in the cache; -1: not started
     bool in_step = false;
   };
   struct LmStep;

@@ -83,7 +83,7 @@ class LmEngineTest : public testing::Test {
     const DecoderConfig config = SmallConfig();
     auto decoder = Decoder::Load(RandomCheckpoint(config), config, {.form = form});
     ASSERT_TRUE(decoder.ok()) << decoder.error().message;
-    auto model = MakeLanguageModel(*std::move(decoder), std::move(end_ids), options);
+    auto model = MakeLanguageModel(*std::move(decoder), nullptr, std::move(end_ids), options);
     ASSERT_TRUE(model.ok()) << model.error().message;
     auto engine =
         std::make_unique<LmEngine>(std::make_shared<const LanguageModel>(*std::move(model)));
@@ -310,7 +310,7 @@ TEST_F(LmEngineTest, NamesWhatIsWrongWithARequest) {
 TEST(LanguageModel, NeedsACacheForOneRequest) {
   const DecoderConfig config = SmallConfig();
   auto decoder = Decoder::Load(RandomCheckpoint(config), config, {});
-  const auto model = MakeLanguageModel(*std::move(decoder), {}, {.cache_bytes = 100'000});
+  const auto model = MakeLanguageModel(*std::move(decoder), nullptr, {}, {.cache_bytes = 100'000});
   ASSERT_FALSE(model.ok());
   EXPECT_NE(model.error().message.find("a request of 512 needs"), std::string::npos);
 }

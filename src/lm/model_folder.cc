@@ -42,8 +42,9 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
   HubConfig hub = TRY(ParseHubConfig(config, generation));
   const SafetensorsCheckpoint checkpoint = TRY(SafetensorsCheckpoint::Open(folder));
   Decoder decoder = TRY(Decoder::Load(checkpoint, hub.decoder, options.decoder));
-  LanguageModel model =
-      TRY(MakeLanguageModel(std::move(decoder), std::move(hub.end_ids), options.serving));
+  std::shared_ptr<const ModelText> text = TRY(ModelText::Load(folder, hub.decoder.vocabulary));
+  LanguageModel model = TRY(MakeLanguageModel(std::move(decoder), std::move(text),
+                                              std::move(hub.end_ids), options.serving));
   model.description.model = options.model;
   model.description.version = options.version;
   return std::unique_ptr<engine::Engine>(

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tokenizers
 import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
@@ -37,7 +38,33 @@ def server(tmp_path_factory, start):
             shutil.copy(DECODERS / family / name, version / name)
         (models / family / "config.pbtxt").write_text(
             'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n')
+    shutil.copytree(models / "llama", models / "words")
+    words().save(str(models / "words" / "1" / "tokenizer.json"))
+    (models / "words" / "1" / "chat_template.jinja").write_text(
+        "{% for message in messages %}{{ message.content }}{% if not loop.last %} {% endif %}"
+        "{% endfor %}{% if tools %} w7{% endif %}")
     return start(models)
+
+
+def words():
+    """A tokenizer whose token i is the word wi."""
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({f"w{i}": i for i in range(96)}, unk_token="w0"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def texts(client, **named):
+    inputs = []
+    for name, value in named.items():
+        tensor = client.InferInput(name, [1], "BYTES")
+        tensor.set_data_from_numpy(np.array([value], dtype=object))
+        inputs.append(tensor)
+    return inputs
+
+
+def greedy(count):
+    return {"max_tokens": count, "temperature": 0, "ignore_eos": True}
 
 
 def prompt(client, family):
@@ -103,3 +130,58 @@ def test_wrong_requests_are_refused_by_name(server):
                              ({"max_tokens": 4000}, "[1, 120]"), ({"top_p": "x"}, "top_p")):
         with pytest.raises(InferenceServerException, match=text.replace("[", r"\[")):
             client.infer("llama", [prompt(tritonclient.http, "llama")], parameters=parameters)
+
+
+def test_takes_and_gives_text(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    want = expected("llama", "greedy")
+    prompt_text = words().decode(expected("llama", "tokens")[:PROMPT])
+    answer = client.infer("words", texts(tritonclient.http, text=prompt_text),
+                          parameters=greedy(len(want)))
+    np.testing.assert_array_equal(answer.as_numpy("output_ids"), want)
+    assert answer.as_numpy("text")[0].decode() == words().decode(want)
+
+
+def test_writes_messages_with_the_models_chat_template(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    said = words().decode(expected("llama", "tokens")[:PROMPT]).split()
+    messages = [{"role": "user", "content": " ".join(said[:3])},
+                {"role": "user", "content": " ".join(said[3:])}]
+    want = expected("llama", "greedy")
+    answer = client.infer("words", texts(tritonclient.http, messages=json.dumps(messages)),
+                          parameters=greedy(len(want)))
+    np.testing.assert_array_equal(answer.as_numpy("output_ids"), want)
+    assert answer.get_response()["parameters"]["prompt_tokens"] == PROMPT
+    tools = json.dumps([{"type": "function", "function": {"name": "f"}}])
+    answer = client.infer("words", texts(tritonclient.http, messages=json.dumps(messages),
+                                         tools=tools), parameters=greedy(1))
+    assert answer.get_response()["parameters"]["prompt_tokens"] == PROMPT + 1
+
+
+def test_streams_text_over_grpc(server):
+    client = tritonclient.grpc.InferenceServerClient(server.grpc)
+    want = expected("llama", "greedy")
+    parts = queue.Queue()
+    client.start_stream(lambda result, error: parts.put((result, error)))
+    client.async_stream_infer(
+        "words", texts(tritonclient.grpc, text=words().decode(expected("llama", "tokens")[:PROMPT])),
+        parameters={**greedy(len(want)), "stream": True})
+    said, last = "", False
+    while not last:
+        result, error = parts.get(timeout=30)
+        assert error is None
+        said += result.as_numpy("text")[0].decode()
+        last = result.get_response().parameters["triton_final_response"].bool_param
+    client.stop_stream()
+    assert said == words().decode(want)
+
+
+def test_prompts_in_text_that_cannot_be_are_refused(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    cases = [(texts(tritonclient.http, text="w1", messages="[]"), "one of the inputs"),
+             (texts(tritonclient.http, text=" ".join(["w1"] * 200)), "at most 127 tokens"),
+             (texts(tritonclient.http, messages="{"), "JSON"),
+             (texts(tritonclient.http, text=""), "at least one token")]
+    for inputs, text in cases:
+        with pytest.raises(InferenceServerException, match=text):
+            client.infer("words", inputs)

@@ -1,5 +1,6 @@
 #include "serve/repository/warm_up.h"
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <random>
@@ -106,8 +107,12 @@ base::Status AskDerived(const std::shared_ptr<const engine::EngineVersion>& vers
                         int64_t extent) {
   std::mt19937_64 random(kSeed);
   std::vector<tensor::NamedTensor> inputs;
-  for (const engine::TensorSpec& spec : version->description().inputs) {
-    if (spec.optional) continue;
+  const std::vector<engine::TensorSpec>& specs = version->description().inputs;
+  // Where a model takes one of several inputs, none of them is required: the first one will do.
+  const bool any_required =
+      std::any_of(specs.begin(), specs.end(), [](const auto& spec) { return !spec.optional; });
+  for (const engine::TensorSpec& spec : specs) {
+    if (spec.optional && (any_required || &spec != &specs.front())) continue;
     std::vector<int64_t> dims = spec.dims;
     for (size_t i = 0; i < dims.size(); ++i) {
       bool is_batch = i == 0 && version->description().batch_rows_max > 0;

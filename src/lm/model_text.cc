@@ -1,0 +1,77 @@
+#include "lm/model_text.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/files.h"
+#include "base/json.h"
+
+namespace sluice::lm {
+namespace {
+
+constexpr const char* kTokenizerFile = "tokenizer.json";
+
+}  // namespace
+
+base::Result<std::shared_ptr<const ModelText>> ModelText::Load(const std::string& folder,
+                                                               int64_t vocabulary) {
+  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
+  const bool has_tokenizer =
+      std::any_of(entries.begin(), entries.end(), [](const base::FolderEntry& entry) {
+        return !entry.is_folder && entry.name == kTokenizerFile;
+      });
+  if (!has_tokenizer) return std::shared_ptr<const ModelText>();
+  std::shared_ptr<ModelText> model_text(new ModelText());
+  model_text->tokenizer_ = TRY(text::Tokenizer::Load(folder + "/" + kTokenizerFile));
+  if (model_text->tokenizer_->id_max() >= vocabulary) {
+    return base::InvalidArgument(
+        std::string(kTokenizerFile) + ": expected tokens below vocab_size " +
+        std::to_string(vocabulary) + ", got " + std::to_string(model_text->tokenizer_->id_max()));
+  }
+  // What can never be decoded piece by piece is found now.
+  TRY(text::StreamDecoder::Create(model_text->tokenizer_));
+  model_text->templates_ = TRY(text::ChatTemplates::Load(folder));
+  return std::shared_ptr<const ModelText>(std::move(model_text));
+}
+
+base::Result<std::vector<int32_t>> ModelText::Tokenize(std::string_view text, int64_t count_max,
+                                                       bool add_fixed_tokens) const {
+  // One token more shows that the text is too long, and no more of it is read.
+  text::EncodeOptions options;
+  options.length_max = std::max(count_max + 1, tokenizer_->fixed_tokens(false) + 1);
+  options.add_fixed_tokens = add_fixed_tokens;
+  text::Encoding encoding = TRY(tokenizer_->Encode(text, options));
+  if (static_cast<int64_t>(encoding.ids.size()) > count_max) {
+    return base::InvalidArgument("expected a text of at most " + std::to_string(count_max) +
+                                 " tokens, got more");
+  }
+  return std::move(encoding.ids);
+}
+
+base::Result<std::vector<int32_t>> ModelText::Encode(std::string_view text,
+                                                     int64_t count_max) const {
+  return Tokenize(text, count_max, true);
+}
+
+base::Result<std::vector<int32_t>> ModelText::EncodeChat(const Chat& chat,
+                                                         int64_t count_max) const {
+  base::JsonDocument messages, tools;
+  text::ChatInput input{TRY(messages.Parse(chat.messages))};
+  if (!chat.tools.empty()) input.tools = TRY(tools.Parse(chat.tools));
+  input.add_generation_prompt = chat.add_generation_prompt;
+  input.now = chat.now;
+  if (templates_.empty()) {
+    return base::InvalidArgument("the model has no chat template; expected a text");
+  }
+  const std::shared_ptr<const text::ChatTemplate> chosen =
+      TRY(templates_.Select(input.tools.has_value()));
+  const std::string rendered = TRY(chosen->Render(input));
+  // The template has written the tokens that begin a text.
+  return Tokenize(rendered, count_max, false);
+}
+
+text::StreamDecoder ModelText::MakeDecoder() const {
+  return *text::StreamDecoder::Create(tokenizer_);
+}
+
+}  // namespace sluice::lm
