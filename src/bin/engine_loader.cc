@@ -74,7 +74,7 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   lm::LanguageModel::Options& serving = options.serving;
   serving.cache_bytes = TRY(CountOf(source, "kv_cache_bytes", serving.cache_bytes));
   serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
-  serving.length_max = TRY(CountOf(source, "max_model_len", lm::kContextMax));
+  serving.length_max = TRY(CountOf(source, "max_model_len", serving.length_max));
   serving.priority_default = given.priority_default;
   Loaded loaded;
   loaded.state = TRY(ledger.Reserve(name + " keys and values", serving.cache_bytes));

@@ -39,23 +39,24 @@ std::string LayerName(int64_t layer, const char* name) {
   return "model.layers." + std::to_string(layer) + "." + name + ".weight";
 }
 
-}  // namespace
+// Calls f for each product of a layer.
+template <class Layer, class F>
+void ForEachLinear(const Layer& layer, F f) {
+  f(layer.query_key_value);
+  f(layer.attention_output);
+  if (layer.experts.empty()) {
+    f(layer.gate_up);
+    f(layer.down);
+    return;
+  }
+  f(layer.router);
+  for (const auto& expert : layer.experts) {
+    f(expert.gate_up);
+    f(expert.down);
+  }
+}
 
-// Where the values of a step lie. Rows that a product reads are kernels::GemmRowStride apart,
-// others follow one another without gaps. `stream` and `normed` change places.
-struct Decoder::Space {
-  int64_t rows = 0;
-  float* stream = nullptr;    // [rows, hidden] the residual stream
-  float* normed = nullptr;    // [rows, hidden]
-  float* wide = nullptr;      // [rows, the widest layer]
-  float* attended = nullptr;  // [rows, the widest input of a layer back]
-  float* cos[2] = {};         // [rows, turned / 2], of layers without and with a window
-  float* sin[2] = {};
-  int64_t tiles = 0;        // of attention
-  float* picked = nullptr;  // [logits, hidden]
-  std::byte* scratch = nullptr;
-  int64_t bytes = 0;
-};
+}  // namespace
 
 base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderConfig& config,
                                     const Options& options) {
@@ -106,13 +107,10 @@ base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t inde
   };
   if (c.merged_projections) {
     layer.query_key_value = TRY(pack({{"self_attn.qkv_proj", queries + 2 * keys}}, c.hidden));
-    layer.gate_up = TRY(pack({{"mlp.gate_up_proj", 2 * c.feed_forward}}, c.hidden));
   } else {
     layer.query_key_value = TRY(pack(
         {{"self_attn.q_proj", queries}, {"self_attn.k_proj", keys}, {"self_attn.v_proj", keys}},
         c.hidden));
-    layer.gate_up =
-        TRY(pack({{"mlp.gate_proj", c.feed_forward}, {"mlp.up_proj", c.feed_forward}}, c.hidden));
   }
   if (c.query_key_value_bias) {
     std::vector<float> bias;
@@ -125,6 +123,13 @@ base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t inde
     layer.query_key_value.set_bias(std::move(bias));
   }
   layer.attention_output = TRY(pack({{"self_attn.o_proj", c.hidden}}, queries));
+  if (c.is_sparse(index)) return LoadExperts(checkpoint, index, options, layer);
+  if (c.merged_projections) {
+    layer.gate_up = TRY(pack({{"mlp.gate_up_proj", 2 * c.feed_forward}}, c.hidden));
+  } else {
+    layer.gate_up =
+        TRY(pack({{"mlp.gate_proj", c.feed_forward}, {"mlp.up_proj", c.feed_forward}}, c.hidden));
+  }
   layer.down = TRY(pack({{"mlp.down_proj", c.hidden}}, c.feed_forward));
   return base::Ok();
 }
@@ -155,8 +160,7 @@ base::Result<Decoder::Layer> Decoder::LoadLayer(const Checkpoint& checkpoint, in
 int64_t Decoder::weight_bytes() const {
   int64_t bytes = head_.weight_bytes();
   for (const Layer& layer : layers_) {
-    bytes += layer.query_key_value.weight_bytes() + layer.attention_output.weight_bytes() +
-             layer.gate_up.weight_bytes() + layer.down.weight_bytes();
+    ForEachLinear(layer, [&](const Linear& linear) { bytes += linear.weight_bytes(); });
   }
   return bytes;
 }
@@ -164,10 +168,10 @@ int64_t Decoder::weight_bytes() const {
 int64_t Decoder::parameters() const {
   int64_t count = head_.k() * head_.n();
   for (const Layer& layer : layers_) {
-    for (const Linear* linear :
-         {&layer.query_key_value, &layer.attention_output, &layer.gate_up, &layer.down}) {
-      count += linear->k() * linear->n();
-    }
+    ForEachLinear(layer, [&](const Linear& linear) { count += linear.k() * linear.n(); });
+    // A token asks few of the experts.
+    const auto silent = static_cast<int64_t>(layer.experts.size()) - config_.experts_per_token;
+    if (silent > 0) count -= silent * 3 * config_.hidden * config_.expert_feed_forward;
   }
   return count;
 }
@@ -184,15 +188,23 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
   const int64_t queries = c.heads * c.head_dim;
   space.stream = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
   space.normed = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
-  space.wide = divider.Floats(
-      rows * std::max({queries + 2 * c.key_heads * c.head_dim, 2 * c.feed_forward, c.hidden}));
-  space.attended = divider.Floats(rows * kernels::GemmRowStride(std::max(queries, c.feed_forward)));
+  space.wide =
+      divider.Floats(rows * std::max({queries + 2 * c.key_heads * c.head_dim, 2 * c.feed_forward,
+                                      2 * c.expert_feed_forward, c.experts, c.hidden}));
+  space.attended = divider.Floats(
+      rows * kernels::GemmRowStride(std::max({queries, c.feed_forward, c.expert_feed_forward})));
   for (int kind = 0; kind < 2; ++kind) {
     const int64_t turned = (kind == 0 ? c.rotary : c.window_rotary).turned;
     space.cos[kind] = divider.Floats(rows * turned / 2);
     space.sin[kind] = divider.Floats(rows * turned / 2);
   }
   space.picked = divider.Floats(logits * c.hidden);
+  if (c.experts > 0) {
+    space.routed = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
+    space.said = divider.Floats(rows * c.hidden);
+    space.shares = divider.Floats(rows * c.experts);
+    space.asking = reinterpret_cast<int32_t*>(divider.Floats(rows));
+  }
   int64_t scratch = head_.ScratchBytes(logits);
   for (const Layer& layer : layers_) {
     for (const Linear* linear :
@@ -355,6 +367,7 @@ bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) c
   if (!RunNorm(space.stream, space.rows, layer.feed_forward_norm, space.normed, runner)) {
     return false;
   }
+  if (!layer.experts.empty()) return RunExperts(layer, space, runner);
   LinearRows product;
   product.rows = space.rows;
   product.x = space.normed;

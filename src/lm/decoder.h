@@ -52,6 +52,10 @@ class Decoder {
                          Runner& runner) const;
 
  private:
+  struct Expert {
+    Linear gate_up;  // [hidden, 2 * expert_feed_forward]
+    Linear down;     // [expert_feed_forward, hidden]
+  };
   struct Layer {
     std::vector<float> attention_norm;      // [hidden]
     std::vector<float> attention_outer;     // [hidden], of outer norms
@@ -63,8 +67,29 @@ class Decoder {
     std::vector<float> feed_forward_norm;   // [hidden]
     Linear gate_up;                         // [hidden, 2 * feed_forward]
     Linear down;                            // [feed_forward, hidden]
+    Linear router;                          // [hidden, experts], of sparse layers alone
+    std::vector<Expert> experts;
   };
-  struct Space;
+  // Where the values of a step lie. Rows that a product reads are kernels::GemmRowStride apart,
+  // others follow one another without gaps. `stream` and `normed` change places.
+  struct Space {
+    int64_t rows = 0;
+    float* stream = nullptr;    // [rows, hidden] the residual stream
+    float* normed = nullptr;    // [rows, hidden]
+    float* wide = nullptr;      // [rows, the widest layer]
+    float* attended = nullptr;  // [rows, the widest input of a layer back]
+    float* cos[2] = {};         // [rows, turned / 2], of layers without and with a window
+    float* sin[2] = {};
+    int64_t tiles = 0;        // of attention
+    float* picked = nullptr;  // [logits, hidden]
+    // Of sparse layers.
+    float* routed = nullptr;    // [rows, hidden] of one expert
+    float* said = nullptr;      // [rows, hidden] by one expert
+    float* shares = nullptr;    // [rows, experts]: 0 where a token does not ask the expert
+    int32_t* asking = nullptr;  // [rows] of one expert
+    std::byte* scratch = nullptr;
+    int64_t bytes = 0;
+  };
 
   base::Result<Layer> LoadLayer(const Checkpoint& checkpoint, int64_t index,
                                 const Options& options) const;
@@ -77,6 +102,12 @@ class Decoder {
                                   const kernels::CacheLayer& cache, Space& space,
                                   Runner& runner) const;
   [[nodiscard]] bool RunFeedForward(const Layer& layer, Space& space, Runner& runner) const;
+  // decoder_experts.cc
+  base::Status LoadExperts(const Checkpoint& checkpoint, int64_t index, const Options& options,
+                           Layer& layer) const;
+  [[nodiscard]] bool RunExperts(const Layer& layer, Space& space, Runner& runner) const;
+  [[nodiscard]] bool RunExpert(const Layer& layer, int64_t expert, Space& space,
+                               Runner& runner) const;
   // The stream grows by a layer's result, through its outer norm where there is one.
   [[nodiscard]] bool AddToStream(const Linear& linear, const float* x, int64_t x_stride,
                                  const std::vector<float>& outer_norm, Space& space,

@@ -53,6 +53,18 @@ struct DecoderConfig {
   float embedding_scale = 1;
   float attention_cap = 0;  // above 0: scores, or logits, become cap * tanh(score / cap)
   float logit_cap = 0;
+  // Layers whose feed-forward part is the sum of a few of many (Qwen 3 MoE): each token's experts
+  // are those that a router finds likeliest, weighed by their probabilities.
+  int64_t experts = 0;
+  int64_t experts_per_token = 0;
+  int64_t expert_feed_forward = 0;
+  bool normalize_experts = false;  // the chosen ones' probabilities become a sum of 1
+  std::vector<bool> sparse;        // [layers], or empty: none
+
+  bool is_sparse(int64_t layer) const {
+    return !sparse.empty() && sparse[static_cast<size_t>(layer)];
+  }
+
   // Layers that see their last `window` positions alone, and turn by angles of their own.
   int64_t window = 0;
   std::vector<bool> windowed;  // [layers], or empty: none

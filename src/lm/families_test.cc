@@ -142,8 +142,8 @@ TEST_P(FamiliesTest, StaysNearWithNarrowCaches) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamiliesTest,
-                         testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3", "gemma2",
-                                         "gemma3", "phi3"),
+                         testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3",
+                                         "qwen3_moe", "gemma2", "gemma3", "phi3"),
                          [](const auto& family) { return std::string(family.param); });
 
 }  // namespace

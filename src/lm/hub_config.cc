@@ -164,7 +164,7 @@ base::Status ReadSizes(const Keys& keys, DecoderConfig& out) {
 
 // Which layers have a window: layer_types, or what the family does without it.
 base::Status ReadWindows(const Keys& keys, const std::string& family, DecoderConfig& out) {
-  const bool used = TRY(keys.Bool("use_sliding_window", family != "qwen2" && family != "qwen3"));
+  const bool used = TRY(keys.Bool("use_sliding_window", family.rfind("qwen", 0) != 0));
   if (!used || !keys.Has("sliding_window")) return base::Ok();
   out.window = TRY(keys.Size("sliding_window"));
   const std::optional<JsonValue> types = TRY(keys.Find("layer_types"));
@@ -186,7 +186,7 @@ base::Status ReadWindows(const Keys& keys, const std::string& family, DecoderCon
   const int64_t first = TRY(keys.Size("max_window_layers", out.layers));
   const int64_t every = TRY(keys.Size("sliding_window_pattern", family == "gemma3_text" ? 6 : 2));
   for (size_t i = 0; i < count; ++i) {
-    if (family == "qwen2" || family == "qwen3") {
+    if (family.rfind("qwen", 0) == 0) {
       out.windowed[i] = static_cast<int64_t>(i) >= first;
     } else if (family == "gemma2" || family == "gemma3_text") {
       out.windowed[i] = static_cast<int64_t>(i + 1) % every != 0;
@@ -211,13 +211,44 @@ base::Status ReadGemma(const Keys& keys, bool third, DecoderConfig& out) {
   return base::Ok();
 }
 
+// Which layers have experts, and how many.
+base::Status ReadExperts(const Keys& keys, DecoderConfig& out) {
+  // The second name is that of transformers 5.
+  const bool older = keys.Has("num_experts");
+  out.experts = TRY(keys.Size(older ? "num_experts" : "num_local_experts"));
+  out.experts_per_token = TRY(keys.Size("num_experts_per_tok"));
+  out.expert_feed_forward = TRY(keys.Size("moe_intermediate_size"));
+  out.normalize_experts = TRY(keys.Bool("norm_topk_prob", false));
+  if (out.experts_per_token > out.experts) {
+    return base::InvalidArgument("config.json: num_experts_per_tok: expected at most num_experts");
+  }
+  const int64_t every = TRY(keys.Size("decoder_sparse_step", 1));
+  const auto layers = static_cast<size_t>(out.layers);
+  for (size_t i = 0; i < layers; ++i) {
+    out.sparse.push_back(static_cast<int64_t>(i + 1) % every == 0);
+  }
+  const std::optional<JsonValue> dense = TRY(keys.Find("mlp_only_layers"));
+  if (!dense.has_value()) return base::Ok();
+  std::vector<int64_t> plain(static_cast<size_t>(dense->CountScalars()));
+  TRY(dense->ReadNumbers(std::span(plain)));
+  for (const int64_t layer : plain) {
+    if (layer < 0 || layer >= out.layers) {
+      return base::InvalidArgument("config.json: mlp_only_layers: there is no layer " +
+                                   std::to_string(layer));
+    }
+    out.sparse[static_cast<size_t>(layer)] = false;
+  }
+  return base::Ok();
+}
+
 base::Status ReadDecoder(const Keys& keys, const std::string& family, DecoderConfig& out) {
-  constexpr std::array kFamilies = {"llama",  "mistral",     "qwen2", "qwen3",
-                                    "gemma2", "gemma3_text", "phi3"};
+  constexpr std::array kFamilies = {"llama",     "mistral", "qwen2",       "qwen3",
+                                    "qwen3_moe", "gemma2",  "gemma3_text", "phi3"};
   if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end()) {
-    return base::Unimplemented("config.json: model_type \"" + family +
-                               "\"; llama, mistral, qwen2, qwen3, gemma2, gemma3_text and phi3 "
-                               "are built");
+    return base::Unimplemented(
+        "config.json: model_type \"" + family +
+        "\"; llama, mistral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text and phi3 "
+        "are built");
   }
   TRY(ReadSizes(keys, out));
   const bool gemma = family == "gemma2" || family == "gemma3_text";
@@ -225,13 +256,14 @@ base::Status ReadDecoder(const Keys& keys, const std::string& family, DecoderCon
   out.tied_head = TRY(keys.Bool("tie_word_embeddings", gemma));
   out.activation = TRY(ReadActivation(keys));
   out.attention_scale = 1 / std::sqrt(static_cast<float>(out.head_dim));
-  out.head_norms = family == "qwen3";
+  out.head_norms = family == "qwen3" || family == "qwen3_moe";
   out.query_key_value_bias = TRY(keys.Bool("attention_bias", family == "qwen2"));
   out.merged_projections = family == "phi3";
   const bool mlp_bias = TRY(keys.Bool("mlp_bias", false));
   if (family == "llama" && (out.query_key_value_bias || mlp_bias)) {
     return base::Unimplemented("config.json: attention_bias and mlp_bias of a llama");
   }
+  if (family == "qwen3_moe") TRY(ReadExperts(keys, out));
   if (gemma) TRY(ReadGemma(keys, family == "gemma3_text", out));
   TRY(ReadWindows(keys, family, out));
   const double theta = family == "gemma3_text" ? 1e6 : 1e4;

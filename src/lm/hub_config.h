@@ -17,8 +17,8 @@ struct HubConfig {
 };
 
 // Reads config.json; `generation` is generation_config.json, empty when there is none. Families:
-// llama, mistral, qwen2, qwen3, gemma2, gemma3_text, phi3. kUnimplemented names a family or a
-// feature that is not built, kInvalidArgument the key that is wrong.
+// llama, mistral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3. kUnimplemented names a family
+// or a feature that is not built, kInvalidArgument the key that is wrong.
 base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view generation);
 
 }  // namespace sluice::lm

@@ -14,19 +14,23 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
   const DecoderConfig& config = decoder.config();
   model.options = options;
   model.limits.vocabulary = config.vocabulary;
-  model.limits.length_max = std::min(options.length_max, config.context_max);
   const int64_t blocks = std::min<int64_t>(options.cache_bytes / decoder.cache_block_bytes(),
                                            std::numeric_limits<int32_t>::max() / 64);
-  // One more for the copy of a shared block.
-  const int64_t needed =
-      (model.limits.length_max + kernels::kCacheBlockRows - 1) / kernels::kCacheBlockRows + 1;
-  if (blocks < needed) {
-    return base::InvalidArgument(
-        "the key-value cache of " + std::to_string(options.cache_bytes) + " bytes holds " +
-        std::to_string(blocks * kernels::kCacheBlockRows) + " tokens; a request of " +
-        std::to_string(model.limits.length_max) + " needs " +
-        std::to_string(needed * decoder.cache_block_bytes()) + " bytes");
+  // One block is for the copy of a shared one.
+  const int64_t held = (blocks - 1) * kernels::kCacheBlockRows;
+  const int64_t wanted =
+      options.length_max == 0
+          ? std::min(config.context_max, std::max(held, kernels::kCacheBlockRows))
+          : std::min(config.context_max, options.length_max);
+  if (held < wanted) {
+    const int64_t needed = (wanted + kernels::kCacheBlockRows - 1) / kernels::kCacheBlockRows + 1;
+    return base::InvalidArgument("the key-value cache of " + std::to_string(options.cache_bytes) +
+                                 " bytes holds requests of " +
+                                 std::to_string(std::max<int64_t>(0, held)) + " tokens; one of " +
+                                 std::to_string(wanted) + " needs " +
+                                 std::to_string(needed * decoder.cache_block_bytes()) + " bytes");
   }
+  model.limits.length_max = wanted;
   model.blocks = static_cast<int32_t>(blocks);
   model.end_ids = std::move(end_ids);
   std::sort(model.end_ids.begin(), model.end_ids.end());

@@ -13,16 +13,14 @@
 
 namespace sluice::lm {
 
-// More than any model's context.
-inline constexpr int64_t kContextMax = int64_t{1} << 24;
-
 struct LanguageModel {
   struct Options {
     int64_t cache_bytes = int64_t{1} << 30;  // of keys and values
     int64_t step_rows_max = 256;             // tokens that one step computes
     int32_t running_max = 64;                // sequences that hold rows at a time
     int32_t sequences_max = 1024;            // those that wait as well
-    int64_t length_max = kContextMax;        // tokens of a request, at most the model's context
+    int64_t length_max = 0;                  // tokens of a request; 0: the model's context, or
+                                             // what the cache holds where that is less
     int32_t priority_default = 1;
   };
 
@@ -35,7 +33,7 @@ struct LanguageModel {
   int32_t blocks = 0;  // of the cache
 };
 
-// kInvalidArgument when the cache cannot hold a single request of the greatest length.
+// kInvalidArgument when the cache cannot hold a single request of the length that the options say.
 base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
                                               std::shared_ptr<const ModelText> text,
                                               std::vector<int32_t> end_ids,

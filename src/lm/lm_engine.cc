@@ -71,6 +71,7 @@ LmEngine::LmEngine(std::shared_ptr<const LanguageModel> model)
   cache_.block_bytes = decoder.cache_block_bytes();
   blocks_ = tensor::Buffer::Allocate(model_->blocks * cache_.block_bytes + 64);
   cache_.data = blocks_.mutable_data();
+  by_id_.resize(static_cast<size_t>(model_->options.sequences_max));
 }
 
 LmEngine::~LmEngine() {
@@ -148,6 +149,8 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
   answer->counts.AddPrompt(generation.prompt);
   if (model_->text != nullptr) answer->decoder.emplace(model_->text->MakeDecoder());
   answer->request = std::move(request);
+  answer->index = answers_.size();
+  by_id_[static_cast<size_t>(answer->id)] = answer.get();
   answers_.push_back(std::move(answer));
   return engine::Admission::kQueued;
 }
@@ -157,7 +160,9 @@ void LmEngine::OnEvent(const engine::Event&, const engine::Outlook&, engine::Rep
 std::unique_ptr<engine::Request> LmEngine::TakeOut(size_t index) {
   std::unique_ptr<engine::Request> request = std::move(answers_[index]->request);
   scheduler_.Remove(answers_[index]->id);
-  answers_.erase(answers_.begin() + static_cast<std::ptrdiff_t>(index));
+  std::swap(answers_[index], answers_.back());
+  answers_[index]->index = index;
+  answers_.pop_back();
   return request;
 }
 
@@ -199,15 +204,14 @@ bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Repli
   if (!scheduler_.Form(model_->options.step_rows_max, step.plan)) return false;
   step.draws.clear();
   for (const Scheduler::Member& member : step.plan.members) {
-    Answer* const answer = Find(member.id);
-    CHECK(answer != nullptr);
-    answer->in_step = true;
-    if (answer->found_tokens < 0) answer->found_tokens = member.from;
+    Answer& answer = Find(member.id);
+    answer.in_step = true;
+    if (answer.found_tokens < 0) answer.found_tokens = member.from;
     LmStep::Draw draw;
-    draw.call = answer->request->call.get();
+    draw.call = answer.request->call.get();
     if (member.logits >= 0) {
-      draw.sampling = &GenerationOf(*answer).sampling;
-      draw.counts = &answer->counts;
+      draw.sampling = &GenerationOf(answer).sampling;
+      draw.counts = &answer.counts;
       draw.position = member.to;
     }
     step.draws.push_back(draw);
@@ -232,13 +236,6 @@ void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safep
     step.sampler.Draw({logits + row * vocabulary, static_cast<size_t>(vocabulary)}, *draw.sampling,
                       *draw.counts, draw.position, step.samples[static_cast<size_t>(row)]);
   }
-}
-
-LmEngine::Answer* LmEngine::Find(Scheduler::Id id) {
-  for (const std::unique_ptr<Answer>& answer : answers_) {
-    if (answer->id == id) return answer.get();
-  }
-  return nullptr;
 }
 
 const char* LmEngine::Hear(Answer& answer, const Sample& sample) const {
@@ -307,16 +304,13 @@ void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
     costs_.RecordAtLeast(0, step.rows, step.computed(), step.finished);
   }
   for (const Scheduler::Member& member : step.plan.members) {
-    const auto at = std::find_if(answers_.begin(), answers_.end(),
-                                 [&](const auto& answer) { return answer->id == member.id; });
-    CHECK(at != answers_.end());
-    Answer& answer = **at;
+    Answer& answer = Find(member.id);
     answer.in_step = false;
     if (!done || member.logits < 0) continue;
     const Sample& sample = step.samples[static_cast<size_t>(member.logits)];
     const char* const why = Hear(answer, sample);
     if (why != nullptr) {
-      Finish(static_cast<size_t>(at - answers_.begin()), why, replies);
+      Finish(answer.index, why, replies);
       continue;
     }
     scheduler_.Append(member.id, sample.token);

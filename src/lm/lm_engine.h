@@ -48,6 +48,7 @@ class LmEngine : public engine::Engine {
   struct Answer {
     std::unique_ptr<engine::Request> request;
     Scheduler::Id id = Scheduler::kNone;
+    size_t index = 0;  // among all answers
     TokenCounts counts;
     std::vector<int32_t> tokens;
     std::vector<float> logprobs;
@@ -64,8 +65,8 @@ class LmEngine : public engine::Engine {
     return static_cast<const Generation&>(*answer.request->prepared);
   }
   base::Duration PriorOf(int64_t rows) const;
-  Answer* Find(Scheduler::Id id);
-  // Takes the request out; the scheduler forgets its sequence.
+  Answer& Find(Scheduler::Id id) { return *by_id_[static_cast<size_t>(id)]; }
+  // Takes the request out; the scheduler forgets its sequence. Another answer takes its place.
   std::unique_ptr<engine::Request> TakeOut(size_t index);
   // What the next token means: null while the answer goes on, else why it is finished.
   const char* Hear(Answer& answer, const Sample& sample) const;
@@ -78,7 +79,8 @@ class LmEngine : public engine::Engine {
   tensor::Buffer blocks_;
   CacheMemory cache_;
   std::vector<std::unique_ptr<Answer>> answers_;
-  engine::Offer offers_[2];  // by class
+  std::vector<Answer*> by_id_;  // [sequences_max] the same by their sequences
+  engine::Offer offers_[2];     // by class
 };
 
 }  // namespace sluice::lm

@@ -307,12 +307,20 @@ TEST_F(LmEngineTest, NamesWhatIsWrongWithARequest) {
   EXPECT_NE(PrepareError({{1}, {{"stream", int64_t{1}}}}).find("true or false"), std::string::npos);
 }
 
-TEST(LanguageModel, NeedsACacheForOneRequest) {
+TEST(LanguageModel, TakesRequestsOfTheLengthThatItsCacheHolds) {
   const DecoderConfig config = SmallConfig();
-  auto decoder = Decoder::Load(RandomCheckpoint(config), config, {});
-  const auto model = MakeLanguageModel(*std::move(decoder), nullptr, {}, {.cache_bytes = 100'000});
-  ASSERT_FALSE(model.ok());
-  EXPECT_NE(model.error().message.find("a request of 512 needs"), std::string::npos);
+  const auto make = [&](LanguageModel::Options options) {
+    return MakeLanguageModel(*Decoder::Load(RandomCheckpoint(config), config, {}), nullptr, {},
+                             options);
+  };
+  const int64_t block = 2 * 2 * 2 * 16 * 32 * 2;
+  EXPECT_EQ(make({})->limits.length_max, 512);
+  EXPECT_EQ(make({.cache_bytes = 5 * block})->limits.length_max, 4 * 32);
+  const auto asked = make({.cache_bytes = 5 * block, .length_max = 200});
+  ASSERT_FALSE(asked.ok());
+  EXPECT_NE(asked.error().message.find("requests of 128 tokens; one of 200 needs"),
+            std::string::npos);
+  EXPECT_FALSE(make({.cache_bytes = block}).ok());
 }
 
 }  // namespace

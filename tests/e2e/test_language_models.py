@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from conftest import ROOT
 
 DECODERS = ROOT / "tests" / "conformance" / "decoders"
-FAMILIES = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"]
+FAMILIES = ["llama", "llama3", "mistral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3", "phi3"]
 PROMPT = 8
 
 
