@@ -1,0 +1,154 @@
+// decoder_bench [FORM [THREADS [MODEL]]]: one stream and prompts of a decoder with random weights
+// of a real shape, without an engine: milliseconds a token, bytes of weights read in that time,
+// tokens a second of a prompt. FORM: f32, bf16, int8, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/thread_pool.h"
+#include "graph/weight_choice.h"
+#include "lm/decoder.h"
+
+namespace {
+
+using namespace sluice;
+
+// Seeded values of every tensor that is asked for, the same for equal shapes: what is measured does
+// not depend on them.
+class RandomTensors : public lm::Checkpoint {
+ public:
+  explicit RandomTensors(const lm::DecoderConfig& config) : config_(config) {}
+
+  base::Result<tensor::Tensor> Find(const std::string& name) const override {
+    tensor::Tensor tensor =
+        TRY(tensor::Tensor::Allocate(tensor::DType::kF32, ShapeOf(name), int64_t{1} << 33));
+    uint32_t bits = 1;
+    for (float& x : tensor.mutable_view().span<float>()) {
+      bits = bits * 1664525 + 1013904223;
+      x = tensor.shape.rank() == 1 ? 1.0f : static_cast<float>(static_cast<int32_t>(bits)) * 1e-11f;
+    }
+    return tensor;
+  }
+
+ private:
+  tensor::Shape ShapeOf(const std::string& name) const {
+    const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+    const int64_t keys = config_.key_heads * config_.head_dim;
+    const int64_t queries = config_.heads * config_.head_dim;
+    if (has("q_proj.bias")) return {queries};
+    if (has("bias")) return {keys};
+    if (has("norm")) return {config_.hidden};
+    if (has("q_proj")) return {queries, config_.hidden};
+    if (has("k_proj") || has("v_proj")) return {keys, config_.hidden};
+    if (has("o_proj")) return {config_.hidden, queries};
+    if (has("gate_proj") || has("up_proj")) return {config_.feed_forward, config_.hidden};
+    if (has("down_proj")) return {config_.hidden, config_.feed_forward};
+    return {config_.vocabulary, config_.hidden};
+  }
+
+  const lm::DecoderConfig config_;
+};
+
+lm::DecoderConfig ConfigOf(const std::string& name) {
+  lm::DecoderConfig config;
+  const bool qwen = name == "qwen2.5-0.5b";
+  config.vocabulary = qwen ? 151'936 : 128'256;
+  config.hidden = qwen ? 896 : 2048;
+  config.layers = qwen ? 24 : 16;
+  config.heads = qwen ? 14 : 32;
+  config.key_heads = qwen ? 2 : 8;
+  config.head_dim = 64;
+  config.feed_forward = qwen ? 4864 : 8192;
+  config.context_max = 4096;
+  config.attention_scale = 0.125f;
+  config.tied_head = true;
+  config.query_key_value_bias = qwen;
+  config.rotary.turned = 64;
+  config.window_rotary = config.rotary;
+  return config;
+}
+
+// One sequence with blocks of its own.
+struct Session {
+  const lm::Decoder& decoder;
+  base::ThreadPool* pool;
+  lm::CacheMemory cache;
+  tensor::Buffer blocks, memory, logits;
+  kv::Sequence sequence;
+  std::vector<int32_t> tokens;
+
+  Session(const lm::Decoder& d, base::ThreadPool* p, int64_t length) : decoder(d), pool(p) {
+    const int64_t count = length / kernels::kCacheBlockRows + 1;
+    cache.type = d.cache_type();
+    cache.layer_bytes = d.cache_layer_bytes();
+    cache.block_bytes = d.cache_block_bytes();
+    blocks = tensor::Buffer::Allocate(count * cache.block_bytes + 64);
+    std::memset(blocks.mutable_data(), 0, static_cast<size_t>(blocks.bytes()));
+    cache.data = blocks.mutable_data();
+    memory = tensor::Buffer::Allocate(d.MemoryBytes(512, 1));
+    logits = tensor::Buffer::Allocate(d.config().vocabulary * 4);
+    for (int32_t i = 0; i < count; ++i) sequence.blocks.push_back(i);
+    sequence.length = count * kernels::kCacheBlockRows;
+    for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(i * 7919 % 30'000));
+  }
+  // Seconds of the positions [from, to), logits for the last one.
+  double Run(int64_t from, int64_t to) {
+    lm::StepRows rows;
+    rows.Add(sequence, tokens, from, to, true);
+    lm::Runner runner({.pool = pool});
+    const base::Time start = base::SystemClock::Get().Now();
+    if (!decoder.Run(rows, cache, memory.mutable_data(),
+                     reinterpret_cast<float*>(logits.mutable_data()), runner)) {
+      std::abort();
+    }
+    return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
+  }
+};
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const std::string form_name = count > 1 ? words[1] : "int8";
+  const int threads = count > 2 ? std::atoi(words[2]) : 2;
+  const std::string model = count > 3 ? words[3] : "qwen2.5-0.5b";
+  const auto form = graph::ParseWeightForm(form_name);
+  if (!form.ok() || threads < 1) {
+    std::fprintf(stderr, "usage: decoder_bench [FORM [THREADS [MODEL]]]\n");
+    return 2;
+  }
+  const lm::DecoderConfig config = ConfigOf(model);
+  const auto decoder = lm::Decoder::Load(RandomTensors(config), config, {.form = *form});
+  if (!decoder.ok()) {
+    std::fprintf(stderr, "%s\n", decoder.error().message.c_str());
+    return 1;
+  }
+  base::ThreadPool::Options pool_options;
+  pool_options.workers = threads - 1;
+  pool_options.inline_below = base::Duration::Micros(20);
+  base::ThreadPool pool(pool_options);
+  Session session(*decoder, &pool, 1024);
+  std::printf("%s %s, %d threads, %.0f MB of weights\n", model.c_str(), form_name.c_str(), threads,
+              static_cast<double>(decoder->weight_bytes()) / 1e6);
+  constexpr int kRounds = 7;
+  std::vector<double> prompts, tokens;
+  for (int round = 0; round < kRounds; ++round) {
+    prompts.push_back(session.Run(0, 512));
+    for (int64_t at = 512; at < 528; ++at) tokens.push_back(session.Run(at, at + 1));
+  }
+  const double token = Median(tokens), prompt = Median(prompts);
+  std::printf("prompt of 512  %8.1f ms  %7.0f tokens/s\n", prompt * 1e3, 512 / prompt);
+  std::printf("one token      %8.2f ms  %7.1f tokens/s  %.1f GB/s of weights\n", token * 1e3,
+              1 / token, static_cast<double>(decoder->weight_bytes()) / token / 1e9);
+  return 0;
+}
