@@ -96,7 +96,8 @@ TEST(WeightChoiceTest, ACrossIsOneProductInEveryForm) {
                          Wavy(test, Shape({kWidth}))});
     test.Output("y", test.Add("Add", {test.Add("Mul", {x0, layer}), x}));
     CompileOptions options;
-    options.weights = WeightChoice{form, {}};
+    options.weights.emplace();  // with ASan, g++ 12 takes an assignment for an uninitialised use
+    options.weights->form = form;
     return test.Compile(options);
   };
   const auto want = RunCompiled(*make(WeightForm::kF32), {MakeInput(9)}).value();

@@ -143,6 +143,7 @@ struct Inputs {
   const tensor::NamedTensor* messages = nullptr;
   const tensor::NamedTensor* tools = nullptr;
   const tensor::NamedTensor* stop_ids = nullptr;
+  const tensor::NamedTensor* stop = nullptr;
 };
 
 base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
@@ -158,6 +159,8 @@ base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
       inputs.messages = &input;
     } else if (has_text && input.name == kTools) {
       inputs.tools = &input;
+    } else if (has_text && input.name == kStop) {
+      inputs.stop = &input;
     } else {
       return base::InvalidArgument("input " + input.name + " is none of this model's");
     }
@@ -169,6 +172,25 @@ base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
                                           : "input input_ids: expected at least one token");
   }
   return inputs;
+}
+
+base::Result<std::vector<std::string>> ReadStop(const tensor::NamedTensor& input,
+                                                const GenerationLimits& limits) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.dtype != DType::kBytes || view.shape.rank() != 1 ||
+      view.shape[0] > limits.stop_texts_max) {
+    return base::InvalidArgument("input " + input.name + ": expected at most " +
+                                 std::to_string(limits.stop_texts_max) + " texts");
+  }
+  std::vector<std::string> stop;
+  for (const std::string_view text : view.span<std::string_view>()) {
+    if (text.empty() || text.size() > limits.stop_bytes_max) {
+      return base::InvalidArgument("input " + input.name + ": expected texts of 1 to " +
+                                   std::to_string(limits.stop_bytes_max) + " bytes");
+    }
+    stop.emplace_back(text);
+  }
+  return stop;
 }
 
 base::Result<std::vector<int32_t>> ReadPrompt(const Inputs& inputs, const GenerationLimits& limits,
@@ -200,6 +222,7 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
   }
   if (inputs.stop_ids != nullptr) out.stop_ids = TRY(ReadIds(*inputs.stop_ids, limits.vocabulary));
   std::sort(out.stop_ids.begin(), out.stop_ids.end());
+  if (inputs.stop != nullptr) out.stop = TRY(ReadStop(*inputs.stop, limits));
   if (static_cast<int64_t>(out.stop_ids.size()) > limits.stop_ids_max) {
     return base::InvalidArgument(std::string("input ") + kStopIds + ": expected at most " +
                                  std::to_string(limits.stop_ids_max) + " tokens, got " +
@@ -211,7 +234,10 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
                                  " tokens leave no room for an answer " + "within " +
                                  std::to_string(limits.length_max));
   }
-  out.answer_max = std::min(limits.answer_default, limits.length_max - length);
+  bool to_context = false;
+  TRY(reader.Bool(kFillContext, to_context));
+  out.answer_max = limits.length_max - length;
+  if (!to_context) out.answer_max = std::min(limits.answer_default, out.answer_max);
   TRY(reader.Integer("max_tokens", 1, limits.length_max - length, out.answer_max));
   TRY(ReadSampling(reader, out.sampling));
   TRY(reader.Bool("stream", out.stream));

@@ -45,6 +45,7 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
     for (const char* name : {kText, kMessages, kTools}) {
       model.description.inputs.push_back({name, DType::kBytes, {1}, true});
     }
+    model.description.inputs.push_back({kStop, DType::kBytes, {-1}, true});
     model.description.outputs.push_back({kText, DType::kBytes, {1}, false});
   }
   model.description.batch_reason = "sequences of different requests share steps row by row";

@@ -250,14 +250,29 @@ const char* LmEngine::Hear(Answer& answer, const Sample& sample) const {
   if (generation.sampling.logprobs >= 0) answer.logprobs.push_back(sample.logprob);
   answer.counts.AddGenerated(sample.token);
   if (answer.decoder.has_value()) {
+    const size_t before = answer.text.size();
     answer.status = answer.decoder->Append(sample.token, answer.text);
     if (!answer.status.ok()) return "error";
+    if (FindStop(answer, before)) return "stop";
   }
   return static_cast<int64_t>(answer.tokens.size()) == generation.answer_max ? "length" : nullptr;
 }
 
-// With the tokens that were not sent yet.
-engine::Reply LmEngine::ReplyWith(Answer& answer) const {
+bool LmEngine::FindStop(Answer& answer, size_t before) const {
+  size_t end = std::string::npos;
+  for (const std::string& stop : GenerationOf(answer).stop) {
+    const size_t from = before < stop.size() ? 0 : before - stop.size() + 1;
+    end = std::min(end, answer.text.find(stop, from));
+  }
+  if (end == std::string::npos) return false;
+  answer.text.resize(std::max(end, answer.text_sent));
+  answer.decoder.reset();  // what it holds back comes behind the stop
+  return true;
+}
+
+// With the tokens and the text that were not sent yet. What may turn out to be the beginning of a
+// stop waits, unless this is the `last` reply.
+engine::Reply LmEngine::ReplyWith(Answer& answer, bool last) const {
   engine::Reply reply;
   const size_t count = answer.tokens.size() - answer.sent;
   reply.outputs.push_back(
@@ -266,9 +281,20 @@ engine::Reply LmEngine::ReplyWith(Answer& answer) const {
     reply.outputs.push_back(
         {kLogprobs, Copied(tensor::DType::kF32, answer.logprobs.data() + answer.sent, count)});
   }
-  if (answer.decoder.has_value()) {
-    reply.outputs.push_back({kText, tensor::Tensor::FromStrings({1}, {std::move(answer.text)})});
-    answer.text.clear();
+  if (model_->text != nullptr) {
+    size_t end = answer.text.size();
+    size_t held = 0;
+    for (const std::string& stop : GenerationOf(answer).stop)
+      held = std::max(held, stop.size() - 1);
+    if (!last) end -= std::min(held, end);
+    end = std::max(end, answer.text_sent);
+    // Not within a character.
+    const auto continues = [&](size_t at) { return (answer.text[at] & 0xc0) == 0x80; };
+    while (end < answer.text.size() && end > answer.text_sent && continues(end)) --end;
+    reply.outputs.push_back(
+        {kText, tensor::Tensor::FromStrings(
+                    {1}, {answer.text.substr(answer.text_sent, end - answer.text_sent)})});
+    answer.text_sent = end;
   }
   answer.sent = answer.tokens.size();
   return reply;
@@ -282,7 +308,7 @@ void LmEngine::Finish(size_t index, const char* why, engine::Replies& replies) {
     return replies.Finish(TakeOut(index), std::move(reply));
   }
   if (answer.decoder.has_value()) answer.decoder->Finish(answer.text);
-  engine::Reply reply = ReplyWith(answer);
+  engine::Reply reply = ReplyWith(answer, true);
   const auto count = [](size_t n) { return engine::Parameter(static_cast<int64_t>(n)); };
   reply.parameters.emplace_back("finish_reason", std::string(why));
   reply.parameters.emplace_back("prompt_tokens", count(GenerationOf(answer).prompt.size()));
@@ -317,7 +343,7 @@ void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
     // A reader that is behind gets more tokens in its next chunk.
     engine::Call& call = *answer.request->call;
     if (GenerationOf(answer).stream && call.takes_chunks() && call.TakeCredit()) {
-      engine::Reply chunk = ReplyWith(answer);
+      engine::Reply chunk = ReplyWith(answer, false);
       chunk.terminal = false;
       replies.Chunk(*answer.request, std::move(chunk));
     }

@@ -53,7 +53,8 @@ class LmEngine : public engine::Engine {
     std::vector<int32_t> tokens;
     std::vector<float> logprobs;
     std::optional<text::StreamDecoder> decoder;  // of a model with text
-    std::string text;                            // what no chunk has carried
+    std::string text;                            // of all tokens
+    size_t text_sent = 0;                        // of it, what chunks have carried
     base::Status status;                         // why it cannot go on
     size_t sent = 0;                             // tokens that chunks have carried
     int64_t found_tokens = -1;                   // of the prompt, in the cache; -1: not started
@@ -70,7 +71,9 @@ class LmEngine : public engine::Engine {
   std::unique_ptr<engine::Request> TakeOut(size_t index);
   // What the next token means: null while the answer goes on, else why it is finished.
   const char* Hear(Answer& answer, const Sample& sample) const;
-  engine::Reply ReplyWith(Answer& answer) const;
+  // Whether the newest text holds a stop: the answer ends before it.
+  bool FindStop(Answer& answer, size_t before) const;
+  engine::Reply ReplyWith(Answer& answer, bool last) const;
   void Finish(size_t index, const char* why, engine::Replies& replies);
 
   const std::shared_ptr<const LanguageModel> model_;

@@ -11,10 +11,31 @@
 #include "serve/metrics_page.h"
 #include "serve/oip/http_routes.h"
 #include "serve/oip/shm_regions.h"
+#include "serve/openai/http_routes.h"
 #include "serve/prep_pool.h"
 #include "serve/repository/repository.h"
 
 namespace sluice::serve {
+
+namespace {
+
+// Which protocol a path belongs to.
+class HttpDialects : public HttpHandler {
+ public:
+  explicit HttpDialects(Service& service)
+      : openai_prefix_(service.config->base_path + "/v1/"), oip_(service), openai_(service) {}
+  void Handle(const HttpRequest& request, const HttpExchange& exchange) override {
+    if (request.target.starts_with(openai_prefix_)) return openai_.Handle(request, exchange);
+    oip_.Handle(request, exchange);
+  }
+
+ private:
+  const std::string openai_prefix_;
+  OipHttp oip_;
+  OpenAiHttp openai_;
+};
+
+}  // namespace
 
 struct Server::Parts {
   Parts(ServerConfig c, Environment e)
@@ -45,7 +66,7 @@ struct Server::Parts {
   ShmRegions shm;
   PrepPool prep;
   Service service;
-  std::unique_ptr<OipHttp> routes;
+  std::unique_ptr<HttpDialects> routes;
   std::unique_ptr<MetricsPage> metrics;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<GrpcServer> grpc;
@@ -66,7 +87,7 @@ base::Status Server::Start() {
   p.running = true;
   ListenerCounts listeners;
   if (p.config.http_port >= 0) {
-    p.routes = std::make_unique<OipHttp>(p.service);
+    p.routes = std::make_unique<HttpDialects>(p.service);
     p.http = std::make_unique<HttpServer>(
         HttpServer::Options{p.config.host, p.config.http_port, p.threads(), p.config.http},
         p.routes.get());
