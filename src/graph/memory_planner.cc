@@ -4,20 +4,16 @@
 #include <limits>
 #include <vector>
 
+#include "tensor/align.h"
 #include "tensor/tensor.h"
 
 namespace sluice::graph {
 namespace {
 
-int64_t AlignUp(int64_t bytes) {
-  constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
-
 // The smallest gap of at least `bytes` between `placed` neighbours, sorted by offset; behind the
 // last one when none fits.
 int64_t BestGap(const BufferLife& buffer, std::span<const BufferLife* const> placed) {
-  const int64_t bytes = AlignUp(buffer.bytes);
+  const int64_t bytes = tensor::AlignUp(buffer.bytes);
   int64_t best = -1;
   int64_t best_gap = std::numeric_limits<int64_t>::max();
   int64_t end = 0;  // of everything seen so far that lives beside this buffer
@@ -28,7 +24,7 @@ int64_t BestGap(const BufferLife& buffer, std::span<const BufferLife* const> pla
       best = end;
       best_gap = gap;
     }
-    end = std::max(end, other->offset + AlignUp(other->bytes));
+    end = std::max(end, other->offset + tensor::AlignUp(other->bytes));
   }
   return best >= 0 ? best : end;
 }
@@ -46,7 +42,7 @@ int64_t PlanMemory(std::span<BufferLife> buffers) {
   int64_t total = 0;
   for (BufferLife* buffer : order) {
     buffer->offset = BestGap(*buffer, placed);
-    total = std::max(total, buffer->offset + AlignUp(buffer->bytes));
+    total = std::max(total, buffer->offset + tensor::AlignUp(buffer->bytes));
     const auto at = std::upper_bound(
         placed.begin(), placed.end(), buffer,
         [](const BufferLife* a, const BufferLife* b) { return a->offset < b->offset; });

@@ -5,17 +5,13 @@
 #include <cmath>
 
 #include "infer/plan_family.h"
+#include "tensor/align.h"
 
 namespace sluice::infer {
 namespace {
 
-constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
 constexpr int64_t kFirstSize = 8;
 constexpr int64_t kSequencesMax = 256;  // of one run
-
-int64_t AlignUp(int64_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
 
 }  // namespace
 
@@ -125,18 +121,18 @@ int64_t RaggedPlans::Units(std::span<const int32_t> lengths) const {
 
 int64_t RaggedPlans::RunBytes(const graph::Plan& plan) const {
   const graph::RaggedForm& form = *model_.ragged();
-  int64_t bytes = AlignUp(plan.memory_bytes);
+  int64_t bytes = tensor::AlignUp(plan.memory_bytes);
   for (size_t i = 0; i < plan.input_shapes.size(); ++i) {
     const graph::RaggedForm::Input& input = form.inputs[i];
     const int64_t size =
         input.index < 0
             ? 8
             : tensor::DTypeSize(model_.inputs()[static_cast<size_t>(input.index)].dtype);
-    bytes += AlignUp(plan.input_shapes[i].elements() * size);
+    bytes += tensor::AlignUp(plan.input_shapes[i].elements() * size);
   }
   for (size_t i = 0; i < plan.output_shapes.size(); ++i) {
-    bytes +=
-        AlignUp(plan.output_shapes[i].elements() * tensor::DTypeSize(model_.outputs()[i].dtype));
+    bytes += tensor::AlignUp(plan.output_shapes[i].elements() *
+                             tensor::DTypeSize(model_.outputs()[i].dtype));
   }
   return bytes;
 }

@@ -6,6 +6,7 @@
 
 #include "graph/executor.h"
 #include "infer/ragged_plans.h"
+#include "tensor/align.h"
 
 namespace sluice::infer {
 namespace {
@@ -13,12 +14,6 @@ namespace {
 using graph::RaggedForm;
 using tensor::DType;
 using tensor::Tensor;
-
-constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
-
-int64_t AlignUp(int64_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
 
 // Tokens before the padding of one row; nullopt when the row is no ones followed by zeros alone.
 template <class T>
@@ -172,7 +167,7 @@ void Deliver(const ServedModel& served, const ServeStep& step, const RaggedPart&
 base::Status RunPart(const ServedModel& served, ServeStep& step, const RaggedPart& part,
                      engine::Exec& exec, engine::Safepoint& safepoint) {
   const RaggedForm& form = *served.graph->ragged();
-  std::byte* at = exec.memory + AlignUp(part.plan->memory_bytes);
+  std::byte* at = exec.memory + tensor::AlignUp(part.plan->memory_bytes);
   for (size_t i = 0; i < form.inputs.size(); ++i) {
     const tensor::Shape& shape = part.plan->input_shapes[i];
     FillInput(served, step, part, form.inputs[i], shape, at);
@@ -180,12 +175,12 @@ base::Status RunPart(const ServedModel& served, ServeStep& step, const RaggedPar
     const int index = form.inputs[i].index;
     const int64_t size =
         index < 0 ? 8 : tensor::DTypeSize(served.graph->inputs()[static_cast<size_t>(index)].dtype);
-    at += AlignUp(shape.elements() * size);
+    at += tensor::AlignUp(shape.elements() * size);
   }
   for (size_t i = 0; i < step.outputs.size(); ++i) {
     step.outputs[i] = at;
-    at += AlignUp(part.plan->output_shapes[i].elements() *
-                  tensor::DTypeSize(served.graph->outputs()[i].dtype));
+    at += tensor::AlignUp(part.plan->output_shapes[i].elements() *
+                          tensor::DTypeSize(served.graph->outputs()[i].dtype));
   }
   CHECK_LE(at - exec.memory, exec.memory_bytes);
   graph::ExecuteArgs args;
@@ -278,8 +273,8 @@ base::Status FormRagged(const ServedModel& served, tensor::BufferPool& answers, 
     }
     for (size_t i = 0; i < prepared.outputs.size(); ++i) {
       prepared.answer_offsets[i] = bytes;
-      bytes += AlignUp(prepared.answer[i].tensor.shape.elements() *
-                       tensor::DTypeSize(prepared.answer[i].tensor.dtype));
+      bytes += tensor::AlignUp(prepared.answer[i].tensor.shape.elements() *
+                               tensor::DTypeSize(prepared.answer[i].tensor.dtype));
     }
   }
   step.row_count = static_cast<int64_t>(step.sequences.size());

@@ -4,15 +4,12 @@
 #include <cstring>
 
 #include "graph/executor.h"
+#include "tensor/align.h"
 
 namespace sluice::infer {
 namespace {
 
 constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
-
-int64_t AlignUp(int64_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
 
 bool ReachSafepoint(void* context) {
   return static_cast<engine::Safepoint*>(context)->Reach();
@@ -54,12 +51,12 @@ const void* Rows(const ServedModel& served, const Range& range, size_t index, st
 
 base::Status RunRange(const ServedModel& served, ServeStep& step, const graph::Plan& plan,
                       const Range& range, engine::Exec& exec, engine::Safepoint& safepoint) {
-  std::byte* gathered = exec.memory + AlignUp(plan.memory_bytes);
+  std::byte* gathered = exec.memory + tensor::AlignUp(plan.memory_bytes);
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     step.inputs[i] = Rows(served, range, i, gathered);
     if (step.inputs[i] == gathered) {
-      gathered += AlignUp(plan.input_shapes[i].elements() *
-                          tensor::DTypeSize(served.graph->inputs()[i].dtype));
+      gathered += tensor::AlignUp(plan.input_shapes[i].elements() *
+                                  tensor::DTypeSize(served.graph->inputs()[i].dtype));
     }
   }
   for (size_t i = 0; i < step.outputs.size(); ++i) {
@@ -145,7 +142,7 @@ base::Status FormStep(const ServedModel& served, tensor::BufferPool& answers, Se
         plan.output_shapes[i].elements() * tensor::DTypeSize(served.graph->outputs()[i].dtype);
     step.row_bytes[i] = rows_apart ? own : 0;
     step.answer_offsets[i] = bytes;
-    bytes += AlignUp(rows_apart ? own * step.row_count : own);
+    bytes += tensor::AlignUp(rows_apart ? own * step.row_count : own);
   }
   step.answer = TRY(answers.Take(bytes));
   return base::Ok();

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/align.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
 
@@ -12,11 +13,6 @@ namespace {
 using kernels::LowPath;
 using kernels::MatrixSource;
 using kernels::WeightForm;
-
-int64_t RoundUp(int64_t bytes) {
-  constexpr auto kAlignment = static_cast<int64_t>(tensor::kAlignment);
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 // All parts in one memory, a row of it for each column.
 MatrixSource Join(const std::vector<MatrixSource>& parts, std::vector<std::byte>& memory) {
@@ -66,8 +62,8 @@ int64_t Linear::weight_bytes() const {
 
 int64_t Linear::ScratchBytes(int64_t rows) const {
   if (low_ == nullptr || low_->matrix().path == LowPath::kWiden) return 0;
-  return RoundUp(rows * kernels::LowRowBytes(k_, low_->matrix().path)) +
-         2 * RoundUp(rows * static_cast<int64_t>(sizeof(float)));
+  return tensor::AlignUp(rows * kernels::LowRowBytes(k_, low_->matrix().path)) +
+         2 * tensor::AlignUp(rows * static_cast<int64_t>(sizeof(float)));
 }
 
 bool Linear::Run(Runner& runner, const LinearRows& rows, std::byte* scratch) const {
@@ -107,9 +103,9 @@ bool Linear::RunLow(Runner& runner, const LinearRows& rows, std::byte* scratch) 
     prepare.target = args.b.target;
     prepare.rows.stride = kernels::LowRowBytes(k_, args.b.path);
     prepare.rows.data = scratch;
-    scratch += RoundUp(rows.rows * prepare.rows.stride);
+    scratch += tensor::AlignUp(rows.rows * prepare.rows.stride);
     prepare.rows.scales = reinterpret_cast<float*>(scratch);
-    scratch += RoundUp(rows.rows * static_cast<int64_t>(sizeof(float)));
+    scratch += tensor::AlignUp(rows.rows * static_cast<int64_t>(sizeof(float)));
     prepare.rows.zeros = reinterpret_cast<float*>(scratch);
     if (!runner.Run(kernels::PrepareRowsTiles, kernels::PrepareRows,
                     kernels::PrepareRowsWork(prepare), prepare)) {

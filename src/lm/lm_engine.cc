@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tensor/align.h"
 
 namespace sluice::lm {
 namespace {
@@ -20,11 +21,6 @@ constexpr double kPrepareNsPerByte = 25;
 constexpr double kFlopsPerNs = 40;
 constexpr double kBytesPerNs = 8;
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
-
-int64_t RoundUp(int64_t bytes) {
-  constexpr auto kAlignment = static_cast<int64_t>(tensor::kAlignment);
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 tensor::Tensor Copied(tensor::DType dtype, const void* data, size_t count) {
   tensor::Tensor tensor;
@@ -100,8 +96,8 @@ engine::MemoryUse LmEngine::memory() const {
   const int64_t logits =
       model_->options.running_max * model_->decoder.config().vocabulary * kFloatBytes;
   return {model_->decoder.weight_bytes(),
-          RoundUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
-                                                        model_->options.running_max),
+          tensor::AlignUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
+                                                                model_->options.running_max),
           blocks_.bytes()};
 }
 
@@ -226,7 +222,7 @@ void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safep
   const int64_t vocabulary = model_->decoder.config().vocabulary;
   auto* const logits = reinterpret_cast<float*>(exec.memory);
   std::byte* const memory =
-      exec.memory + RoundUp(model_->options.running_max * vocabulary * kFloatBytes);
+      exec.memory + tensor::AlignUp(model_->options.running_max * vocabulary * kFloatBytes);
   Runner runner({.pool = exec.pool, .safepoint = &safepoint});
   if (!model_->decoder.Run(step.plan.rows, cache_, memory, logits, runner)) return;
   for (size_t i = 0; i < step.draws.size(); ++i) {

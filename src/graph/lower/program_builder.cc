@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "graph/memory_planner.h"
+#include "tensor/align.h"
 #include "tensor/tensor.h"
 
 namespace sluice::graph {
@@ -11,11 +12,6 @@ namespace {
 
 constexpr double kStepOverheadNs = 25;   // resolving arguments and calling
 constexpr int64_t kRunStateBytes = 128;  // executor.cc lays the state before the argument block
-
-int64_t AlignUp(int64_t bytes) {
-  constexpr int64_t kAlign = static_cast<int64_t>(tensor::kAlignment);
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
 
 }  // namespace
 
@@ -116,7 +112,7 @@ void ProgramBuilder::PlaceArena() {
     if (b.kind != Kind::kArena || b.merged >= 0 || b.last < 0) continue;
     lives.push_back({b.bytes, b.first, b.last, 0});
     owners.push_back(i);
-    plan_.activations_bytes += AlignUp(b.bytes);
+    plan_.activations_bytes += tensor::AlignUp(b.bytes);
   }
   plan_.arena_bytes = PlanMemory(lives);
   for (size_t i = 0; i < lives.size(); ++i) buffers_[owners[i]].offset = lives[i].offset;
@@ -145,7 +141,7 @@ void ProgramBuilder::Finish() {
   MergeInPlace();
   PlaceArena();
   Relocate();
-  plan_.scratch_bytes = kRunStateBytes + AlignUp(static_cast<int64_t>(block_bytes_max_));
+  plan_.scratch_bytes = kRunStateBytes + tensor::AlignUp(static_cast<int64_t>(block_bytes_max_));
   plan_.memory_bytes = plan_.arena_bytes + plan_.scratch_bytes;
 }
 
