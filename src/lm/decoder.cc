@@ -11,6 +11,7 @@
 #include "kernels/gather_rows.h"
 #include "kernels/logit_rows.h"
 #include "kernels/row_norm.h"
+#include "tensor/align.h"
 
 namespace sluice::lm {
 namespace {
@@ -23,9 +24,8 @@ class Divider {
   explicit Divider(std::byte* memory) : memory_(memory) {}
   float* Floats(int64_t count) { return reinterpret_cast<float*>(Bytes(count * kFloatBytes)); }
   std::byte* Bytes(int64_t bytes) {
-    constexpr auto kAlignment = static_cast<int64_t>(tensor::kAlignment);
     std::byte* const at = memory_ == nullptr ? nullptr : memory_ + used_;
-    used_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    used_ += tensor::AlignUp(bytes);
     return at;
   }
   int64_t used() const { return used_; }
@@ -362,33 +362,35 @@ bool Decoder::RunAttention(int64_t index, const StepRows& rows, const kernels::C
                      space, runner);
 }
 
+bool Decoder::RunGate(const Linear& gate_up, const float* x, int64_t rows, Space& space,
+                      Runner& runner) const {
+  LinearRows product;
+  product.rows = rows;
+  product.x = x;
+  product.x_stride = kernels::GemmRowStride(config_.hidden);
+  product.y = space.wide;
+  product.y_stride = gate_up.n();
+  if (!gate_up.Run(runner, product, space.scratch)) return false;
+  kernels::GatedRowsArgs gate;
+  gate.rows = rows;
+  gate.columns = gate_up.n() / 2;
+  gate.x = space.wide;
+  gate.x_stride = product.y_stride;
+  gate.y = space.attended;
+  gate.y_stride = kernels::GemmRowStride(gate.columns);
+  gate.activation = config_.activation;
+  return runner.Run(kernels::GatedRowsTiles, kernels::GatedRows, kernels::GatedRowsWork(gate),
+                    gate);
+}
+
 bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) const {
-  const DecoderConfig& c = config_;
   if (!RunNorm(space.stream, space.rows, layer.feed_forward_norm, space.normed, runner)) {
     return false;
   }
   if (!layer.experts.empty()) return RunExperts(layer, space, runner);
-  LinearRows product;
-  product.rows = space.rows;
-  product.x = space.normed;
-  product.x_stride = kernels::GemmRowStride(c.hidden);
-  product.y = space.wide;
-  product.y_stride = layer.gate_up.n();
-  if (!layer.gate_up.Run(runner, product, space.scratch)) return false;
-  kernels::GatedRowsArgs gate;
-  gate.rows = space.rows;
-  gate.columns = c.feed_forward;
-  gate.x = space.wide;
-  gate.x_stride = product.y_stride;
-  gate.y = space.attended;
-  gate.y_stride = kernels::GemmRowStride(c.feed_forward);
-  gate.activation = c.activation;
-  if (!runner.Run(kernels::GatedRowsTiles, kernels::GatedRows, kernels::GatedRowsWork(gate),
-                  gate)) {
-    return false;
-  }
-  return AddToStream(layer.down, space.attended, gate.y_stride, layer.feed_forward_outer, space,
-                     runner);
+  if (!RunGate(layer.gate_up, space.normed, space.rows, space, runner)) return false;
+  return AddToStream(layer.down, space.attended, kernels::GemmRowStride(layer.down.k()),
+                     layer.feed_forward_outer, space, runner);
 }
 
 bool Decoder::RunHead(const StepRows& rows, Space& space, float* logits, Runner& runner) const {

@@ -102,6 +102,10 @@ class Decoder {
                                   const kernels::CacheLayer& cache, Space& space,
                                   Runner& runner) const;
   [[nodiscard]] bool RunFeedForward(const Layer& layer, Space& space, Runner& runner) const;
+  // The two arms of a feed-forward layer over `rows` rows of x, GemmRowStride(hidden) apart, and
+  // their gate: space.attended, rows GemmRowStride(gate_up.n() / 2) apart.
+  [[nodiscard]] bool RunGate(const Linear& gate_up, const float* x, int64_t rows, Space& space,
+                             Runner& runner) const;
   // decoder_experts.cc
   base::Status LoadExperts(const Checkpoint& checkpoint, int64_t index, const Options& options,
                            Layer& layer) const;

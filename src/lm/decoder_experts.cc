@@ -8,7 +8,6 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/gated_rows.h"
 #include "lm/decoder.h"
 
 namespace sluice::lm {
@@ -95,27 +94,11 @@ bool Decoder::RunExpert(const Layer& layer, int64_t index, Space& space, Runner&
                 static_cast<size_t>(c.hidden) * sizeof(float));
   }
   if (count == 0) return true;
+  if (!RunGate(expert.gate_up, space.routed, count, space, runner)) return false;
   LinearRows product;
   product.rows = count;
-  product.x = space.routed;
-  product.x_stride = stride;
-  product.y = space.wide;
-  product.y_stride = expert.gate_up.n();
-  if (!expert.gate_up.Run(runner, product, space.scratch)) return false;
-  kernels::GatedRowsArgs gate;
-  gate.rows = count;
-  gate.columns = c.expert_feed_forward;
-  gate.x = space.wide;
-  gate.x_stride = product.y_stride;
-  gate.y = space.attended;
-  gate.y_stride = kernels::GemmRowStride(c.expert_feed_forward);
-  gate.activation = c.activation;
-  if (!runner.Run(kernels::GatedRowsTiles, kernels::GatedRows, kernels::GatedRowsWork(gate),
-                  gate)) {
-    return false;
-  }
   product.x = space.attended;
-  product.x_stride = gate.y_stride;
+  product.x_stride = kernels::GemmRowStride(expert.down.k());
   product.y = space.said;
   product.y_stride = c.hidden;
   if (!expert.down.Run(runner, product, space.scratch)) return false;
