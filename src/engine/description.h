@@ -23,6 +23,8 @@ struct Description {
   std::string model;
   int64_t version = 0;
   std::string platform;  // "onnx" for imported graphs; as model metadata tells it
+  // What a language model can be asked to do, the default first: "generate", "score", "embed", …
+  std::vector<std::string> tasks;
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   // Largest number of rows that one step takes; 0: requests of this model are never joined,

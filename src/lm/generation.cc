@@ -2,115 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <limits>
-#include <optional>
 #include <string_view>
+
+#include "lm/request_fields.h"
 
 namespace sluice::lm {
 namespace {
 
-using engine::Parameter;
 using tensor::DType;
 
-base::Result<std::vector<int32_t>> ReadIds(const tensor::NamedTensor& input, int64_t vocabulary) {
-  const tensor::ConstView view = input.tensor.view();
-  const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[0] == 1);
-  if (!flat || (view.dtype != DType::kI32 && view.dtype != DType::kI64)) {
-    return base::InvalidArgument("input " + input.name +
-                                 ": expected INT32 or INT64 of shape [n] or [1, n], got " +
-                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
-  }
-  std::vector<int32_t> ids(static_cast<size_t>(view.shape.elements()));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const int64_t id = view.dtype == DType::kI32 ? view.as<int32_t>()[i] : view.as<int64_t>()[i];
-    if (id < 0 || id >= vocabulary) {
-      return base::InvalidArgument("input " + input.name + ": token " + std::to_string(id) +
-                                   " at " + std::to_string(i) + " is outside [0, " +
-                                   std::to_string(vocabulary) + ")");
-    }
-    ids[i] = static_cast<int32_t>(id);
-  }
-  return ids;
-}
-
-// Reads parameters by name.
-class Reader {
- public:
-  explicit Reader(const engine::Parameters& parameters) : parameters_(parameters) {}
-
-  base::Status Number(const char* name, double low, double high, float& out) {
-    const Parameter* value = Find(name);
-    if (value == nullptr) return base::Ok();
-    const std::optional<double> number = AsDouble(*value);
-    if (!number.has_value() || !(*number >= low && *number <= high)) {
-      return Wrong(name, "a number in [" + Short(low) + ", " + Short(high) + "]");
-    }
-    out = static_cast<float>(*number);
-    return base::Ok();
-  }
-  template <class T>
-  base::Status Integer(const char* name, int64_t low, int64_t high, T& out) {
-    const Parameter* value = Find(name);
-    if (value == nullptr) return base::Ok();
-    const std::optional<double> number = AsDouble(*value);
-    if (!number.has_value() || *number != std::floor(*number) ||
-        *number < static_cast<double>(low) || *number > static_cast<double>(high)) {
-      return Wrong(name,
-                   "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]");
-    }
-    out = static_cast<T>(*number);
-    return base::Ok();
-  }
-  base::Status Bool(const char* name, bool& out) {
-    const Parameter* value = Find(name);
-    if (value == nullptr) return base::Ok();
-    if (!std::holds_alternative<bool>(*value)) return Wrong(name, "true or false");
-    out = std::get<bool>(*value);
-    return base::Ok();
-  }
-  base::Status Text(const char* name, size_t bytes_max, std::string& out) {
-    const Parameter* value = Find(name);
-    if (value == nullptr) return base::Ok();
-    if (!std::holds_alternative<std::string>(*value) ||
-        std::get<std::string>(*value).size() > bytes_max) {
-      return Wrong(name, "a string of at most " + std::to_string(bytes_max) + " bytes");
-    }
-    out = std::get<std::string>(*value);
-    return base::Ok();
-  }
-
- private:
-  const Parameter* Find(const char* name) const {
-    for (const auto& [key, value] : parameters_) {
-      if (key == name) return &value;
-    }
-    return nullptr;
-  }
-  static std::optional<double> AsDouble(const Parameter& value) {
-    if (std::holds_alternative<double>(value)) return std::get<double>(value);
-    if (std::holds_alternative<int64_t>(value)) {
-      return static_cast<double>(std::get<int64_t>(value));
-    }
-    if (std::holds_alternative<uint64_t>(value)) {
-      return static_cast<double>(std::get<uint64_t>(value));
-    }
-    return std::nullopt;
-  }
-  static std::string Short(double value) {
-    std::string text = std::to_string(value);
-    text.erase(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    return text;
-  }
-  static base::Error Wrong(const char* name, const std::string& expected) {
-    return base::InvalidArgument("parameter " + std::string(name) + ": expected " + expected);
-  }
-
-  const engine::Parameters& parameters_;
-};
-
-base::Status ReadSampling(Reader& reader, SamplingParameters& out) {
+base::Status ReadSampling(ParameterReader& reader, SamplingParameters& out) {
   TRY(reader.Number("temperature", 0, 100, out.temperature));
   TRY(reader.Number("min_p", 0, 1, out.min_p));
   TRY(reader.Number("top_p", 0, 1, out.top_p));
@@ -194,7 +96,8 @@ base::Result<std::vector<std::string>> ReadStop(const tensor::NamedTensor& input
 }
 
 base::Result<std::vector<int32_t>> ReadPrompt(const Inputs& inputs, const GenerationLimits& limits,
-                                              const ModelText* model_text, Reader& reader) {
+                                              const ModelText* model_text,
+                                              ParameterReader& reader) {
   if (inputs.ids != nullptr) return ReadIds(*inputs.ids, limits.vocabulary);
   // Room for an answer of one token.
   const int64_t count_max = limits.length_max - 1;
@@ -215,7 +118,7 @@ base::Result<std::vector<int32_t>> ReadPrompt(const Inputs& inputs, const Genera
 base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
                             const ModelText* text, Generation& out) {
   const Inputs inputs = TRY(FindInputs(request, text != nullptr));
-  Reader reader(request.parameters);
+  ParameterReader reader(request.parameters);
   out.prompt = TRY(ReadPrompt(inputs, limits, text, reader));
   if (out.prompt.empty()) {
     return base::InvalidArgument("expected a prompt of at least one token");

@@ -7,75 +7,14 @@
 
 #include "base/json.h"
 #include "kernels/cached_attention.h"
+#include "lm/config_keys.h"
 
 namespace sluice::lm {
 namespace {
 
 using base::JsonValue;
 
-constexpr int64_t kSizeMax = int64_t{1} << 24;  // of a width, a vocabulary, a context
-
-// Members of one object of the file, by key. An absent member and null are the same.
-class Keys {
- public:
-  explicit Keys(JsonValue object) : object_(object) {}
-
-  base::Result<std::optional<JsonValue>> Find(const char* key) const {
-    std::optional<JsonValue> value = TRY(object_.Find(key));
-    if (value.has_value() && value->is_null()) value.reset();
-    return value;
-  }
-  bool Has(const char* key) const {
-    const auto found = Find(key);
-    return found.ok() && found->has_value();
-  }
-  base::Result<int64_t> Size(const char* key, std::optional<int64_t> otherwise = {}) const {
-    const std::optional<JsonValue> value = TRY(Find(key));
-    if (!value.has_value()) {
-      if (otherwise.has_value()) return *otherwise;
-      return base::InvalidArgument(std::string("config.json: expected ") + key);
-    }
-    const auto size = value->AsInt();
-    if (!size.ok() || *size < 1 || *size > kSizeMax) {
-      return base::InvalidArgument(std::string("config.json: ") + key +
-                                   ": expected an integer in [1, " + std::to_string(kSizeMax) +
-                                   "]");
-    }
-    return *size;
-  }
-  base::Result<double> Number(const char* key, double otherwise) const {
-    const std::optional<JsonValue> value = TRY(Find(key));
-    if (!value.has_value()) return otherwise;
-    const auto number = value->AsDouble();
-    if (!number.ok() || !std::isfinite(*number)) {
-      return base::InvalidArgument(std::string("config.json: ") + key + ": expected a number");
-    }
-    return *number;
-  }
-  base::Result<bool> Bool(const char* key, bool otherwise) const {
-    const std::optional<JsonValue> value = TRY(Find(key));
-    if (!value.has_value()) return otherwise;
-    const auto flag = value->AsBool();
-    if (!flag.ok()) {
-      return base::InvalidArgument(std::string("config.json: ") + key + ": expected true or false");
-    }
-    return *flag;
-  }
-  base::Result<std::string> Text(const char* key, const char* otherwise) const {
-    const std::optional<JsonValue> value = TRY(Find(key));
-    if (!value.has_value()) return std::string(otherwise);
-    const auto text = value->AsString();
-    if (!text.ok()) {
-      return base::InvalidArgument(std::string("config.json: ") + key + ": expected a string");
-    }
-    return std::string(*text);
-  }
-
- private:
-  JsonValue object_;
-};
-
-base::Result<RotaryScaling> ReadScaling(const Keys& keys) {
+base::Result<RotaryScaling> ReadScaling(const ConfigKeys& keys) {
   RotaryScaling scaling;
   const std::string older = TRY(keys.Text("type", "default"));
   const std::string type = TRY(keys.Text("rope_type", older.c_str()));
@@ -103,7 +42,7 @@ base::Result<RotaryScaling> ReadScaling(const Keys& keys) {
 }
 
 // From rope_theta and rope_scaling, or from rope_parameters, which holds both since transformers 5.
-base::Result<RotaryConfig> ReadRotary(const Keys& keys, const char* kind, double theta,
+base::Result<RotaryConfig> ReadRotary(const ConfigKeys& keys, const char* kind, double theta,
                                       int64_t head_dim) {
   RotaryConfig rotary;
   rotary.theta = TRY(keys.Number("rope_theta", theta));
@@ -117,7 +56,7 @@ base::Result<RotaryConfig> ReadRotary(const Keys& keys, const char* kind, double
     if (own.has_value()) parameters = own;
   }
   if (parameters.has_value()) {
-    const Keys own(*parameters);
+    const ConfigKeys own(*parameters);
     rotary.scaling = TRY(ReadScaling(own));
     rotary.theta = TRY(own.Number("rope_theta", rotary.theta));
     share = TRY(own.Number("partial_rotary_factor", share));
@@ -130,7 +69,7 @@ base::Result<RotaryConfig> ReadRotary(const Keys& keys, const char* kind, double
   return rotary;
 }
 
-base::Result<kernels::Activation> ReadActivation(const Keys& keys) {
+base::Result<kernels::Activation> ReadActivation(const ConfigKeys& keys) {
   const std::string older = TRY(keys.Text("hidden_act", "silu"));
   const std::string name = TRY(keys.Text("hidden_activation", older.c_str()));
   if (name == "silu" || name == "swish") return kernels::Activation::kSilu;
@@ -139,7 +78,7 @@ base::Result<kernels::Activation> ReadActivation(const Keys& keys) {
   return base::Unimplemented("config.json: hidden_act \"" + name + "\"; silu and gelu are built");
 }
 
-base::Status ReadSizes(const Keys& keys, DecoderConfig& out) {
+base::Status ReadSizes(const ConfigKeys& keys, DecoderConfig& out) {
   out.vocabulary = TRY(keys.Size("vocab_size"));
   out.hidden = TRY(keys.Size("hidden_size"));
   out.layers = TRY(keys.Size("num_hidden_layers"));
@@ -163,7 +102,7 @@ base::Status ReadSizes(const Keys& keys, DecoderConfig& out) {
 }
 
 // Which layers have a window: layer_types, or what the family does without it.
-base::Status ReadWindows(const Keys& keys, const std::string& family, DecoderConfig& out) {
+base::Status ReadWindows(const ConfigKeys& keys, const std::string& family, DecoderConfig& out) {
   const bool used = TRY(keys.Bool("use_sliding_window", family.rfind("qwen", 0) != 0));
   if (!used || !keys.Has("sliding_window")) return base::Ok();
   out.window = TRY(keys.Size("sliding_window"));
@@ -195,7 +134,7 @@ base::Status ReadWindows(const Keys& keys, const std::string& family, DecoderCon
   return base::Ok();
 }
 
-base::Status ReadGemma(const Keys& keys, bool third, DecoderConfig& out) {
+base::Status ReadGemma(const ConfigKeys& keys, bool third, DecoderConfig& out) {
   out.norms_less_one = true;
   out.outer_norms = true;
   out.head_norms = third;
@@ -212,7 +151,7 @@ base::Status ReadGemma(const Keys& keys, bool third, DecoderConfig& out) {
 }
 
 // Which layers have experts, and how many.
-base::Status ReadExperts(const Keys& keys, DecoderConfig& out) {
+base::Status ReadExperts(const ConfigKeys& keys, DecoderConfig& out) {
   // The second name is that of transformers 5.
   const bool older = keys.Has("num_experts");
   out.experts = TRY(keys.Size(older ? "num_experts" : "num_local_experts"));
@@ -241,7 +180,7 @@ base::Status ReadExperts(const Keys& keys, DecoderConfig& out) {
   return base::Ok();
 }
 
-base::Status ReadDecoder(const Keys& keys, const std::string& family, DecoderConfig& out) {
+base::Status ReadDecoder(const ConfigKeys& keys, const std::string& family, DecoderConfig& out) {
   constexpr std::array kFamilies = {"llama",     "mistral", "qwen2",       "qwen3",
                                     "qwen3_moe", "gemma2",  "gemma3_text", "phi3"};
   if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end()) {
@@ -282,7 +221,7 @@ base::Status ReadDecoder(const Keys& keys, const std::string& family, DecoderCon
 }
 
 // A number or an array of numbers.
-base::Status ReadEndIds(const Keys& keys, int64_t vocabulary, std::vector<int32_t>& out) {
+base::Status ReadEndIds(const ConfigKeys& keys, int64_t vocabulary, std::vector<int32_t>& out) {
   const std::optional<JsonValue> value = TRY(keys.Find("eos_token_id"));
   if (!value.has_value()) return base::Ok();
   const auto count = static_cast<size_t>(value->is_array() ? value->size() : 1);
@@ -304,7 +243,7 @@ base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view
   base::JsonDocument document;
   const JsonValue root = TRY(document.Parse(config));
   if (!root.is_object()) return base::InvalidArgument("config.json: expected an object");
-  const Keys keys(root);
+  const ConfigKeys keys(root);
   HubConfig hub;
   hub.family = TRY(keys.Text("model_type", ""));
   TRY(ReadDecoder(keys, hub.family, hub.decoder));
@@ -315,8 +254,8 @@ base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view
     if (!own.is_object()) {
       return base::InvalidArgument("generation_config.json: expected an object");
     }
-    if (Keys(own).Has("eos_token_id")) {
-      TRY(ReadEndIds(Keys(own), hub.decoder.vocabulary, hub.end_ids));
+    if (ConfigKeys(own).Has("eos_token_id")) {
+      TRY(ReadEndIds(ConfigKeys(own), hub.decoder.vocabulary, hub.end_ids));
     }
   }
   return hub;

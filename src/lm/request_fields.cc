@@ -1,0 +1,105 @@
+#include "lm/request_fields.h"
+
+#include <cmath>
+
+namespace sluice::lm {
+namespace {
+
+using engine::Parameter;
+using tensor::DType;
+
+std::optional<double> AsDouble(const Parameter& value) {
+  if (std::holds_alternative<double>(value)) return std::get<double>(value);
+  if (std::holds_alternative<int64_t>(value)) return static_cast<double>(std::get<int64_t>(value));
+  if (std::holds_alternative<uint64_t>(value)) {
+    return static_cast<double>(std::get<uint64_t>(value));
+  }
+  return std::nullopt;
+}
+
+std::string Short(double value) {
+  std::string text = std::to_string(value);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+base::Error Wrong(const char* name, const std::string& expected) {
+  return base::InvalidArgument("parameter " + std::string(name) + ": expected " + expected);
+}
+
+}  // namespace
+
+base::Result<std::vector<int32_t>> ReadIds(const tensor::NamedTensor& input, int64_t vocabulary) {
+  const tensor::ConstView view = input.tensor.view();
+  const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[0] == 1);
+  if (!flat || (view.dtype != DType::kI32 && view.dtype != DType::kI64)) {
+    return base::InvalidArgument("input " + input.name +
+                                 ": expected INT32 or INT64 of shape [n] or [1, n], got " +
+                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
+  }
+  std::vector<int32_t> ids(static_cast<size_t>(view.shape.elements()));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int64_t id = view.dtype == DType::kI32 ? view.as<int32_t>()[i] : view.as<int64_t>()[i];
+    if (id < 0 || id >= vocabulary) {
+      return base::InvalidArgument("input " + input.name + ": token " + std::to_string(id) +
+                                   " at " + std::to_string(i) + " is outside [0, " +
+                                   std::to_string(vocabulary) + ")");
+    }
+    ids[i] = static_cast<int32_t>(id);
+  }
+  return ids;
+}
+
+const Parameter* ParameterReader::Find(const char* name) const {
+  for (const auto& [key, value] : parameters_) {
+    if (key == name) return &value;
+  }
+  return nullptr;
+}
+
+base::Status ParameterReader::Number(const char* name, double low, double high, float& out) {
+  const Parameter* value = Find(name);
+  if (value == nullptr) return base::Ok();
+  const std::optional<double> number = AsDouble(*value);
+  if (!number.has_value() || !(*number >= low && *number <= high)) {
+    return Wrong(name, "a number in [" + Short(low) + ", " + Short(high) + "]");
+  }
+  out = static_cast<float>(*number);
+  return base::Ok();
+}
+
+base::Status ParameterReader::Whole(const char* name, int64_t low, int64_t high, int64_t& out,
+                                    bool& found) {
+  const Parameter* value = Find(name);
+  found = value != nullptr;
+  if (!found) return base::Ok();
+  const std::optional<double> number = AsDouble(*value);
+  if (!number.has_value() || *number != std::floor(*number) || *number < static_cast<double>(low) ||
+      *number > static_cast<double>(high)) {
+    return Wrong(name, "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]");
+  }
+  out = static_cast<int64_t>(*number);
+  return base::Ok();
+}
+
+base::Status ParameterReader::Bool(const char* name, bool& out) {
+  const Parameter* value = Find(name);
+  if (value == nullptr) return base::Ok();
+  if (!std::holds_alternative<bool>(*value)) return Wrong(name, "true or false");
+  out = std::get<bool>(*value);
+  return base::Ok();
+}
+
+base::Status ParameterReader::Text(const char* name, size_t bytes_max, std::string& out) {
+  const Parameter* value = Find(name);
+  if (value == nullptr) return base::Ok();
+  if (!std::holds_alternative<std::string>(*value) ||
+      std::get<std::string>(*value).size() > bytes_max) {
+    return Wrong(name, "a string of at most " + std::to_string(bytes_max) + " bytes");
+  }
+  out = std::get<std::string>(*value);
+  return base::Ok();
+}
+
+}  // namespace sluice::lm
