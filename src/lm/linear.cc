@@ -60,8 +60,17 @@ int64_t Linear::weight_bytes() const {
          static_cast<int64_t>(bias_.size() * sizeof(float));
 }
 
+std::optional<LowPath> Linear::path() const {
+  if (low_ == nullptr || low_->matrix().path == LowPath::kWiden) return std::nullopt;
+  return low_->matrix().path;
+}
+
+bool Linear::Prepares(LowPath next) const {
+  return low_ != nullptr && kernels::LowGemmPrepares(low_->matrix(), next);
+}
+
 int64_t Linear::ScratchBytes(int64_t rows) const {
-  if (low_ == nullptr || low_->matrix().path == LowPath::kWiden) return 0;
+  if (!path().has_value()) return 0;
   return tensor::AlignUp(rows * kernels::LowRowBytes(k_, low_->matrix().path)) +
          2 * tensor::AlignUp(rows * static_cast<int64_t>(sizeof(float)));
 }
@@ -78,6 +87,7 @@ bool Linear::Run(Runner& runner, const LinearRows& rows, std::byte* scratch) con
   args.residual_stride = rows.residual_stride;
   args.c = rows.y;
   args.c_stride = rows.y_stride;
+  args.activation = rows.activation;
   return runner.Run(kernels::GemmTiles, kernels::Gemm, kernels::GemmWork(args), args);
 }
 
@@ -90,7 +100,12 @@ bool Linear::RunLow(Runner& runner, const LinearRows& rows, std::byte* scratch) 
   args.residual_stride = rows.residual_stride;
   args.c = rows.y;
   args.c_stride = rows.y_stride;
-  if (args.b.path == LowPath::kWiden) {
+  args.activation = rows.activation;
+  args.out = rows.out;
+  args.out_path = rows.out_path;
+  if (rows.prepared.data != nullptr) {
+    args.rows = rows.prepared;
+  } else if (args.b.path == LowPath::kWiden) {
     args.a = rows.x;
     args.a_stride = rows.x_stride;
   } else {
