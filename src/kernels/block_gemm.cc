@@ -17,6 +17,10 @@ using tensor::BlockFormat;
 // What a tile may read of W and multiply at most: about 100 us on one core.
 constexpr int64_t kTileBytes = int64_t{1} << 20;
 constexpr int64_t kTileProducts = int64_t{24} << 20;
+// With few rows reading W binds: a tile is then about 6 us of that, so that all lanes have a share
+// of a small layer too.
+constexpr int64_t kFewRows = 16;
+constexpr int64_t kFewRowsTileBytes = int64_t{128} << 10;
 constexpr int64_t kPrepareBytes = int64_t{64} << 10;  // of activations that a tile prepares
 
 int64_t CeilDiv(int64_t a, int64_t b) {
@@ -43,8 +47,9 @@ Plan PlanOf(const BlockGemmArgs& args) {
   const int64_t rows = std::max<int64_t>(1, plan.tile_rows);
   // f32 multiply-adds are a few times slower than dots of integers.
   const int64_t products = IsHalf(args.w.format) ? kTileProducts / 4 : kTileProducts;
-  const int64_t columns = std::min(kTileBytes / std::max<int64_t>(1, ColumnBytes(args.w)),
-                                   products / (rows * args.w.k));
+  const int64_t bytes = args.m <= kFewRows ? kFewRowsTileBytes : kTileBytes;
+  const int64_t columns =
+      std::min(bytes / std::max<int64_t>(1, ColumnBytes(args.w)), products / (rows * args.w.k));
   plan.tile_columns = std::max(kBlockColumns, columns / kBlockColumns * kBlockColumns);
   plan.column_tiles = CeilDiv(args.w.n, plan.tile_columns);
   return plan;

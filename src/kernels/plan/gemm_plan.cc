@@ -30,6 +30,10 @@ constexpr int64_t kTileRowsMin = 80;
 // claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 18;
 
+// A single strip is bound by reading B: a tile is then this much of it, about 12 us from memory, so
+// that all lanes have a share of a small layer too.
+constexpr int64_t kStripTileBytes = int64_t{256} << 10;
+
 // Rows from which on B is kept: it comes from beyond L2 once, and its first strip waits for it.
 constexpr int64_t kRowsKeepingB = 1024;
 // Panels of B that are kept together at least, if need be by cutting k: each block of them reads A
@@ -48,6 +52,10 @@ void CutTiles(int64_t m, int64_t n, int64_t k, int64_t rows_max, Target target, 
   const int64_t rows = std::max<int64_t>(1, std::min(m, plan.tile_rows));
   int64_t columns = kTileProducts / (rows * k) / panel * panel;
   columns = std::max(columns, RoundUp(CeilDiv(kTileProductsMin, rows * k), panel));
+  if (m <= strip) {
+    const auto column_bytes = k * static_cast<int64_t>(sizeof(float));
+    columns = std::max<int64_t>(1, kStripTileBytes / column_bytes / panel) * panel;
+  }
   columns = std::min(columns, RoundUp(n, panel));
   plan.column_tiles = CeilDiv(n, columns);
   plan.tile_columns = RoundUp(CeilDiv(n, plan.column_tiles), panel);

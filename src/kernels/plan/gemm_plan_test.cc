@@ -83,6 +83,11 @@ TEST(GemmPlan, ASmallProductIsOneTile) {
   EXPECT_EQ(plan.row_tiles * plan.column_tiles, 1);
 }
 
+TEST(GemmPlan, ALargeProductOfOneRowHasTilesForSeveralLanes) {
+  const GemmPlan plan = PlanGemm(1, 9728, 896, Target::kAvx512, kLarge);
+  EXPECT_GE(plan.column_tiles, 32);
+}
+
 TEST(GemmPlan, NoRowsMeanNoTiles) {
   const GemmPlan plan = PlanGemm(0, 128, 256, Target::kAvx2, kZen3);
   EXPECT_EQ(plan.row_tiles * plan.column_tiles, 0);

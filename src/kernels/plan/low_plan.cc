@@ -16,6 +16,10 @@ int64_t RoundUp(int64_t a, int64_t b) {
 constexpr int64_t kTileRows = 256;
 // A tile is at least this many multiply-adds, so that claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 20;
+// With so few rows reading B binds, not multiplying: a tile is then this much of B, about 6 us from
+// memory, so that all lanes have a share of a small layer too.
+constexpr int64_t kFewRows = 64;
+constexpr int64_t kFewRowsTileBytes = int64_t{128} << 10;
 
 }  // namespace
 
@@ -36,6 +40,10 @@ GemmPlan PlanLow(const LowPlanInput& input, const CacheSizes& caches) {
   const int64_t rows = std::max<int64_t>(1, std::min(input.m, plan.tile_rows));
   int64_t columns = input.products_max / (rows * input.k) / input.width * input.width;
   columns = std::max(columns, RoundUp(CeilDiv(kTileProductsMin, rows * input.k), input.width));
+  if (input.m <= kFewRows) {
+    columns = kFewRowsTileBytes / std::max<int64_t>(1, input.column_bytes) / input.width;
+    columns = std::max<int64_t>(1, columns) * input.width;
+  }
   columns = std::min(columns, RoundUp(input.n, input.width));
   plan.column_tiles = CeilDiv(input.n, columns);
   plan.tile_columns = RoundUp(CeilDiv(input.n, plan.column_tiles), input.width);
