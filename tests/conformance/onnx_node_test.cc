@@ -87,38 +87,127 @@ Status Compare(const Tensor& expected, const Tensor& actual, const std::string& 
 
 // ---- One test ----
 
-struct DataSet {
-  std::vector<Tensor> inputs;
-  std::vector<Tensor> outputs;
+// One file of test data: a tensor, or the tensors of a sequence.
+struct Datum {
+  std::vector<Tensor> tensors;
+  bool sequence = false;
 };
 
-Result<std::vector<Tensor>> LoadTensors(const std::string& folder, const std::string& prefix,
-                                        size_t count) {
+Result<std::string> ReadData(const std::string& folder, const std::string& prefix, size_t i) {
+  return base::ReadFile(folder + "/" + prefix + "_" + std::to_string(i) + ".pb", kFileBytesMax);
+}
+
+// A SequenceProto: its name (field 1) and element type (field 2), and the tensors of field 3.
+Result<std::vector<Tensor>> ParseTensors(std::string_view bytes) {
   std::vector<Tensor> tensors;
-  for (size_t i = 0; i < count; ++i) {
-    const std::string bytes =
-        TRY(base::ReadFile(folder + "/" + prefix + "_" + std::to_string(i) + ".pb", kFileBytesMax));
-    tensors.push_back(TRY(graph::ParseTensorProto(bytes)));
+  size_t at = 0;
+  const auto number = [&bytes, &at]() {
+    uint64_t value = 0;
+    for (int shift = 0; at < bytes.size() && shift < 64; shift += 7) {
+      const auto byte = static_cast<uint8_t>(bytes[at++]);
+      value |= static_cast<uint64_t>(byte & 127U) << shift;
+      if (byte < 128) break;
+    }
+    return value;
+  };
+  while (at < bytes.size()) {
+    const uint64_t key = number();
+    if ((key & 7U) == 0) {
+      (void)number();
+      continue;
+    }
+    const uint64_t length = number();
+    if ((key & 7U) != 2 || length > bytes.size() - at)
+      return base::InvalidArgument("test data are no sequence of tensors");
+    if (key >> 3 == 3) tensors.push_back(TRY(graph::ParseTensorProto(bytes.substr(at, length))));
+    at += length;
   }
   return tensors;
 }
 
-Status RunTest(const std::string& folder, const ExecutionMode& mode, double absolute) {
-  const graph::OnnxModel model = TRY(graph::ReadOnnxFile(folder + "/model.onnx"));
-  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
-  int64_t sets = 0;
-  for (const base::FolderEntry& entry : entries) {
-    if (!entry.is_folder || entry.name.rfind("test_data_set_", 0) != 0) continue;
-    const std::string data = folder + "/" + entry.name;
-    const std::vector<Tensor> inputs =
-        TRY(LoadTensors(data, "input", model.graph->inputs().size()));
-    const std::vector<Tensor> expected =
-        TRY(LoadTensors(data, "output", model.graph->outputs().size()));
-    const std::vector<Tensor> actual = TRY(mode.run(*model.graph, inputs));
-    if (actual.size() != expected.size()) return base::Internal("another number of outputs");
-    for (size_t i = 0; i < expected.size(); ++i) {
-      TRY(Compare(expected[i], actual[i], model.graph->outputs()[i].name, absolute));
+Result<std::vector<Datum>> LoadInputs(const std::string& folder,
+                                      const std::vector<graph::OnnxInput>& inputs) {
+  std::vector<Datum> data;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const std::string bytes = TRY(ReadData(folder, "input", i));
+    Datum datum;
+    datum.sequence = inputs[i].sequence;
+    if (datum.sequence) {
+      datum.tensors = TRY(ParseTensors(bytes));
+    } else {
+      datum.tensors.push_back(TRY(graph::ParseTensorProto(bytes)));
     }
+    data.push_back(std::move(datum));
+  }
+  return data;
+}
+
+// Outputs `y.0`, `y.1`, ... of the graph are one sequence in the data.
+Result<std::vector<Tensor>> LoadOutputs(const std::string& folder, const graph::Graph& graph) {
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; tensors.size() < graph.outputs().size(); ++i) {
+    const std::string bytes = TRY(ReadData(folder, "output", i));
+    const std::string& name = graph.outputs()[tensors.size()].name;
+    if (name.size() < 2 || name.substr(name.size() - 2) != ".0") {
+      tensors.push_back(TRY(graph::ParseTensorProto(bytes)));
+      continue;
+    }
+    for (Tensor& tensor : TRY(ParseTensors(bytes))) tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+// The model for inputs like `data`: lengths of sequences are told, and where that is not enough,
+// counts and positions as well.
+Result<graph::OnnxModel> ReadModel(const std::string& path,
+                                   const std::vector<graph::OnnxInput>& inputs,
+                                   const std::vector<Datum>& data,
+                                   graph::OnnxReadOptions& options) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!data[i].sequence) continue;
+    options.sequence_lengths[inputs[i].name] = static_cast<int64_t>(data[i].tensors.size());
+  }
+  Result<graph::OnnxModel> model = graph::ReadOnnxFile(path, options);
+  if (model.ok() || model.error().message.find("known when the model is read") == std::string::npos)
+    return model;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (data[i].sequence) continue;
+    const Tensor& tensor = data[i].tensors.front();
+    if (tensor.shape.rank() <= 1 && (tensor.dtype == DType::kI64 || tensor.dtype == DType::kBool)) {
+      options.known_inputs[inputs[i].name] = tensor;
+    }
+  }
+  return graph::ReadOnnxFile(path, options);
+}
+
+Status RunData(const std::string& path, const std::string& data_folder,
+               const std::vector<graph::OnnxInput>& inputs, const ExecutionMode& mode,
+               double absolute) {
+  const std::vector<Datum> data = TRY(LoadInputs(data_folder, inputs));
+  graph::OnnxReadOptions options;
+  const graph::OnnxModel model = TRY(ReadModel(path, inputs, data, options));
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (options.known_inputs.count(inputs[i].name) > 0) continue;
+    tensors.insert(tensors.end(), data[i].tensors.begin(), data[i].tensors.end());
+  }
+  const std::vector<Tensor> expected = TRY(LoadOutputs(data_folder, *model.graph));
+  const std::vector<Tensor> actual = TRY(mode.run(*model.graph, tensors));
+  if (actual.size() != expected.size()) return base::Internal("another number of outputs");
+  for (size_t i = 0; i < expected.size(); ++i) {
+    TRY(Compare(expected[i], actual[i], model.graph->outputs()[i].name, absolute));
+  }
+  return base::Ok();
+}
+
+Status RunTest(const std::string& folder, const ExecutionMode& mode, double absolute) {
+  const std::string path = folder + "/model.onnx";
+  const std::string bytes = TRY(base::ReadFile(path, kFileBytesMax));
+  const std::vector<graph::OnnxInput> inputs = TRY(graph::ListOnnxInputs(bytes));
+  int64_t sets = 0;
+  for (const base::FolderEntry& entry : TRY(base::ListFolder(folder))) {
+    if (!entry.is_folder || entry.name.rfind("test_data_set_", 0) != 0) continue;
+    TRY(RunData(path, folder + "/" + entry.name, inputs, mode, absolute));
     ++sets;
   }
   if (sets == 0) return base::Internal("no data set");

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <queue>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
@@ -11,6 +10,8 @@
 #include "graph/onnx/attributes.h"
 #include "graph/onnx/contrib.h"
 #include "graph/onnx/detached_data.h"
+#include "graph/onnx/model_reader.h"
+#include "graph/onnx/node_order.h"
 #include "graph/onnx/sequences.h"
 #include "graph/onnx/tensor.h"
 #include "graph/op.h"
@@ -26,85 +27,9 @@ using tensor::Tensor;
 
 namespace {
 
-using NodeProtos = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
-using OpsetProtos = google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>;
-using Opsets = std::map<std::string, int, std::less<>>;
-
-// Names in force while a list of nodes is read. A subgraph's scope sees its parent's names and
-// captures what it uses; a function's scope has no parent, only the values that the caller passed.
-struct Scope {
-  const Scope* parent = nullptr;
-  Graph* graph = nullptr;
-  std::unordered_map<std::string, Value*> values;
-  const Opsets* opsets = nullptr;
-  const AttributeEnvironment* attributes = nullptr;  // of the function that is being inlined
-  std::vector<std::pair<Value*, Value*>>* captures =
-      nullptr;  // outer, inner; in order of first use
-  int64_t depth = 0;
-  bool ours = false;  // the body of a spelled-out operator: may hold ops of kOurDomain
-  // Whether nodes are typed as they are read. Those of a subgraph wait for the node that carries
-  // it.
-  bool typed = true;
-};
-
-std::string Describe(const onnx::NodeProto& node) {
-  return "node '" + node.name() + "' (" + node.op_type() + "): ";
-}
-
 base::Error Prefix(const std::string& prefix, const base::Error& error) {
   return {error.code, prefix + error.message};
 }
-
-// Of the bodies of spelled-out operators.
-const Opsets& ContribOpsets() {
-  static const auto* const opsets =
-      new Opsets{{"", kContribBodyOpset}, {std::string(kOurDomain), 1}};
-  return *opsets;
-}
-
-class Reader {
- public:
-  // `large` are the raw data of initialisers that the message has not.
-  Reader(const OnnxReadOptions& options, TensorSource& source,
-         const std::map<int, std::string_view>& large)
-      : limits_(options.limits), source_(source), large_(large) {}
-
-  Result<OnnxModel> Read(onnx::ModelProto& model);
-
- private:
-  using FunctionKey = std::pair<std::string, std::string>;
-
-  Result<Opsets> ReadOpsets(const OpsetProtos& imports);
-  Status CollectFunctions(const onnx::ModelProto& model);
-  Status ReadInitializers(onnx::GraphProto& proto, Scope& scope);
-  Status ReadInputs(const onnx::GraphProto& proto, Scope& scope);
-  Status ReadNodes(const NodeProtos& nodes, Scope& scope);
-  Result<std::vector<const onnx::NodeProto*>> SortNodes(const NodeProtos& nodes,
-                                                        const Scope& scope);
-  Result<Node*> ReadNode(const onnx::NodeProto& proto,
-                         Scope& scope);  // null where it becomes none or many
-  Status ReadConstant(const onnx::NodeProto& proto, Scope& scope);
-  Status InlineFunction(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
-                        Scope& scope);
-  Result<bool> InlineContrib(const onnx::NodeProto& proto, const ContribOp& op, Scope& scope);
-  Status InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
-                    const Opsets& opsets, const AttributeEnvironment& environment,
-                    const std::vector<Value*>& inputs, Scope& scope);
-  Status ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope, Node* node);
-  Status ReadOutputs(const onnx::GraphProto& proto, Scope& scope);
-  Result<std::vector<Value*>> ReadNodeInputs(const onnx::NodeProto& proto, Scope& scope);
-  Result<Value*> Lookup(const std::string& name, const Scope& scope);
-  Status Define(const std::string& name, Value* value, Scope& scope);
-  Status CheckName(const std::string& name) const;
-  Status CheckNode(const onnx::NodeProto& proto);
-
-  const GraphLimits& limits_;
-  TensorSource& source_;
-  const std::map<int, std::string_view>& large_;
-  std::map<FunctionKey, const onnx::FunctionProto*> functions_;
-  std::map<const onnx::FunctionProto*, Opsets> function_opsets_;
-  int64_t nodes_left_ = 0;
-};
 
 // The module that PyTorch's dynamo exporter wrote the node for, as TorchScript's names have it:
 // "/blocks.0.attention/node_linear_3". The entry is a Python list of quoted names, outermost
@@ -123,14 +48,22 @@ std::string ScopedName(const onnx::NodeProto& proto, const GraphLimits& limits) 
   return proto.name();
 }
 
-Status Reader::CheckName(const std::string& name) const {
+}  // namespace
+
+const Opsets& ContribOpsets() {
+  static const auto* const opsets =
+      new Opsets{{"", kContribBodyOpset}, {std::string(kOurDomain), 1}};
+  return *opsets;
+}
+
+Status ModelReader::CheckName(const std::string& name) const {
   if (static_cast<int64_t>(name.size()) <= limits_.name_bytes_max) return Ok();
   return base::ResourceExhausted("a name of " + std::to_string(name.size()) +
                                  " bytes is above the limit of " +
                                  std::to_string(limits_.name_bytes_max));
 }
 
-Status Reader::Define(const std::string& name, Value* value, Scope& scope) {
+Status ModelReader::Define(const std::string& name, Value* value, Scope& scope) {
   TRY(CheckName(name));
   if (!scope.values.emplace(name, value).second) {
     return base::InvalidArgument("value '" + name + "' is made twice");
@@ -140,26 +73,38 @@ Status Reader::Define(const std::string& name, Value* value, Scope& scope) {
 
 // The value that `name` means in `scope`; what an enclosing graph makes becomes an input of this
 // one.
-Result<Value*> Reader::Lookup(const std::string& name, const Scope& scope) {
+Result<Value*> ModelReader::Lookup(const std::string& name, const Scope& scope) {
   const auto found = scope.values.find(name);
   if (found != scope.values.end()) return found->second;
+  if (scope.sequences.count(name) > 0) {
+    return base::InvalidArgument("value '" + name + "' is a sequence where a tensor is expected");
+  }
   if (scope.parent == nullptr)
     return base::InvalidArgument("value '" + name + "' is read but never made");
   Value* outer = TRY(Lookup(name, *scope.parent));
-  if (outer == nullptr) return outer;
-  Value* inner = nullptr;
+  // The body of an unrolled loop stands in the graph of its parent.
+  if (outer == nullptr || scope.graph == scope.parent->graph) return outer;
+  // A capture is remembered under its name; logically the scope is unchanged.
+  Scope& changed = const_cast<Scope&>(scope);
+  Value* inner = Capture(outer, name, changed);
+  changed.values.emplace(name, inner);
+  return inner;
+}
+
+// What `outer` of the enclosing graph is called in the graph of `scope`.
+Value* ModelReader::Capture(Value* outer, const std::string& name, Scope& scope) {
+  Value*& inner = scope.captured[outer];
+  if (inner != nullptr) return inner;
   if (outer->constant != nullptr) {
     inner = scope.graph->AddConstant(name, outer->constant);
   } else {
     inner = scope.graph->AddInput(name, outer->dtype, outer->shape);
     scope.captures->emplace_back(outer, inner);
   }
-  // A capture is remembered under its name; logically the scope is unchanged.
-  const_cast<Scope&>(scope).values.emplace(name, inner);
   return inner;
 }
 
-Result<Opsets> Reader::ReadOpsets(const OpsetProtos& imports) {
+Result<Opsets> ModelReader::ReadOpsets(const OpsetProtos& imports) {
   Opsets opsets;
   for (const onnx::OperatorSetIdProto& import : imports) {
     const std::string domain = import.domain() == "ai.onnx" ? "" : import.domain();
@@ -179,7 +124,7 @@ Result<Opsets> Reader::ReadOpsets(const OpsetProtos& imports) {
   return opsets;
 }
 
-Status Reader::CollectFunctions(const onnx::ModelProto& model) {
+Status ModelReader::CollectFunctions(const onnx::ModelProto& model) {
   for (const onnx::FunctionProto& function : model.functions()) {
     if (!functions_.emplace(FunctionKey(function.domain(), function.name()), &function).second) {
       return base::InvalidArgument("function '" + function.name() + "' is defined twice");
@@ -191,7 +136,7 @@ Status Reader::CollectFunctions(const onnx::ModelProto& model) {
   return Ok();
 }
 
-Status Reader::ReadInitializers(onnx::GraphProto& proto, Scope& scope) {
+Status ModelReader::ReadInitializers(onnx::GraphProto& proto, Scope& scope) {
   if (proto.sparse_initializer_size() > 0) {
     return base::Unimplemented("sparse initializer '" +
                                proto.sparse_initializer(0).values().name() + "' is not supported");
@@ -214,14 +159,14 @@ Status Reader::ReadInitializers(onnx::GraphProto& proto, Scope& scope) {
   return Ok();
 }
 
-// The shape that the interface declares. An extent without a name gets the input's and the axis's:
-// request by request it is known like any other.
-Result<std::optional<SymShape>> DeclaredShape(const onnx::ValueInfoProto& info,
+// An extent without a name gets the input's and the axis's: request by request it is known like any
+// other.
+Result<std::optional<SymShape>> DeclaredShape(const std::string& name,
+                                              const onnx::TypeProto_Tensor& type,
                                               SymbolTable& symbols) {
-  const onnx::TypeProto_Tensor& type = info.type().tensor_type();
   if (!type.has_shape()) return std::optional<SymShape>();
   if (type.shape().dim_size() > tensor::kMaxRank) {
-    return base::InvalidArgument("input '" + info.name() + "' has rank " +
+    return base::InvalidArgument("input '" + name + "' has rank " +
                                  std::to_string(type.shape().dim_size()) + ", above the limit of " +
                                  std::to_string(tensor::kMaxRank));
   }
@@ -233,26 +178,27 @@ Result<std::optional<SymShape>> DeclaredShape(const onnx::ValueInfoProto& info,
     } else if (dim.has_dim_param() && !dim.dim_param().empty()) {
       shape.push_back(symbols.Symbol(dim.dim_param()));
     } else {
-      shape.push_back(symbols.Symbol(info.name() + "." + std::to_string(shape.size())));
+      shape.push_back(symbols.Symbol(name + "." + std::to_string(shape.size())));
     }
   }
   return std::optional<SymShape>(std::move(shape));
 }
 
-Result<tensor::DType> DeclaredType(const onnx::ValueInfoProto& info, const std::string& kind) {
-  if (!info.type().has_tensor_type()) {
-    return base::Unimplemented(kind + " '" + info.name() + "' is not a tensor");
+Result<tensor::DType> DeclaredType(const std::string& name, const onnx::TypeProto& type,
+                                   const std::string& kind) {
+  if (!type.has_tensor_type()) {
+    return base::Unimplemented(kind + " '" + name + "' is not a tensor");
   }
-  const std::optional<tensor::DType> dtype = DTypeFromOnnx(info.type().tensor_type().elem_type());
+  const std::optional<tensor::DType> dtype = DTypeFromOnnx(type.tensor_type().elem_type());
   if (!dtype.has_value()) {
-    return base::Unimplemented(kind + " '" + info.name() + "' has the element type " +
-                               std::to_string(info.type().tensor_type().elem_type()) +
+    return base::Unimplemented(kind + " '" + name + "' has the element type " +
+                               std::to_string(type.tensor_type().elem_type()) +
                                ", which is not supported");
   }
   return *dtype;
 }
 
-Status Reader::ReadInputs(const onnx::GraphProto& proto, Scope& scope) {
+Status ModelReader::ReadInputs(const onnx::GraphProto& proto, Scope& scope) {
   std::unordered_set<std::string> seen;
   for (const onnx::ValueInfoProto& info : proto.input()) {
     TRY(CheckName(info.name()));
@@ -267,80 +213,24 @@ Status Reader::ReadInputs(const onnx::GraphProto& proto, Scope& scope) {
                  scope));
       continue;
     }
-    const tensor::DType dtype = TRY(DeclaredType(info, "input"));
-    std::optional<SymShape> shape = TRY(DeclaredShape(info, scope.graph->symbols()));
+    const auto told = options_.known_inputs.find(info.name());
+    if (told != options_.known_inputs.end()) {
+      TRY(ReadToldInput(info, told->second, scope));
+      continue;
+    }
+    if (info.type().has_sequence_type()) {
+      TRY(ReadSequenceInput(info, scope));
+      continue;
+    }
+    const tensor::DType dtype = TRY(DeclaredType(info.name(), info.type(), "input"));
+    std::optional<SymShape> shape =
+        TRY(DeclaredShape(info.name(), info.type().tensor_type(), scope.graph->symbols()));
     TRY(Define(info.name(), scope.graph->AddInput(info.name(), dtype, std::move(shape)), scope));
   }
   return Ok();
 }
 
-// Every name that a node reads, also inside its subgraphs (names made there as well: harmless for
-// ordering).
-void NamesRead(const onnx::NodeProto& node, std::vector<const std::string*>& names) {
-  for (const std::string& input : node.input()) names.push_back(&input);
-  const auto read_graph = [&names](const onnx::GraphProto& graph) {
-    for (const onnx::NodeProto& inner : graph.node()) NamesRead(inner, names);
-    for (const onnx::ValueInfoProto& output : graph.output()) names.push_back(&output.name());
-  };
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.has_g()) read_graph(attribute.g());
-    for (const onnx::GraphProto& graph : attribute.graphs()) read_graph(graph);
-  }
-}
-
-// Nodes in an order in which every value is made before it is read: the file's own where that is
-// one.
-Result<std::vector<const onnx::NodeProto*>> Reader::SortNodes(const NodeProtos& nodes,
-                                                              const Scope& scope) {
-  std::unordered_map<std::string, int> maker;
-  for (int i = 0; i < nodes.size(); ++i) {
-    for (const std::string& output : nodes[i].output()) {
-      if (!output.empty() && !maker.emplace(output, i).second) {
-        return base::InvalidArgument(Describe(nodes[i]) + "value '" + output + "' is made twice");
-      }
-    }
-  }
-  std::vector<std::vector<int>> readers(static_cast<size_t>(nodes.size()));
-  std::vector<int> missing(static_cast<size_t>(nodes.size()), 0);
-  for (int i = 0; i < nodes.size(); ++i) {
-    std::vector<const std::string*> names;
-    NamesRead(nodes[i], names);
-    std::set<int> makers;
-    for (const std::string* name : names) {
-      const auto found = maker.find(*name);
-      // A node's own output name inside its subgraph is the subgraph's own value.
-      const bool own = found != maker.end() && found->second == i &&
-                       std::find(nodes[i].input().begin(), nodes[i].input().end(), *name) ==
-                           nodes[i].input().end();
-      if (found != maker.end() && !own && scope.values.count(*name) == 0)
-        makers.insert(found->second);
-    }
-    missing[static_cast<size_t>(i)] = static_cast<int>(makers.size());
-    for (const int m : makers) readers[static_cast<size_t>(m)].push_back(i);
-  }
-  std::priority_queue<int, std::vector<int>, std::greater<>> ready;
-  for (int i = 0; i < nodes.size(); ++i) {
-    if (missing[static_cast<size_t>(i)] == 0) ready.push(i);
-  }
-  std::vector<const onnx::NodeProto*> order;
-  while (!ready.empty()) {
-    const int i = ready.top();
-    ready.pop();
-    order.push_back(&nodes[i]);
-    for (const int reader : readers[static_cast<size_t>(i)]) {
-      if (--missing[static_cast<size_t>(reader)] == 0) ready.push(reader);
-    }
-  }
-  if (order.size() < static_cast<size_t>(nodes.size())) {
-    for (int i = 0; i < nodes.size(); ++i) {
-      if (missing[static_cast<size_t>(i)] > 0)
-        return base::InvalidArgument(Describe(nodes[i]) + "is part of a cycle");
-    }
-  }
-  return order;
-}
-
-Status Reader::CheckNode(const onnx::NodeProto& proto) {
+Status ModelReader::CheckNode(const onnx::NodeProto& proto) {
   if (nodes_left_-- <= 0) {
     return base::ResourceExhausted("the model has more than " + std::to_string(limits_.nodes_max) +
                                    " nodes");
@@ -359,8 +249,11 @@ Status Reader::CheckNode(const onnx::NodeProto& proto) {
   return Ok();
 }
 
-Status Reader::ReadNodes(const NodeProtos& nodes, Scope& scope) {
-  const std::vector<const onnx::NodeProto*> order = TRY(SortNodes(nodes, scope));
+Status ModelReader::ReadNodes(const NodeProtos& nodes, Scope& scope) {
+  const std::vector<const onnx::NodeProto*> order =
+      TRY(OrderNodes(nodes, [&scope](const std::string& name) {
+        return scope.values.count(name) > 0 || scope.sequences.count(name) > 0;
+      }));
   for (const onnx::NodeProto* node : order) {
     const Result<Node*> read = ReadNode(*node, scope);
     if (!read.ok()) return Prefix(Describe(*node), read.error());
@@ -369,7 +262,8 @@ Status Reader::ReadNodes(const NodeProtos& nodes, Scope& scope) {
   return Ok();
 }
 
-Result<std::vector<Value*>> Reader::ReadNodeInputs(const onnx::NodeProto& proto, Scope& scope) {
+Result<std::vector<Value*>> ModelReader::ReadNodeInputs(const onnx::NodeProto& proto,
+                                                        Scope& scope) {
   std::vector<Value*> inputs;
   for (const std::string& name : proto.input()) {
     inputs.push_back(name.empty() ? nullptr : TRY(Lookup(name, scope)));
@@ -377,9 +271,10 @@ Result<std::vector<Value*>> Reader::ReadNodeInputs(const onnx::NodeProto& proto,
   return inputs;
 }
 
-Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
+Result<Node*> ModelReader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
   TRY(CheckNode(proto));
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
+  if (domain.empty() && TRY(ReadOverSequences(proto, scope))) return static_cast<Node*>(nullptr);
   const auto function = functions_.find({proto.domain(), proto.op_type()});
   if (function != functions_.end()) {
     TRY(InlineFunction(proto, *function->second, scope));
@@ -419,20 +314,35 @@ Result<Node*> Reader::ReadNode(const onnx::NodeProto& proto, Scope& scope) {
   Node* node = scope.graph->AddNode(op, opset->second, std::move(inputs), 0);
   node->name = ScopedName(proto, limits_);
   TRY(ReadAttributes(proto, scope.attributes, source_, node));
-  TRY(ReadSubgraphs(proto, scope, node));
-  int outputs = proto.output_size();
-  while (outputs > 0 && proto.output(outputs - 1).empty()) --outputs;
-  for (int i = 0; i < outputs; ++i) {
-    if (proto.output(i).empty()) {
-      scope.graph->SkipNodeOutput(node);
-      continue;
-    }
-    TRY(Define(proto.output(i), scope.graph->AddNodeOutput(node, proto.output(i)), scope));
-  }
+  const std::vector<int64_t> lengths = TRY(ReadSubgraphs(proto, scope, node));
+  TRY(DefineOutputs(proto, lengths, scope, node));
   return node;
 }
 
-Status Reader::ReadConstant(const onnx::NodeProto& proto, Scope& scope) {
+Status ModelReader::DefineOutputs(const onnx::NodeProto& proto, const std::vector<int64_t>& lengths,
+                                  Scope& scope, Node* node) {
+  int outputs = proto.output_size();
+  while (outputs > 0 && proto.output(outputs - 1).empty()) --outputs;
+  for (int i = 0; i < outputs; ++i) {
+    const std::string& name = proto.output(i);
+    const auto at = static_cast<size_t>(i);
+    const int64_t length = at < lengths.size() ? lengths[at] : kNoSequence;
+    if (length != kNoSequence) {
+      SequenceElements elements;
+      for (int64_t e = 0; e < length; ++e) {
+        elements.push_back(scope.graph->AddNodeOutput(node, name + "." + std::to_string(e)));
+      }
+      TRY(DefineOperand(name, {nullptr, std::move(elements)}, scope));
+    } else if (name.empty()) {
+      scope.graph->SkipNodeOutput(node);
+    } else {
+      TRY(Define(name, scope.graph->AddNodeOutput(node, name), scope));
+    }
+  }
+  return Ok();
+}
+
+Status ModelReader::ReadConstant(const onnx::NodeProto& proto, Scope& scope) {
   if (proto.output_size() != 1 || proto.input_size() != 0) {
     return base::InvalidArgument("a Constant has one output and no inputs");
   }
@@ -442,8 +352,8 @@ Status Reader::ReadConstant(const onnx::NodeProto& proto, Scope& scope) {
 }
 
 // The function's nodes take the place of the call, in a scope of their own.
-Status Reader::InlineFunction(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
-                              Scope& scope) {
+Status ModelReader::InlineFunction(const onnx::NodeProto& proto,
+                                   const onnx::FunctionProto& function, Scope& scope) {
   if (scope.depth >= limits_.nesting_max) {
     return base::ResourceExhausted("functions are nested deeper than " +
                                    std::to_string(limits_.nesting_max));
@@ -457,8 +367,8 @@ Status Reader::InlineFunction(const onnx::NodeProto& proto, const onnx::Function
 }
 
 // An operator spelled out in others; false where this node is not.
-Result<bool> Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op,
-                                   Scope& scope) {
+Result<bool> ModelReader::InlineContrib(const onnx::NodeProto& proto, const ContribOp& op,
+                                        Scope& scope) {
   const std::vector<Value*> inputs = TRY(ReadNodeInputs(proto, scope));
   const onnx::NodeProto resolved = TRY(ResolveAttributes(proto, scope.attributes));
   if (!ContribApplies(op, resolved, inputs)) return false;
@@ -468,9 +378,27 @@ Result<bool> Reader::InlineContrib(const onnx::NodeProto& proto, const ContribOp
 }
 
 // The body's nodes in a scope of their own, between the inputs and outputs of `proto`.
-Status Reader::InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
-                          const Opsets& opsets, const AttributeEnvironment& environment,
-                          const std::vector<Value*>& inputs, Scope& scope) {
+Status ModelReader::InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProto& function,
+                               const Opsets& opsets, const AttributeEnvironment& environment,
+                               const std::vector<Value*>& inputs, Scope& scope) {
+  std::vector<bool> wanted;
+  for (const std::string& output : proto.output()) wanted.push_back(!output.empty());
+  const std::vector<Value*> outputs =
+      TRY(ReadFunctionBody(function, opsets, environment, inputs, wanted, scope));
+  for (int i = 0; i < proto.output_size(); ++i) {
+    if (!proto.output(i).empty()) {
+      TRY(Define(proto.output(i), outputs[static_cast<size_t>(i)], scope));
+    }
+  }
+  return Ok();
+}
+
+Result<std::vector<Value*>> ModelReader::ReadFunctionBody(const onnx::FunctionProto& function,
+                                                          const Opsets& opsets,
+                                                          const AttributeEnvironment& environment,
+                                                          const std::vector<Value*>& inputs,
+                                                          const std::vector<bool>& wanted,
+                                                          Scope& scope) {
   Scope inner;
   inner.graph = scope.graph;
   inner.opsets = &opsets;
@@ -487,16 +415,37 @@ Status Reader::InlineBody(const onnx::NodeProto& proto, const onnx::FunctionProt
     }
   }
   TRY(ReadNodes(function.node(), inner));
-  for (int i = 0; i < proto.output_size(); ++i) {
-    if (proto.output(i).empty()) continue;
-    Value* value = TRY(Lookup(function.output(i), inner));
-    if (value == nullptr) return base::InvalidArgument("the function returns an absent input");
-    TRY(Define(proto.output(i), value, scope));
+  std::vector<Value*> outputs;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    Value* value = nullptr;
+    if (wanted[i]) {
+      value = TRY(Lookup(function.output(static_cast<int>(i)), inner));
+      if (value == nullptr) return base::InvalidArgument("the function returns an absent input");
+    }
+    outputs.push_back(value);
   }
-  return Ok();
+  return outputs;
 }
 
-Status Reader::ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope, Node* node) {
+namespace {
+
+// Sequences that subgraphs hand on: alike in both branches of an If, and of nothing else.
+Status CheckBranches(const Node& node, const std::vector<int64_t>& before,
+                     const std::vector<int64_t>& lengths) {
+  if (!node.Is("If")) {
+    const bool any = std::any_of(lengths.begin(), lengths.end(),
+                                 [](int64_t length) { return length != kNoSequence; });
+    return any ? base::Unimplemented("a sequence of a subgraph is not supported") : Ok();
+  }
+  if (node.subgraphs.empty() || before == lengths) return Ok();
+  return base::Unimplemented("the branches must hand on sequences of the same lengths");
+}
+
+}  // namespace
+
+Result<std::vector<int64_t>> ModelReader::ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope,
+                                                        Node* node) {
+  std::vector<int64_t> lengths;
   // Per subgraph: what it captured, and how many inputs are its own.
   std::vector<std::vector<std::pair<Value*, Value*>>> captures;
   std::vector<size_t> formal_counts;
@@ -528,7 +477,9 @@ Status Reader::ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope, Node* n
     TRY(ReadInputs(body, inner));
     formal_counts.push_back(graph->inputs().size());
     TRY(ReadNodes(body.node(), inner));
-    TRY(ReadOutputs(body, inner));
+    std::vector<int64_t> made = TRY(ReadOutputs(body, inner));
+    TRY(CheckBranches(*node, lengths, made));
+    lengths = std::move(made);
     node->subgraphs.push_back({attribute.name(), std::move(graph)});
   }
   std::vector<Value*> all;
@@ -553,32 +504,53 @@ Status Reader::ReadSubgraphs(const onnx::NodeProto& proto, Scope& scope, Node* n
   }
   for (Value* outer : all) scope.graph->AddNodeInput(node, outer);
   node->captures = static_cast<int>(all.size());
-  return Ok();
+  return lengths;
 }
 
-Status Reader::ReadOutputs(const onnx::GraphProto& proto, Scope& scope) {
+Result<std::vector<int64_t>> ModelReader::ReadOutputs(const onnx::GraphProto& proto, Scope& scope) {
   std::unordered_set<std::string> seen;
+  std::vector<int64_t> lengths;
   for (const onnx::ValueInfoProto& info : proto.output()) {
     if (!seen.insert(info.name()).second && scope.parent == nullptr) {
       return base::InvalidArgument("output '" + info.name() + "' is listed twice");
     }
-    Value* value = TRY(Lookup(info.name(), scope));
-    if (value == nullptr)
+    const Operand operand = TRY(LookupOperand(info.name(), scope));
+    if (operand.elements.has_value()) {
+      for (size_t i = 0; i < operand.elements->size(); ++i) {
+        const std::string name = info.name() + "." + std::to_string(i);
+        if (!seen.insert(name).second && scope.parent == nullptr)
+          return base::InvalidArgument("output '" + name + "' is listed twice");
+        scope.graph->AddOutput(name, (*operand.elements)[i]);
+      }
+      lengths.push_back(static_cast<int64_t>(operand.elements->size()));
+      continue;
+    }
+    if (operand.value == nullptr)
       return base::InvalidArgument("output '" + info.name() + "' is an absent value");
-    scope.graph->AddOutput(info.name(), value);
+    scope.graph->AddOutput(info.name(), operand.value);
+    lengths.push_back(kNoSequence);
   }
-  return Ok();
+  return lengths;
 }
 
+namespace {
+
 // The declared types of the outputs against the inferred ones: a model that lies about its
-// interface is refused.
-Status CheckOutputs(const onnx::GraphProto& proto, const Graph& graph) {
-  for (int i = 0; i < proto.output_size(); ++i) {
-    const onnx::ValueInfoProto& info = proto.output(i);
-    const Value& value = *graph.outputs()[static_cast<size_t>(i)].value;
-    if (!info.has_type()) continue;
-    const tensor::DType declared = TRY(DeclaredType(info, "output"));
-    if (declared != value.dtype) {
+// interface is refused. `lengths` are those of outputs that are sequences.
+Status CheckOutputs(const onnx::GraphProto& proto, const Graph& graph,
+                    const std::vector<int64_t>& lengths) {
+  size_t at = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const onnx::ValueInfoProto& info = proto.output(static_cast<int>(i));
+    const bool sequence = lengths[i] != kNoSequence;
+    const size_t end = at + static_cast<size_t>(sequence ? lengths[i] : 1);
+    for (; at < end; ++at) {
+      if (!info.has_type()) continue;
+      const Value& value = *graph.outputs()[at].value;
+      const onnx::TypeProto& type =
+          sequence ? info.type().sequence_type().elem_type() : info.type();
+      const tensor::DType declared = TRY(DeclaredType(info.name(), type, "output"));
+      if (declared == value.dtype) continue;
       return base::InvalidArgument("output '" + info.name() + "' is declared as " +
                                    std::string(tensor::DTypeName(declared)) + " but is " +
                                    std::string(tensor::DTypeName(value.dtype)));
@@ -587,7 +559,9 @@ Status CheckOutputs(const onnx::GraphProto& proto, const Graph& graph) {
   return Ok();
 }
 
-Result<OnnxModel> Reader::Read(onnx::ModelProto& model) {
+}  // namespace
+
+Result<OnnxModel> ModelReader::Read(onnx::ModelProto& model) {
   if (!model.has_graph()) return base::InvalidArgument("the file holds no graph");
   nodes_left_ = limits_.nodes_max;
   const Opsets opsets = TRY(ReadOpsets(model.opset_import()));
@@ -604,16 +578,15 @@ Result<OnnxModel> Reader::Read(onnx::ModelProto& model) {
   scope.graph = result.graph.get();
   scope.opsets = &opsets;
   RewriteSequences(*model.mutable_graph(), result.opset);
+  TRY(CheckTold(model.graph()));
   TRY(ReadInitializers(*model.mutable_graph(), scope));
   TRY(ReadInputs(model.graph(), scope));
   TRY(ReadNodes(model.graph().node(), scope));
-  TRY(ReadOutputs(model.graph(), scope));
-  TRY(CheckOutputs(model.graph(), *result.graph));
+  const std::vector<int64_t> lengths = TRY(ReadOutputs(model.graph(), scope));
+  TRY(CheckOutputs(model.graph(), *result.graph, lengths));
   TRY(Verify(*result.graph));
   return result;
 }
-
-}  // namespace
 
 namespace {
 
@@ -635,10 +608,28 @@ Result<OnnxModel> ReadBytes(std::string_view bytes, std::shared_ptr<const void> 
     return base::InvalidArgument("not an ONNX model: the protocol buffer cannot be parsed");
   }
   TensorSource source(folder, options.limits, std::move(file));
-  return Reader(options, source, detached.large).Read(model);
+  return ModelReader(options, source, detached.large).Read(model);
 }
 
 }  // namespace
+
+Result<std::vector<OnnxInput>> ListOnnxInputs(std::string_view bytes) {
+  onnx::ModelProto model;
+  if (bytes.size() > INT32_MAX ||
+      !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return base::InvalidArgument("not an ONNX model: the protocol buffer cannot be parsed");
+  }
+  std::unordered_set<std::string> constants;
+  for (const onnx::TensorProto& tensor : model.graph().initializer()) {
+    constants.insert(tensor.name());
+  }
+  std::vector<OnnxInput> inputs;
+  for (const onnx::ValueInfoProto& info : model.graph().input()) {
+    if (constants.count(info.name()) > 0) continue;
+    inputs.push_back({info.name(), info.type().has_sequence_type()});
+  }
+  return inputs;
+}
 
 Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folder,
                            const OnnxReadOptions& options) {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/files.h"
 #include "base/result.h"
@@ -17,6 +20,19 @@ struct OnnxReadOptions {
   GraphLimits limits;
   int64_t file_bytes_max = INT32_MAX;  // the protocol buffer itself; protobuf takes no more.
                                        // External data is not counted
+  // Inputs that are sequences of tensors, and how many they hold, 0 to kSequenceLengthMax: input
+  // `x` becomes inputs `x.0`, `x.1`, and so on. An output that is a sequence becomes as many
+  // outputs.
+  std::map<std::string, int64_t, std::less<>> sequence_lengths;
+  // Inputs that are these constants instead: what picks from a sequence, counts or cuts one has to
+  // be known.
+  std::map<std::string, tensor::Tensor, std::less<>> known_inputs;
+};
+
+// An input as the file declares it; what an initializer gives is none.
+struct OnnxInput {
+  std::string name;
+  bool sequence = false;
 };
 
 // A model as read: its graph, typed and verified, and where it came from.
@@ -34,5 +50,8 @@ base::Result<OnnxModel> ReadOnnxFile(const std::string& path, const OnnxReadOpti
 // The same from memory. External data is read below `folder`, refused when null.
 base::Result<OnnxModel> ReadOnnx(std::string_view bytes, const base::FileHandle* folder = nullptr,
                                  const OnnxReadOptions& options = {});
+
+// In the file's order: what OnnxReadOptions may have to tell of.
+base::Result<std::vector<OnnxInput>> ListOnnxInputs(std::string_view bytes);
 
 }  // namespace sluice::graph
