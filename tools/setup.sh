@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 
 packages_build=(g++ cmake ninja-build make pkg-config ccache libboost1.81-dev libssl-dev libgrpc++-dev
   protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libhwy-dev libicu-dev libpcre2-dev libyaml-cpp-dev
-  libsimdjson-dev zlib1g-dev python3-dev libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv binutils curl)
+  libsimdjson-dev zlib1g-dev python3-dev libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv binutils curl
+  openssl ca-certificates)
 packages_compare=(wrk nghttp2-client)
 packages_sanitize=(clang-14 libclang-rt-14-dev)
 packages_format=(clang-format-14)

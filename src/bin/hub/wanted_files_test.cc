@@ -1,0 +1,53 @@
+#include "bin/hub/wanted_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::bin {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+TEST(WantedFiles, ConfigurationTokenizerAndTemplatesAreTheSmallOnes) {
+  EXPECT_THAT(
+      ChooseSmallFiles({"README.md", "additional_chat_templates/tool_use.jinja", "config.json",
+                        "onnx/config.json", "original/tokenizer.model", "tokenizer.json",
+                        "training_args.bin"}),
+      ElementsAre("additional_chat_templates/tool_use.jinja", "config.json", "tokenizer.json"));
+}
+
+TEST(WantedFiles, WeightsComeOnce) {
+  EXPECT_THAT(*ChooseWeights({"consolidated.safetensors", "model.fp16.safetensors",
+                              "model.safetensors", "pytorch_model.bin"},
+                             ""),
+              ElementsAre("model.safetensors"));
+  EXPECT_THAT(*ChooseWeights({"consolidated.safetensors", "weights.safetensors"}, ""),
+              ElementsAre("weights.safetensors"));
+  EXPECT_THAT(*ChooseWeights({"unet/model.safetensors", "model.bin"}, ""), IsEmpty());
+}
+
+TEST(WantedFiles, IndexSaysWhichShards) {
+  const std::string index = R"({"weight_map": {"x": "b.safetensors", "y": "a.safetensors",
+                                               "z": "b.safetensors"}})";
+  EXPECT_THAT(*ChooseWeights({"a.safetensors", "b.safetensors", "c.safetensors"}, index),
+              ElementsAre("a.safetensors", "b.safetensors"));
+  EXPECT_FALSE(ChooseWeights({"a.safetensors"}, index).ok());
+  EXPECT_FALSE(ChooseWeights({"a.bin"}, R"({"weight_map": {"x": "a.bin"}})").ok());
+  EXPECT_FALSE(ChooseWeights({"a.safetensors"}, "{}").ok());
+}
+
+TEST(WantedFiles, FoldersOfModulesComeWithTheirWeights) {
+  const std::string modules = R"([{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}])";
+  EXPECT_THAT(
+      *ChooseModuleFiles(
+          {"1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors",
+           "2_Dense/pytorch_model.bin", "3_Other/config.json", "config.json"},
+          modules),
+      ElementsAre("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"));
+  EXPECT_FALSE(ChooseModuleFiles({}, R"([{"path": "../x"}])").ok());
+  EXPECT_THAT(*ChooseModuleFiles({"1_Pooling/config.json"}, ""), IsEmpty());
+}
+
+}  // namespace
+}  // namespace sluice::bin
