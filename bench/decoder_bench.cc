@@ -135,7 +135,6 @@ int main(int count, char** words) {
   }
   base::ThreadPool::Options pool_options;
   pool_options.workers = threads - 1;
-  pool_options.inline_below = base::Duration::Micros(20);
   base::ThreadPool pool(pool_options);
   Session session(*decoder, &pool, 1024);
   std::printf("%s %s, %d threads, %.0f MB of weights\n", model.c_str(), form_name.c_str(), threads,

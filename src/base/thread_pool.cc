@@ -74,8 +74,11 @@ void ThreadPool::ParallelForLanes(int64_t count, double item_ns,
   CHECK_GE(count, 0);
   if (count == 0) return;
   const double total_ns = static_cast<double>(count) * item_ns;
+  const bool awake = sleepers_.load(std::memory_order_relaxed) == 0;
+  const Duration least =
+      awake ? std::min(options_.inline_below_awake, options_.inline_below) : options_.inline_below;
   const bool worth_splitting =
-      workers() > 0 && count > 1 && total_ns >= static_cast<double>(options_.inline_below.ns);
+      workers() > 0 && count > 1 && total_ns >= static_cast<double>(least.ns);
   if (!worth_splitting || busy_.exchange(true, std::memory_order_acquire)) {
     body(0, count, 0);
     return;

@@ -27,6 +27,9 @@ class ThreadPool {
     Duration spin = Duration::Micros(50);  // how long an idle worker polls before it sleeps
     Duration inline_below =
         Duration::Micros(200);  // less predicted work than this runs on the caller alone
+    // The same while no worker sleeps: they take a job within a microsecond then. Kernels of one
+    // step follow one another like that.
+    Duration inline_below_awake = Duration::Micros(20);
   };
   static constexpr int kWorkersMax = 1024;
 

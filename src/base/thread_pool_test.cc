@@ -44,7 +44,9 @@ TEST(ThreadPool, WritesOfWorkersAreVisibleAfterTheCall) {
 }
 
 TEST(ThreadPool, WorkBelowTheThresholdStaysOnTheCallerInOnePiece) {
-  ThreadPool pool({.workers = 2, .inline_below = Duration::Micros(200)});
+  ThreadPool pool({.workers = 2,
+                   .inline_below = Duration::Micros(200),
+                   .inline_below_awake = Duration::Micros(200)});
   const std::thread::id caller = std::this_thread::get_id();
   int calls = 0;
   pool.ParallelFor(1000, 199.0, [&](int64_t begin, int64_t end) {
@@ -61,6 +63,23 @@ TEST(ThreadPool, AWorkerTakesTilesWhileTheCallerIsHeldUp) {
   const std::thread::id caller = std::this_thread::get_id();
   std::atomic<bool> worker_came{false};
   pool.ParallelFor(64, kHeavy, [&](int64_t, int64_t) {
+    if (std::this_thread::get_id() == caller) {
+      Await(worker_came);
+    } else {
+      worker_came = true;
+    }
+  });
+  EXPECT_TRUE(worker_came);
+}
+
+TEST(ThreadPool, AnAwakeWorkerTakesWorkThatIsNotWorthWakingIt) {
+  ThreadPool pool({.workers = 1,
+                   .spin = Duration::Seconds(60),
+                   .inline_below = Duration::Seconds(1),
+                   .inline_below_awake = Duration::Micros(20)});
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> worker_came{false};
+  pool.ParallelFor(64, 1000, [&](int64_t, int64_t) {
     if (std::this_thread::get_id() == caller) {
       Await(worker_came);
     } else {
