@@ -166,8 +166,8 @@ class Engine {
   // Any thread; touches the immutable model only.
   virtual const Description& description() const = 0;
   virtual base::Duration PrepareCost(const Request& request) const = 0;
-  // Validates and readies a request (tokenise, hash) and sets its rows. Pure. kInvalidArgument: the
-  // client's fault.
+  // Validates and readies a request (tokenise, hash) and sets its rows, or its answer where that
+  // needs no step. Pure. kInvalidArgument: the client's fault.
   virtual base::Status Prepare(Request& request) const = 0;
   virtual MemoryUse memory() const = 0;
 

@@ -137,6 +137,15 @@ void DeviceLoop::Accept(std::unique_ptr<Request> request) {
 
 void Submit(std::shared_ptr<const EngineVersion> pin, std::unique_ptr<Request> request) {
   CHECK(request != nullptr && request->call != nullptr && request->sink != nullptr);
+  if (request->answer.has_value()) {
+    const base::Time now = pin->loop().Now();
+    pin->statistics().RecordAtOnce(*request, now);
+    const std::shared_ptr<ReplySink> sink = request->sink;
+    Waker* waker = sink->waker();
+    sink->Post(*std::move(request->answer));
+    if (waker != nullptr) waker->Wake();
+    return;
+  }
   DeviceLoop& loop = pin->loop();
   request->pin = std::move(pin);
   loop.Accept(std::move(request));

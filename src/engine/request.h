@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -49,24 +50,6 @@ struct Prepared {
   virtual ~Prepared() = default;
 };
 
-// One unit of work for one engine. Owner: the io thread until Submit, then the loop until its
-// terminal reply.
-struct Request : InboxNode {
-  std::shared_ptr<Call> call;
-  std::string id;
-  std::vector<tensor::NamedTensor> inputs;
-  std::vector<std::string> outputs;  // names asked for; empty: all
-  Parameters parameters;
-  int64_t rows = 1;     // of dimension 0 when the model joins requests; set by Prepare
-  int64_t units = 0;    // of cost, for engines whose rows differ in cost; 0: rows; set by Prepare
-  int64_t bytes = 0;    // of the payload, for the limits of queues; set by Submit
-  base::Time arrival;   // first byte of the request seen
-  base::Time enqueued;  // moved into the loop; set by Submit
-  std::unique_ptr<Prepared> prepared;
-  std::shared_ptr<ReplySink> sink;
-  std::shared_ptr<const EngineVersion> pin;  // keeps the engine alive; set by Submit
-};
-
 // Where a request's time went, in the terms of Triton's statistics.
 struct Timings {
   base::Duration queue;    // enqueued to step formed
@@ -84,6 +67,26 @@ struct Reply {
   Timings timings;
   bool terminal = true;
   const char* reason = "";  // one of engine::reason when refused or dropped; empty otherwise
+};
+
+// One unit of work for one engine. Owner: the io thread until Submit, then the loop until its
+// terminal reply.
+struct Request : InboxNode {
+  std::shared_ptr<Call> call;
+  std::string id;
+  std::vector<tensor::NamedTensor> inputs;
+  std::vector<std::string> outputs;  // names asked for; empty: all
+  Parameters parameters;
+  int64_t rows = 1;     // of dimension 0 when the model joins requests; set by Prepare
+  int64_t units = 0;    // of cost, for engines whose rows differ in cost; 0: rows; set by Prepare
+  int64_t bytes = 0;    // of the payload, for the limits of queues; set by Submit
+  base::Time arrival;   // first byte of the request seen
+  base::Time enqueued;  // moved into the loop; set by Submit
+  std::unique_ptr<Prepared> prepared;
+  // Set by Prepare where the request needs no step: Submit posts it, and the loop hears nothing.
+  std::optional<Reply> answer;
+  std::shared_ptr<ReplySink> sink;
+  std::shared_ptr<const EngineVersion> pin;  // keeps the engine alive; set by Submit
 };
 
 // The terminal reply of a request that was refused or dropped for `why`, one of engine::reason.

@@ -88,6 +88,10 @@ Statistics::Snapshot Statistics::snapshot() const {
   taken.late = get(late_);
   taken.abandoned = get(abandoned_);
   taken.success = success_.get();
+  const CountTime at_once = at_once_.get();
+  taken.success.count += at_once.count;
+  taken.success.ns += at_once.ns;
+  taken.inference_count += at_once.count;
   taken.fail = fail_.get();
   taken.queue = queue_.get();
   taken.input = input_.get();

@@ -41,9 +41,9 @@ struct Refusals {
   int64_t draining = 0;
 };
 
-// One per EngineVersion. RecordSubmit, and RecordReply of what was refused: any thread. The other
-// Record…: the lease holder. snapshot: any thread; its numbers are each exact, but taken one after
-// the other.
+// One per EngineVersion. RecordSubmit, RecordAtOnce, and RecordReply of what was refused: any
+// thread. The other Record…: the lease holder. snapshot: any thread; its numbers are each exact,
+// but taken one after the other.
 class Statistics {
  public:
   static constexpr int64_t kRowsMax = 1024;
@@ -54,6 +54,10 @@ class Statistics {
   void RecordSubmit() { Add(pending_, 1); }
   // The request's terminal reply. `request` tells rows, enqueued and deadline.
   void RecordReply(const Request& request, const Reply& reply, base::Time now);
+  // What needed no step: counted as answered, from its arrival to `now`. Any thread.
+  void RecordAtOnce(const Request& request, base::Time now) {
+    at_once_.Record(now - request.arrival);
+  }
   void RecordStep(const Step& step, base::Time committed);
   void RecordAbandoned() { Add(abandoned_, 1); }
 
@@ -108,7 +112,7 @@ class Statistics {
   std::atomic<int64_t> pending_{0}, late_{0}, abandoned_{0};
   std::atomic<int64_t> queue_full_{0}, deadline_admission_{0}, deadline_queue_{0};
   std::atomic<int64_t> deadline_step_{0}, draining_{0};
-  Tally success_, fail_, queue_, input_, infer_, output_, cancelled_;
+  Tally success_, fail_, queue_, input_, infer_, output_, cancelled_, at_once_;
   std::unique_ptr<Sized[]> batches_;  // [rows_max + 1]
   Histograms histograms_;
 };

@@ -51,9 +51,9 @@ class EngineVersion {
 };
 
 // Prepares nothing: the dialect has called Engine::Prepare. Moves the request into the loop, or
-// answers it at once on the calling thread: "queue_full", "draining". Exactly one terminal reply
-// reaches request->sink. May run the loop on the calling thread (the lease) when it is idle and the
-// step is short.
+// answers it at once on the calling thread: with Request::answer, "queue_full", "draining". Exactly
+// one terminal reply reaches request->sink. May run the loop on the calling thread (the lease) when
+// it is idle and the step is short.
 void Submit(std::shared_ptr<const EngineVersion> pin, std::unique_ptr<Request> request);
 
 // Tells the engine that what a parked request waited for has arrived. Any thread.

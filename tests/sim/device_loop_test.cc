@@ -78,6 +78,23 @@ TEST_F(DeviceLoopTest, AnswersARequest) {
   EXPECT_TRUE(sent.sink->reply().status.ok());
 }
 
+TEST_F(DeviceLoopTest, AnAnswerFoundInPreparationNeedsNoStep) {
+  MakeLoop();
+  VersionPin fast = Load(Fast());
+  auto sink = std::make_shared<RecordingSink>();
+  auto request = std::make_unique<engine::Request>();
+  request->call = std::make_shared<engine::Call>(engine::Call::Options{});
+  request->sink = sink;
+  request->answer.emplace();
+  request->answer->parameters.emplace_back("said", int64_t{7});
+  engine::Submit(fast, std::move(request));
+  ASSERT_TRUE(sink->answered());
+  EXPECT_EQ(sink->reply().parameters.at(0).first, "said");
+  EXPECT_EQ(fast->statistics().snapshot().success.count, 1);
+  EXPECT_EQ(fast->statistics().snapshot().execution_count, 0);
+  EXPECT_EQ(fast->statistics().snapshot().pending, 0);
+}
+
 TEST_F(DeviceLoopTest, JoinsRowsOfOneShapeOnly) {
   MakeLoop();
   FakeEngine::Options options = Fast();
