@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
+#include "engine/measure.h"
 
 namespace sluice::engine {
 namespace {
@@ -29,6 +30,11 @@ base::Error RefusalError(const char* why) {
 }
 
 }  // namespace
+
+const std::vector<Measure>& Engine::measures() const {
+  static const std::vector<Measure> kNone;
+  return kNone;
+}
 
 bool AnyWanted(std::span<const std::unique_ptr<Request>> members, bool probe, base::Time now) {
   return std::any_of(members.begin(), members.end(), [&](const auto& request) {

@@ -22,6 +22,7 @@ class ThreadPool;
 namespace sluice::engine {
 
 class Backlog;
+struct Measure;
 
 // What became of a request that was shown to an engine. The last two leave it with the loop, which
 // answers it.
@@ -170,6 +171,8 @@ class Engine {
   // needs no step. Pure. kInvalidArgument: the client's fault.
   virtual base::Status Prepare(Request& request) const = 0;
   virtual MemoryUse memory() const = 0;
+  // What it counts beside the statistics of every engine; the list never changes.
+  virtual const std::vector<Measure>& measures() const;
 
   // The load thread, before the engine is attached: a step for slot `slot`, reused for every step
   // in that slot.

@@ -21,6 +21,7 @@ PrefixCache::PrefixCache(Options options)
   CHECK(std::has_single_bit(static_cast<uint32_t>(options.block_rows)));
   CHECK(options.domains_max > 0);
   const auto count = static_cast<size_t>(NodeCount(options));
+  holders_.resize(static_cast<size_t>(options.blocks));
   tokens_.resize(static_cast<size_t>(options.blocks) * static_cast<size_t>(block_rows_));
   nodes_.resize(count);
   domain_names_.resize(count);
@@ -84,9 +85,11 @@ int64_t PrefixCache::Attach(DomainId domain, std::span<const int32_t> tokens,
     if (index == sequence.blocks.size()) {
       sequence.blocks.push_back(at(node).block);
       pool_.Share(at(node).block);
+      Hold(at(node).block);
     } else if (sequence.blocks[index] != at(node).block) {
       pool_.Share(at(node).block);
-      pool_.Drop(sequence.blocks[index]);
+      Hold(at(node).block);
+      LetGo(sequence.blocks[index]);
       sequence.blocks[index] = at(node).block;
     }
     position += static_cast<size_t>(common);
@@ -122,8 +125,9 @@ bool PrefixCache::Extend(Sequence& sequence, int64_t to, std::vector<BlockCopy>&
     sequence.blocks.back() = taken_[used++];
     copies.push_back({from, sequence.blocks.back(), begin_row});
     statistics_.copied_rows += begin_row;
-    pool_.Drop(from);
+    LetGo(from);
   }
+  for (const BlockId block : taken_) Hold(block);
   sequence.blocks.insert(sequence.blocks.end(), taken_.begin() + static_cast<std::ptrdiff_t>(used),
                          taken_.end());
   for (int64_t i = sequence.length / rows; i * rows < to; ++i) {
@@ -179,7 +183,8 @@ bool PrefixCache::Advance(Sequence& sequence, std::span<const int32_t> tokens,
     if (child < 0) return false;
     if (at(child).end == block_rows_ && at(child).block != own) {
       pool_.Share(at(child).block);
-      pool_.Drop(own);
+      Hold(at(child).block);
+      LetGo(own);
       sequence.blocks[index] = at(child).block;
     }
   } else {
@@ -210,14 +215,14 @@ void PrefixCache::Truncate(Sequence& sequence, int64_t length) {
   CHECK(length >= sequence.published && length <= sequence.length);
   const auto keep = static_cast<size_t>((length + block_rows_ - 1) / block_rows_);
   while (sequence.blocks.size() > keep) {
-    pool_.Drop(sequence.blocks.back());
+    LetGo(sequence.blocks.back());
     sequence.blocks.pop_back();
   }
   sequence.length = length;
 }
 
 void PrefixCache::Release(Sequence& sequence) {
-  for (const BlockId block : sequence.blocks) pool_.Drop(block);
+  for (const BlockId block : sequence.blocks) LetGo(block);
   if (sequence.node >= 0) Unpin(sequence.node);
   sequence.blocks.clear();
   sequence.length = sequence.published = 0;

@@ -93,6 +93,8 @@ class PrefixCache {
   int32_t free_blocks() const { return pool_.free_count(); }
   // Blocks that only the tree owns, which Extend may take.
   int32_t idle_blocks() const;
+  // Blocks in the lists of sequences; others are free or the tree's alone.
+  int32_t held_blocks() const { return held_blocks_; }
   // Every count and link, given all sequences that are not released. Our own bugs only: aborts.
   void CheckIntegrity(std::span<const Sequence* const> sequences) const;
 
@@ -140,6 +142,12 @@ class PrefixCache {
   // How many rows of a node agree with the tokens.
   int32_t Common(const Node& node, std::span<const int32_t> tokens) const;
 
+  // A sequence's list of blocks has one more or one less.
+  void Hold(BlockId block) { held_blocks_ += holders_[static_cast<size_t>(block)]++ == 0 ? 1 : 0; }
+  void LetGo(BlockId block) {
+    held_blocks_ -= --holders_[static_cast<size_t>(block)] == 0 ? 1 : 0;
+    pool_.Drop(block);
+  }
   int32_t TakeNode();
   void FreeNode(int32_t node);
   bool EvictOne();
@@ -162,7 +170,9 @@ class PrefixCache {
   const int32_t block_rows_;
   const int32_t domains_max_;
   BlockPool pool_;
-  std::vector<int32_t> tokens_;  // [blocks, block_rows]; read where a node covers the row
+  std::vector<int32_t> holders_;  // [blocks] sequences whose lists have it
+  int32_t held_blocks_ = 0;       // of these, not 0
+  std::vector<int32_t> tokens_;   // [blocks, block_rows]; read where a node covers the row
   std::vector<Node> nodes_;
   std::vector<int32_t> table_;  // open addressing by (parent, first token); -1: empty
   size_t table_mask_ = 0;

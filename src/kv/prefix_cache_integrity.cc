@@ -30,6 +30,9 @@ void PrefixCache::CheckIntegrity(std::span<const Sequence* const> sequences) con
     for (const BlockId block : sequence->blocks) ++owners[static_cast<size_t>(block)];
     if (sequence->node >= 0) ++pins[static_cast<size_t>(sequence->node)];
   }
+  CHECK(owners == holders_) << "a block's holders are miscounted";
+  CHECK_EQ(held_blocks_,
+           std::count_if(owners.begin(), owners.end(), [](int32_t n) { return n > 0; }));
   std::vector<bool> is_free(nodes_.size());
   for (int32_t node = free_node_; node >= 0; node = at(node).next) {
     CHECK(!is_free[static_cast<size_t>(node)]);

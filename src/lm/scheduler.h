@@ -90,6 +90,7 @@ class Scheduler {
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   kv::PrefixCache& cache() { return cache_; }
+  const kv::PrefixCache& cache() const { return cache_; }
   const Statistics& statistics() const { return statistics_; }
   // Every count and link of the cache and of all sequences. Our own bugs only: aborts.
   void CheckIntegrity() const;

@@ -12,6 +12,7 @@
 
 #include "engine/device_loop.h"
 #include "engine/engine.h"
+#include "engine/measure.h"
 #include "engine/version.h"
 
 namespace sluice::serve {
@@ -35,10 +36,20 @@ class FakeEngine : public engine::Engine {
   FakeEngine(engine::Description description, std::shared_ptr<FakeControl> control)
       : description_(std::move(description)), control_(std::move(control)) {
     control_->alive.fetch_add(1);
+    for (const char* const model_label : {"model", "model_name"}) {
+      engine::Measure measure;
+      measure.name = model_label[5] == '\0' ? "sluice_fake_steps_total" : "other:steps";
+      measure.help = "Steps of a fake";
+      measure.labels = {{"kind", "echo"}};
+      measure.model_label = model_label;
+      measure.counter = steps_;
+      measures_.push_back(std::move(measure));
+    }
   }
   ~FakeEngine() override { control_->alive.fetch_sub(1); }
 
   const engine::Description& description() const override { return description_; }
+  const std::vector<engine::Measure>& measures() const override { return measures_; }
   base::Duration PrepareCost(const engine::Request&) const override {
     return control_->long_prepare.load() ? base::Duration::Millis(5) : base::Duration();
   }
@@ -109,6 +120,7 @@ class FakeEngine : public engine::Engine {
       Echo(*one.request, reply);
     }
     control_->executed.fetch_add(1);
+    steps_->Add();
     replies.Finish(std::move(one.request), std::move(reply));
   }
   int64_t pending() const override { return static_cast<int64_t>(queue_.size()); }
@@ -137,6 +149,8 @@ class FakeEngine : public engine::Engine {
 
   const engine::Description description_;
   const std::shared_ptr<FakeControl> control_;
+  const std::shared_ptr<base::Counter> steps_ = std::make_shared<base::Counter>();
+  std::vector<engine::Measure> measures_;  // the same counter under two names
   std::deque<std::unique_ptr<engine::Request>> queue_;
   engine::Offer offer_;
 };

@@ -2,9 +2,12 @@
 
 #include <sys/resource.h>
 
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/json.h"
+#include "engine/measure.h"
 #include "serve/oip/http_answers.h"
 #include "serve/prep_pool.h"
 
@@ -142,6 +145,47 @@ void WriteOurNames(const std::vector<Row>& rows, Page& page) {
   }
 }
 
+// What engines count of themselves, family by family: a name stands once on a page.
+void WriteMeasures(const std::vector<Row>& rows, Page& page) {
+  struct Shown {
+    const engine::Measure* measure;
+    std::string labels;
+  };
+  struct Group {
+    const engine::Measure* first;
+    std::vector<Shown> shown;
+  };
+  std::vector<Group> groups;
+  std::unordered_map<std::string_view, size_t> group_of;
+  for (const Row& r : rows) {
+    for (const engine::Measure& measure : r.pin->engine->engine().measures()) {
+      std::string labels = std::string(measure.model_label) + "=\"" + r.pin->name +
+                           "\",version=\"" + r.pin->version_text + "\"";
+      for (const auto& [name, value] : measure.labels) labels += "," + name + "=\"" + value + "\"";
+      const auto [at, added] = group_of.emplace(measure.name, groups.size());
+      if (added) groups.push_back({&measure, {}});
+      groups[at->second].shown.push_back({&measure, std::move(labels)});
+    }
+  }
+  for (const Group& group : groups) {
+    const engine::Measure& first = *group.first;
+    page.Family(first.name.c_str(),
+                first.counter != nullptr ? "counter"
+                : first.gauge != nullptr ? "gauge"
+                                         : "histogram",
+                first.help.c_str());
+    for (const Shown& shown : group.shown) {
+      if (shown.measure->counter != nullptr) {
+        page.Value(shown.labels, shown.measure->counter->value());
+      } else if (shown.measure->gauge != nullptr) {
+        page.Value(shown.labels, shown.measure->gauge->value());
+      } else {
+        page.Distribution(shown.labels, *shown.measure->histogram, 1);
+      }
+    }
+  }
+}
+
 void WriteProcess(const Service& service, const ListenerCounts& listeners, Page& page) {
   page.Family("sluice_ready", "gauge", "1 when the server is ready");
   page.Value("", static_cast<int64_t>(service.ready()));
@@ -192,6 +236,7 @@ std::string WriteMetrics(const Service& service, const ListenerCounts& listeners
   Page page;
   WriteTritonNames(rows, page);
   WriteOurNames(rows, page);
+  WriteMeasures(rows, page);
   WriteProcess(service, listeners, page);
   return page.out + extra;
 }

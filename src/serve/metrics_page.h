@@ -1,5 +1,5 @@
-// The /metrics page in Prometheus' text format: Triton's nv_inference_* names, and our own
-// distributions and refusals.
+// The /metrics page in Prometheus' text format: Triton's nv_inference_* names, our own
+// distributions and refusals, and what engines count of themselves.
 #pragma once
 
 #include <atomic>

@@ -202,6 +202,20 @@ TEST_F(ServerTest, ShowsTritonsMetricNamesAndItsOwn) {
   EXPECT_EQ(client->Send("GET", "/v2")->status, 404);
 }
 
+TEST_F(ServerTest, ShowsWhatEnginesCountOfThemselves) {
+  StartServer();
+  Post(kInferPath, InferJson());
+  base::Result<HttpClient> client = HttpClient::Connect("127.0.0.1", server_->metrics_port());
+  const std::string page = client->Send("GET", "/metrics")->body;
+  // The warm-up has made one step too.
+  EXPECT_THAT(
+      page, HasSubstr("# HELP sluice_fake_steps_total Steps of a fake\n"
+                      "# TYPE sluice_fake_steps_total counter\n"
+                      "sluice_fake_steps_total{model=\"identity\",version=\"1\",kind=\"echo\"} 2\n"
+                      "# HELP other:steps Steps of a fake\n# TYPE other:steps counter\n"
+                      "other:steps{model_name=\"identity\",version=\"1\",kind=\"echo\"} 2\n"));
+}
+
 struct WrongRequest {
   const char* method;
   const char* target;
