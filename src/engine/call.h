@@ -21,6 +21,9 @@ class Call {
     std::string trace_parent;                   // W3C traceparent, empty when absent
     std::shared_ptr<const Call> parent;         // the chain's call, for a node of a chain
     bool takes_chunks = false;  // whoever asked passes replies before the last one on
+    // What whoever asked expects of a stream; Max: nothing.
+    base::Duration ttft = base::Duration::Max();  // from arrival to the first token
+    base::Duration tpot = base::Duration::Max();  // from each token to the next
   };
   explicit Call(Options options) : options_(std::move(options)) {}
 
@@ -38,6 +41,8 @@ class Call {
   int priority() const { return options_.priority; }
   const std::string& tenant() const { return options_.tenant; }
   bool takes_chunks() const { return options_.takes_chunks; }
+  base::Duration ttft() const { return options_.ttft; }
+  base::Duration tpot() const { return options_.tpot; }
   const std::string& trace_parent() const { return options_.trace_parent; }
 
   // Reply credit: how many more chunks the reader can take. The io side grants, the loop spends; a

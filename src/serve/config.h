@@ -22,6 +22,9 @@ struct HttpLimits {
   base::Duration read_timeout = base::Duration::Seconds(30);  // first byte of a request to its last
   base::Duration write_timeout =
       base::Duration::Seconds(30);  // a response that the client does not take
+  // Nothing is taken of an answer in parts: it is cancelled.
+  base::Duration stall_timeout = base::Duration::Seconds(30);
+  int64_t stream_bytes_max = 64 << 20;  // of such an answer, waiting to be taken
 };
 
 // Bounds of one inference request in any dialect.

@@ -203,11 +203,19 @@ void WriteProcess(const Service& service, const ListenerCounts& listeners, Page&
     page.Family("sluice_http_faults_total", "counter",
                 "HTTP requests refused before a route saw them");
     page.Value("", listeners.http->faults.load(std::memory_order_relaxed));
+    page.Family("sluice_http_streams", "gauge", "HTTP answers in parts that are not at their end");
+    page.Value("", listeners.http->streams.load(std::memory_order_relaxed));
+    page.Family("sluice_http_streams_stalled_total", "counter",
+                "HTTP answers in parts cut off because nobody took them");
+    page.Value("", listeners.http->stalled.load(std::memory_order_relaxed));
   }
   if (listeners.grpc_in_flight != nullptr) {
     page.Family("sluice_grpc_in_flight", "gauge", "gRPC calls not answered yet");
     page.Value("", listeners.grpc_in_flight->load(std::memory_order_relaxed));
   }
+  page.Family("sluice_unknown_fields_total", "counter",
+              "Fields of requests that nobody knows, accepted");
+  page.Value("", service.unknown_fields.load(std::memory_order_relaxed));
   if (service.prep != nullptr) {
     page.Family("sluice_prep_bytes", "gauge", "Payloads of requests that wait to be prepared");
     page.Value("", service.prep->bytes());

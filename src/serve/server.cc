@@ -22,15 +22,13 @@ namespace {
 // Which protocol a path belongs to.
 class HttpDialects : public HttpHandler {
  public:
-  explicit HttpDialects(Service& service)
-      : openai_prefix_(service.config->base_path + "/v1/"), oip_(service), openai_(service) {}
+  explicit HttpDialects(Service& service) : oip_(service), openai_(service) {}
   void Handle(const HttpRequest& request, const HttpExchange& exchange) override {
-    if (request.target.starts_with(openai_prefix_)) return openai_.Handle(request, exchange);
+    if (openai_.Serves(request.target)) return openai_.Handle(request, exchange);
     oip_.Handle(request, exchange);
   }
 
  private:
-  const std::string openai_prefix_;
   OipHttp oip_;
   OpenAiHttp openai_;
 };

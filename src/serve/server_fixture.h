@@ -16,13 +16,15 @@
 #include "base/files.h"
 #include "serve/client/http_client.h"
 #include "serve/fake_engine.h"
+#include "serve/fake_writer.h"
 #include "serve/repository/model_loader.h"
 #include "serve/server.h"
 
 namespace sluice::serve {
 
 // Loads fakes: what model.onnx contains decides. "broken": an error; else an identity model;
-// "late": its requests are held, so that it never answers its warm-up unless released.
+// "writer": a language model; "late": its requests are held, so that it never answers its warm-up
+// unless released.
 class FakeLoader : public ModelLoader {
  public:
   FakeLoader() : loop_(engine::DeviceLoop::Options{}) {}
@@ -42,9 +44,15 @@ class FakeLoader : public ModelLoader {
       description.inputs[0] = {"INPUT0", tensor::DType::kBytes, {-1, -1}, false};
       description.outputs[0] = {"OUTPUT0", tensor::DType::kBytes, {-1, -1}, false};
     }
-    std::shared_ptr<const engine::EngineVersion> version = TRY(engine::EngineVersion::Create(
-        std::make_unique<FakeEngine>(std::move(description), control(source.name)), loop_,
-        std::move(retire)));
+    std::unique_ptr<engine::Engine> engine;
+    if (content.starts_with("writer")) {
+      engine = std::make_unique<FakeWriter>(WriterDescription(source.name, source.version),
+                                            control(source.name));
+    } else {
+      engine = std::make_unique<FakeEngine>(std::move(description), control(source.name));
+    }
+    std::shared_ptr<const engine::EngineVersion> version =
+        TRY(engine::EngineVersion::Create(std::move(engine), loop_, std::move(retire)));
     last_version = version.get();
     return version;
   }
@@ -104,7 +112,7 @@ class ServerFixture : public ::testing::Test {
     config_.drain_timeout = base::Duration::Seconds(20);
   }
   ~ServerFixture() override {
-    for (const char* name : {"identity", "held"}) loader_.Release(name);
+    for (const char* name : {"identity", "held", "writer"}) loader_.Release(name);
     if (server_ != nullptr) server_->Stop();
   }
   // Starts on what the folder holds; with an "identity" model unless there is one already.

@@ -51,6 +51,8 @@ struct Service {
   PrepPool* prep = nullptr;   // null: io threads prepare everything
   ShmRegions* shm = nullptr;  // null: clients may register no shared memory
   std::atomic<bool> draining{false};
+  // Fields of requests that no dialect knows; they are accepted.
+  std::atomic<int64_t> unknown_fields{0};
 
   bool ready() const {
     return !draining.load(std::memory_order_relaxed) && control->ready(config->strict_readiness);

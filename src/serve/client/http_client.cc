@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "serve/http/message.h"
@@ -133,6 +134,11 @@ base::Result<HttpReply> HttpClient::Read() {
     return base::Internal("the server's answer is no HTTP/1.1");
   }
   size_t begin = head_end + 4;
+  if (EqualsIgnoringCase(reply.header("Transfer-Encoding"), "chunked")) {
+    const size_t end = TRY(ReadChunks(begin, reply.body));
+    buffer_.erase(0, end);
+    return reply;
+  }
   // Interim answers have neither a length nor a body.
   int64_t length = reply.status == 100 ? 0 : Number(reply.header("Content-Length"));
   if (length < 0 || static_cast<size_t>(length) > kReplyMax)
@@ -144,6 +150,35 @@ base::Result<HttpReply> HttpClient::Read() {
   reply.body = buffer_.substr(begin, static_cast<size_t>(length));
   buffer_.erase(0, begin + static_cast<size_t>(length));
   return reply;
+}
+
+// Decodes the chunks that begin at `begin` of the buffer. Where they end.
+base::Result<size_t> HttpClient::ReadChunks(size_t begin, std::string& body) {
+  for (;;) {
+    size_t line_end;
+    while ((line_end = buffer_.find("\r\n", begin)) == std::string::npos) {
+      if (TRY(Receive()) == 0)
+        return base::Unavailable("the server closed the connection inside an answer");
+    }
+    size_t bytes = 0;
+    const char* const last = buffer_.data() + line_end;
+    const auto [end, error] = std::from_chars(buffer_.data() + begin, last, bytes, 16);
+    if (error != std::errc() || end != last || bytes > kReplyMax - body.size())
+      return base::Internal("the answer has a malformed chunk");
+    begin = line_end + 2;
+    while (buffer_.size() < begin + bytes + 2) {
+      if (TRY(Receive()) == 0)
+        return base::Unavailable("the server closed the connection inside an answer");
+    }
+    body.append(buffer_, begin, bytes);
+    begin += bytes + 2;
+    if (bytes == 0) return begin;
+  }
+}
+
+base::Result<std::string> HttpClient::ReadSome() {
+  if (buffer_.empty()) TRY(Receive());
+  return std::exchange(buffer_, {});
 }
 
 void HttpClient::FinishWriting() {

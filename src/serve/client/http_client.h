@@ -37,6 +37,8 @@ class HttpClient {
   // The two halves of Send, for bytes of one's own.
   base::Status Write(std::string_view bytes);
   base::Result<HttpReply> Read();
+  // The next bytes as they stand on the wire, at least one; empty: the server has closed.
+  base::Result<std::string> ReadSome();
   // Half-closes: nothing more will be written.
   void FinishWriting();
   // Whether the server has closed: waits for it up to the timeout.
@@ -49,6 +51,7 @@ class HttpClient {
  private:
   explicit HttpClient(base::FileHandle socket) : socket_(std::move(socket)) {}
   base::Result<size_t> Receive();  // bytes that came; 0: closed
+  base::Result<size_t> ReadChunks(size_t begin, std::string& body);
 
   base::FileHandle socket_;
   std::string buffer_;  // read and not consumed

@@ -28,6 +28,7 @@ struct HttpRequest {
       body_buffer;  // set when the body has a buffer of its own, which then may outlive the request
   base::Time arrival;  // first byte
   bool keep_alive = true;
+  bool takes_chunks = true;  // HTTP/1.1: its answer may come in chunks
 
   // The value of the first header of this name, in any case; empty when absent.
   std::string_view header(std::string_view name) const;

@@ -90,6 +90,7 @@ class RequestParser::Beast {
       }
       request_->method = View(method);
       request_->target = View(target);
+      request_->takes_chunks = version == 11;
     }
     void on_response_impl(int, BeastView, int, ErrorCode&) override {}
     void on_field_impl(http::field name, BeastView name_text, BeastView value,

@@ -100,8 +100,8 @@ base::Status HttpServer::Start() {
   port_ = acceptor.local_endpoint(ec).port();
   // A quarter of the shortest timeout, so that none is overshot by much.
   const HttpLimits& limits = options_.limits;
-  base::Duration shortest =
-      std::min({limits.idle_timeout, limits.read_timeout, limits.write_timeout});
+  base::Duration shortest = std::min(
+      {limits.idle_timeout, limits.read_timeout, limits.write_timeout, limits.stall_timeout});
   base::Duration interval{
       std::clamp(shortest.ns / 4, base::Duration::Millis(5).ns, base::Duration::Millis(500).ns)};
   running_ = true;

@@ -35,7 +35,8 @@ int64_t ParseCount(std::string_view text) {
   return value;
 }
 
-void AppendHead(const HttpResponse& response, bool keep_alive, size_t length, std::string& out) {
+void AppendHead(const HttpResponse& response, bool keep_alive, Framing framing, size_t length,
+                std::string& out) {
   out += "HTTP/1.1 ";
   out += std::to_string(response.status);
   out += ' ';
@@ -48,9 +49,14 @@ void AppendHead(const HttpResponse& response, bool keep_alive, size_t length, st
   }
   out += response.headers;
   if (!keep_alive) out += "Connection: close\r\n";
-  out += "Content-Length: ";
-  out += std::to_string(length);
-  out += "\r\n\r\n";
+  if (framing == Framing::kLength) {
+    out += "Content-Length: ";
+    out += std::to_string(length);
+    out += "\r\n";
+  } else if (framing == Framing::kChunks) {
+    out += "Transfer-Encoding: chunked\r\n";
+  }
+  out += "\r\n";
 }
 
 }  // namespace
@@ -69,8 +75,26 @@ void HttpExchange::RespondHere(HttpResponse&& response) const {
   session_->Respond(number_, std::move(response));
 }
 
+void HttpExchange::RespondInParts(HttpResponse&& head, std::function<void()> left) const {
+  session_->RespondInParts(number_, std::move(head), std::move(left));
+}
+
+bool HttpExchange::SendPart(std::string_view part) const {
+  return session_->SendPart(number_, part, false);
+}
+
+void HttpExchange::EndParts(std::string_view last_part) const {
+  session_->SendPart(number_, last_part, true);
+}
+
 void HttpExchange::Watch(std::shared_ptr<engine::Call> call) const {
-  if (session_->number_ == number_ && session_->in_flight_) session_->call_ = std::move(call);
+  if (session_->number_ != number_) return;
+  // The client may have gone before its request was submitted.
+  if (session_->in_flight_) {
+    session_->calls_.push_back(std::move(call));
+  } else {
+    call->Cancel();
+  }
 }
 
 IoThread& HttpExchange::io() const {
@@ -165,7 +189,8 @@ void HttpSession::ReadAndProcess() {
     Process();
     if (closed_ || lingering_) return;
     if (!readable_) return AwaitReadable();
-    if (in_flight_ || writing_) return;
+    // What else is readable meanwhile may be the end.
+    if (in_flight_ || writing_) return AwaitReadable();
   }
 }
 
@@ -322,23 +347,84 @@ void HttpSession::Refuse(const HttpFault& fault) {
 }
 
 void HttpSession::Respond(uint64_t number, HttpResponse&& response) {
-  if (number != number_ || !in_flight_) return;
-  in_flight_ = false;
-  call_ = nullptr;
-  environment_.counters->requests_in_flight.fetch_sub(1, std::memory_order_relaxed);
+  if (number != number_ || !in_flight_ || parts_ != nullptr) return;
+  Answered();
   if (closed_) return;
   keep_alive_ =
       keep_alive_ && !response.close && !environment_.draining->load(std::memory_order_relaxed);
   size_t length = response.body.size();
   for (const tensor::Buffer& blob : response.blobs) length += static_cast<size_t>(blob.bytes());
   out_.clear();
-  AppendHead(response, keep_alive_, length, out_);
+  AppendHead(response, keep_alive_, Framing::kLength, length, out_);
   if (!head_only_) {
     out_ += response.body;
     out_blobs_ = std::move(response.blobs);
   }
   out_sent_ = 0;
   Write();
+}
+
+// The request in flight is answered, or nobody waits for that any more.
+void HttpSession::Answered() {
+  if (!in_flight_) return;
+  in_flight_ = false;
+  calls_.clear();
+  environment_.counters->requests_in_flight.fetch_sub(1, std::memory_order_relaxed);
+  if (parts_ == nullptr) return;
+  environment_.counters->streams.fetch_sub(1, std::memory_order_relaxed);
+  parts_ = nullptr;
+}
+
+void HttpSession::RespondInParts(uint64_t number, HttpResponse&& head, std::function<void()> left) {
+  if (number != number_ || !in_flight_ || parts_ != nullptr || closed_) return;
+  const Framing framing = request_.takes_chunks ? Framing::kChunks : Framing::kClosing;
+  keep_alive_ = keep_alive_ && !head.close && framing == Framing::kChunks &&
+                !environment_.draining->load(std::memory_order_relaxed);
+  // What does not fit into this much is the client's to take first: a reader that is behind is
+  // found out early.
+  int unsent_max = 64 << 10;
+  setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max,
+             sizeof unsent_max);
+  parts_ = std::make_unique<AnswerParts>(framing, head_only_, std::move(left));
+  environment_.counters->streams.fetch_add(1, std::memory_order_relaxed);
+  out_.clear();
+  out_sent_ = 0;
+  AppendHead(head, keep_alive_, framing, 0, out_);
+  parts_->Frame(head.body, out_);
+  Write();
+}
+
+bool HttpSession::SendPart(uint64_t number, std::string_view part, bool last) {
+  if (number != number_ || parts_ == nullptr || parts_->ended()) return false;
+  std::string& to = writing_ ? parts_->waiting : out_;
+  parts_->Frame(part, to);
+  if (last) parts_->FrameEnd(to);
+  if (!writing_) {
+    Write();
+  } else if (static_cast<int64_t>(parts_->waiting.size()) > environment_.limits->stream_bytes_max) {
+    environment_.counters->stalled.fetch_add(1, std::memory_order_relaxed);
+    Close();
+  }
+  return !closed_;
+}
+
+// What was being written of an answer in parts has left: the next of it begins. False: that was its
+// end.
+bool HttpSession::PartsGoOn() {
+  out_.clear();
+  out_sent_ = 0;
+  if (!parts_->waiting.empty()) {
+    out_.swap(parts_->waiting);
+    Write();
+    return true;
+  }
+  if (!parts_->ended()) {
+    parts_->Left();
+    return true;
+  }
+  Answered();
+  keep_alive_ = keep_alive_ && !environment_.draining->load(std::memory_order_relaxed);
+  return false;
 }
 
 void HttpSession::Write() {
@@ -370,6 +456,7 @@ void HttpSession::Write() {
       return AwaitWritable();
     }
     out_sent_ += static_cast<size_t>(n);
+    if (writing_ && parts_ != nullptr) since_ = base::SystemClock::Get().Now();
   }
 }
 
@@ -387,6 +474,7 @@ void HttpSession::Written() {
   writing_ = false;
   out_blobs_.clear();
   if (out_.capacity() > (1 << 20)) out_ = {};
+  if (parts_ != nullptr && PartsGoOn()) return;
   if (!keep_alive_) {
     // Closing now would reset a client that is still sending, and with it the answer. It is given
     // the end of file and read out for a while.
@@ -421,7 +509,11 @@ bool HttpSession::Tick(base::Time now) {
   if (lingering_) {
     if (now - since_ > kLinger) Close();
   } else if (writing_) {
-    if (now - since_ > limits.write_timeout) Close();
+    const bool stalls = parts_ != nullptr;
+    if (now - since_ > (stalls ? limits.stall_timeout : limits.write_timeout)) {
+      if (stalls) environment_.counters->stalled.fetch_add(1, std::memory_order_relaxed);
+      Close();
+    }
   } else if (in_flight_) {
     // The deadline of the request itself decides.
   } else if (reading) {
@@ -437,14 +529,8 @@ void HttpSession::Close() {
   if (closed_) return;
   closed_ = true;
   environment_.counters->connections.fetch_sub(1, std::memory_order_relaxed);
-  if (in_flight_) {
-    in_flight_ = false;
-    environment_.counters->requests_in_flight.fetch_sub(1, std::memory_order_relaxed);
-  }
-  if (call_ != nullptr) {
-    call_->Cancel();
-    call_ = nullptr;
-  }
+  for (const std::shared_ptr<engine::Call>& call : calls_) call->Cancel();
+  Answered();
   boost::system::error_code ignored;
   socket_.close(ignored);
 }

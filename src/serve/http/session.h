@@ -1,9 +1,10 @@
 // One HTTP connection: reads requests one after another, hands each to the routes, writes its
-// response in one system call.
+// response in one system call or, where it comes in parts, as they come.
 #pragma once
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "engine/call.h"
 #include "serve/config.h"
+#include "serve/http/answer_parts.h"
 #include "serve/http/io_thread.h"
 #include "serve/http/message.h"
 #include "serve/http/request_parser.h"
@@ -30,7 +32,17 @@ class HttpExchange {
   void Respond(HttpResponse response) const;
   // The session's io thread only: without a further hop.
   void RespondHere(HttpResponse&& response) const;
-  // The session's io thread only: cancelled when the client goes away before it is answered.
+  // An answer in parts: its head, whose body is the first part, then parts, then the end. All on
+  // the session's io thread. Whenever everything so far has left for the client `left` is called,
+  // on that thread, possibly from within these calls; it must not call them. What is sent faster
+  // than that waits, up to HttpLimits::stream_bytes_max. A client that takes nothing for
+  // stall_timeout is cut off.
+  void RespondInParts(HttpResponse&& head, std::function<void()> left) const;
+  // False: nobody takes it any more.
+  bool SendPart(std::string_view part) const;
+  void EndParts(std::string_view last_part = {}) const;
+  // The session's io thread only: cancelled when the client goes away before it is answered. Any
+  // number of calls of one request.
   void Watch(std::shared_ptr<engine::Call> call) const;
   IoThread& io() const;
 
@@ -52,7 +64,9 @@ struct HttpCounters {
   std::atomic<int64_t> connections_refused{0};
   std::atomic<int64_t> accept_failures{0};  // out of descriptors or memory; tried again
   std::atomic<int64_t> requests_in_flight{0};
-  std::atomic<int64_t> faults{0};  // requests refused before a route saw them
+  std::atomic<int64_t> faults{0};   // requests refused before a route saw them
+  std::atomic<int64_t> streams{0};  // answers in parts that are not at their end
+  std::atomic<int64_t> stalled{0};  // of them cut off: nobody took them
 };
 
 // Owner: its io thread's list; everything runs on that thread. Lives until the connection is closed
@@ -88,6 +102,10 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void Dispatch(std::string_view body);
   void Refuse(const HttpFault& fault);
   void Respond(uint64_t number, HttpResponse&& response);
+  void RespondInParts(uint64_t number, HttpResponse&& head, std::function<void()> left);
+  bool SendPart(uint64_t number, std::string_view part, bool last);
+  void Answered();
+  bool PartsGoOn();
   void Process();
   void Write();
   void AwaitWritable();
@@ -116,8 +134,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   size_t body_bytes_ = 0;
   size_t body_have_ = 0;
 
-  uint64_t number_ = 0;  // of the request in flight
-  std::shared_ptr<engine::Call> call_;
+  uint64_t number_ = 0;                               // of the request in flight
+  std::vector<std::shared_ptr<engine::Call>> calls_;  // of the request in flight
+  std::unique_ptr<AnswerParts> parts_;                // its answer is being written part by part
   bool in_flight_ = false;
   bool processing_ = false;
   bool awaiting_ = false;  // a wait for readability is under way

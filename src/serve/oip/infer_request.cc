@@ -250,6 +250,8 @@ base::Status Ready(const CallContext& context, InferRequest& infer) {
   options.tenant = context.tenant;
   options.trace_parent = context.trace_parent;
   options.takes_chunks = context.takes_chunks;
+  options.ttft = context.ttft;
+  options.tpot = context.tpot;
   engine::Request& request = *infer.request;
   request.call = std::make_shared<engine::Call>(std::move(options));
   request.arrival = context.arrival;

@@ -64,6 +64,8 @@ struct CallContext {
   std::string_view trace_parent;
   std::string_view tenant;
   bool takes_chunks = false;  // the answer may come in parts
+  base::Duration ttft = base::Duration::Max();  // as in engine::Call::Options
+  base::Duration tpot = base::Duration::Max();
 };
 base::Status Ready(const CallContext& context, InferRequest& infer);
 

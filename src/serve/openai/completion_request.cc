@@ -2,104 +2,112 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
+#include "serve/openai/chat_messages.h"
 
 namespace sluice::serve {
 namespace {
 
-using base::JsonKind;
 using base::JsonValue;
 using tensor::DType;
+using tensor::NamedTensor;
 using tensor::Shape;
 using tensor::Tensor;
-
-// Copies a value as text: the engine reads messages itself.
-base::Status AppendJson(const JsonValue& value, std::string& out) {
-  switch (value.kind()) {
-    case JsonKind::kNull:
-      out += "null";
-      return base::Ok();
-    case JsonKind::kBool:
-      out += TRY(value.AsBool()) ? "true" : "false";
-      return base::Ok();
-    case JsonKind::kInt:
-      out += std::to_string(TRY(value.AsInt()));
-      return base::Ok();
-    case JsonKind::kUint:
-      out += std::to_string(TRY(value.AsUint()));
-      return base::Ok();
-    case JsonKind::kDouble:
-      base::AppendJsonDouble(TRY(value.AsDouble()), out);
-      return base::Ok();
-    case JsonKind::kString:
-      base::AppendJsonString(TRY(value.AsString()), out);
-      return base::Ok();
-    case JsonKind::kArray: {
-      out += '[';
-      bool first = true;
-      const auto one = [&](JsonValue element) -> base::Status {
-        if (!std::exchange(first, false)) out += ',';
-        return AppendJson(element, out);
-      };
-      TRY(value.ForEachElement(one));
-      out += ']';
-      return base::Ok();
-    }
-    case JsonKind::kObject: {
-      out += '{';
-      bool first = true;
-      const auto one = [&](std::string_view key, JsonValue member) -> base::Status {
-        if (!std::exchange(first, false)) out += ',';
-        base::AppendJsonString(key, out);
-        out += ':';
-        return AppendJson(member, out);
-      };
-      TRY(value.ForEachMember(one));
-      out += '}';
-      return base::Ok();
-    }
-  }
-  return base::Ok();
-}
 
 base::Error Expected(std::string_view field, std::string_view what) {
   return base::InvalidArgument("'" + std::string(field) + "': expected " + std::string(what));
 }
 
-void AddText(const char* name, std::vector<std::string> texts, InferRequest& infer) {
-  const auto count = static_cast<int64_t>(texts.size());
-  infer.request->inputs.push_back({name, Tensor::FromStrings(Shape({count}), texts)});
+// What is the same for all prompts of a request, in the making.
+struct Fields {
+  CompletionRequest request;
+  std::vector<NamedTensor> prompts;
+  std::vector<NamedTensor> inputs;
+  engine::Parameters parameters;
+  base::Duration timeout = base::Duration::Max();
+  int64_t priority = 0;
+  int64_t top_logprobs = -1;
+  int64_t best_of = 0;
+  double max_tokens = -1;             // -1: not given
+  double max_completion_tokens = -1;  // the newer name goes before
+  bool logprobs = false;              // of a chat
+  bool no_tools = false;
+};
+
+NamedTensor Texts(const char* name, const std::vector<std::string>& texts) {
+  return {name, Tensor::FromStrings(Shape({static_cast<int64_t>(texts.size())}), texts)};
 }
 
-// A text, or an array of token ids; of arrays of prompts a single one.
-base::Status TakePrompt(JsonValue prompt, const RequestLimits& limits, InferRequest& infer) {
-  if (prompt.is_array() && prompt.size() == 1) {
-    JsonValue only = prompt;
-    const auto first = [&](JsonValue element) -> base::Status {
-      only = element;
-      return base::Ok();
-    };
-    TRY(prompt.ForEachElement(first));
-    if (only.is_string() || only.is_array()) prompt = only;
+base::Result<bool> Flag(std::string_view field, const JsonValue& value) {
+  const auto flag = value.AsBool();
+  if (!flag.ok()) return Expected(field, "true or false");
+  return *flag;
+}
+
+base::Result<int64_t> Integer(std::string_view field, const JsonValue& value, int64_t low,
+                              int64_t high) {
+  const auto number = value.AsDouble();
+  if (!number.ok() || *number != std::floor(*number) || !(*number >= static_cast<double>(low)) ||
+      !(*number <= static_cast<double>(high))) {
+    return Expected(field,
+                    "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]");
   }
-  if (prompt.is_string()) {
-    AddText("text", {std::string(TRY(prompt.AsString()))}, infer);
-    return base::Ok();
+  return static_cast<int64_t>(*number);
+}
+
+base::Result<NamedTensor> Ids(const JsonValue& value, const RequestLimits& limits) {
+  Tensor ids = TRY(Tensor::Allocate(DType::kI64, Shape({value.size()}), limits.tensor_bytes_max));
+  if (!value.ReadNumbers(ids.mutable_view().span<int64_t>()).ok()) {
+    return Expected("prompt", "a string, token ids, or an array of one of these");
   }
-  if (!prompt.is_array()) return Expected("prompt", "a string or an array of token ids");
-  Tensor ids = TRY(Tensor::Allocate(DType::kI64, Shape({prompt.size()}), limits.tensor_bytes_max));
-  if (!prompt.ReadNumbers(ids.mutable_view().span<int64_t>()).ok()) {
-    return base::Unimplemented("'prompt': several prompts in one request");
-  }
-  infer.request->inputs.push_back({"input_ids", std::move(ids)});
+  return NamedTensor{"input_ids", std::move(ids)};
+}
+
+base::Status TakeText(const JsonValue& value, Fields& fields) {
+  std::string text(TRY(value.AsString()));
+  fields.prompts.push_back(Texts("text", {text}));
+  fields.request.echoed.push_back(std::move(text));
   return base::Ok();
 }
 
-base::Status TakeStop(const JsonValue& stop, InferRequest& infer) {
+// A text, token ids, or an array of texts or of arrays of token ids.
+base::Status TakePrompt(const JsonValue& prompt, const RequestLimits& limits, Fields& fields) {
+  if (prompt.is_string()) return TakeText(prompt, fields);
+  if (!prompt.is_array()) return Expected("prompt", "a string or an array");
+  bool nested = false;
+  int64_t count = 0;
+  const auto look = [&](JsonValue element) -> base::Status {
+    const bool is_prompt = element.is_string() || element.is_array();
+    if (++count > 1 && is_prompt != nested) {
+      return Expected("prompt", "either token ids or prompts in one array");
+    }
+    nested = is_prompt;
+    return base::Ok();
+  };
+  TRY(prompt.ForEachElement(look));
+  if (!nested) {
+    fields.prompts.push_back(TRY(Ids(prompt, limits)));
+    fields.request.echoed.emplace_back();
+    return base::Ok();
+  }
+  if (count > kPromptsMax) {
+    return Expected("prompt", "at most " + std::to_string(kPromptsMax) + " prompts, got " +
+                                  std::to_string(count));
+  }
+  const auto take = [&](JsonValue element) -> base::Status {
+    if (element.is_string()) return TakeText(element, fields);
+    fields.prompts.push_back(TRY(Ids(element, limits)));
+    fields.request.echoed.emplace_back();
+    return base::Ok();
+  };
+  return prompt.ForEachElement(take);
+}
+
+base::Status TakeStop(const JsonValue& stop, Fields& fields) {
   std::vector<std::string> texts;
   if (stop.is_string()) {
     texts.emplace_back(TRY(stop.AsString()));
@@ -108,91 +116,290 @@ base::Status TakeStop(const JsonValue& stop, InferRequest& infer) {
       return Expected("stop", "a string or an array of at most 16 strings");
     }
     const auto one = [&](JsonValue element) -> base::Status {
+      if (!element.is_string()) return Expected("stop", "a string or an array of strings");
       texts.emplace_back(TRY(element.AsString()));
       return base::Ok();
     };
     TRY(stop.ForEachElement(one));
   }
-  if (!texts.empty()) AddText("stop", std::move(texts), infer);
+  if (!texts.empty()) fields.inputs.push_back(Texts("stop", texts));
+  return base::Ok();
+}
+
+base::Status TakeStopIds(const JsonValue& value, Fields& fields) {
+  constexpr int64_t kMost = 1024;
+  if (!value.is_array() || value.size() > kMost) {
+    return Expected("stop_token_ids", "an array of at most 1024 token ids");
+  }
+  if (value.size() == 0) return base::Ok();
+  Tensor ids = TRY(Tensor::Allocate(DType::kI64, Shape({value.size()}), kMost * 8));
+  if (!value.ReadNumbers(ids.mutable_view().span<int64_t>()).ok()) {
+    return Expected("stop_token_ids", "an array of at most 1024 token ids");
+  }
+  fields.inputs.push_back({"stop_ids", std::move(ids)});
+  return base::Ok();
+}
+
+// {"token id": bias}
+base::Status TakeBias(const JsonValue& value, Fields& fields) {
+  if (!value.is_object() || value.size() > kBiasesMax) {
+    return Expected("logit_bias", "an object of at most " + std::to_string(kBiasesMax) +
+                                      " token ids with their bias");
+  }
+  if (value.size() == 0) return base::Ok();
+  Tensor ids = TRY(Tensor::Allocate(DType::kI32, Shape({value.size()}), kBiasesMax * 4));
+  Tensor biases = TRY(Tensor::Allocate(DType::kF32, Shape({value.size()}), kBiasesMax * 4));
+  size_t at = 0;
+  const auto one = [&](std::string_view key, JsonValue bias) -> base::Status {
+    int64_t id = 0;
+    for (const char c : key)
+      id = c < '0' || c > '9' || id > INT32_MAX ? INT64_MAX / 16 : id * 10 + (c - '0');
+    const auto number = bias.AsDouble();
+    if (key.empty() || id > INT32_MAX || !number.ok() || !(std::fabs(*number) <= 100)) {
+      return Expected("logit_bias", "token ids with a bias from -100 to 100, got '" +
+                                        std::string(key.substr(0, 32)) + "'");
+    }
+    ids.mutable_view().span<int32_t>()[at] = static_cast<int32_t>(id);
+    biases.mutable_view().span<float>()[at++] = static_cast<float>(*number);
+    return base::Ok();
+  };
+  TRY(value.ForEachMember(one));
+  fields.inputs.push_back({"bias_ids", std::move(ids)});
+  fields.inputs.push_back({"bias", std::move(biases)});
+  return base::Ok();
+}
+
+base::Status TakeStreamOptions(const JsonValue& value, CompletionRequest& out) {
+  if (!value.is_object()) return Expected("stream_options", "an object");
+  const auto one = [&](std::string_view key, JsonValue option) -> base::Status {
+    if (option.is_null()) return base::Ok();
+    if (key == "include_usage") out.include_usage = TRY(Flag("stream_options", option));
+    if (key == "continuous_usage_stats") out.usage_always = TRY(Flag("stream_options", option));
+    return base::Ok();
+  };
+  return value.ForEachMember(one);
+}
+
+// A time allowed from the request's arrival, in `unit`s.
+base::Status TakeTimeout(std::string_view field, const JsonValue& value, base::Duration unit,
+                         Fields& fields) {
+  const auto number = value.AsDouble();
+  if (!number.ok() || !(*number > 0 && *number < 1e9)) {
+    return Expected(field,
+                    unit == base::Duration::Millis(1) ? "milliseconds above 0" : "seconds above 0");
+  }
+  const base::Duration timeout{static_cast<int64_t>(*number * static_cast<double>(unit.ns))};
+  fields.timeout = std::min(fields.timeout, timeout);
   return base::Ok();
 }
 
 // Fields that go to the engine under their own names.
 constexpr std::array kNumbers = {
-    "temperature", "top_p", "presence_penalty",  "frequency_penalty", "max_tokens", "seed",
+    "temperature", "top_p", "presence_penalty",  "frequency_penalty", "seed",
     "top_k",       "min_p", "repetition_penalty"};
-constexpr std::array kFlags = {"ignore_eos", "add_generation_prompt"};
-// Fields that would change the answer, with the one value at which they do not.
+// The same, of chats alone where they say so.
+constexpr std::array kFlags = {"ignore_eos", "add_special_tokens"};
+// Fields that change nothing about an answer here.
+constexpr std::array kIgnored = {"user",
+                                 "metadata",
+                                 "store",
+                                 "service_tier",
+                                 "safety_identifier",
+                                 "prompt_cache_key",
+                                 "prompt_cache_retention",
+                                 "prompt_cache_options",
+                                 "parallel_tool_calls",
+                                 "request_id"};
+// Fields that would change the answer, with the values at which they do not.
 struct Refused {
   const char* field;
-  const char* harmless;  // as JSON; besides null
+  const char* harmless;       // as JSON; besides null
+  const char* also = "null";  // another one
 };
-constexpr std::array kRefused = {Refused{"n", "1"},
-                                 Refused{"best_of", "1"},
-                                 Refused{"echo", "false"},
-                                 Refused{"suffix", "\"\""},
-                                 Refused{"stream", "false"},
-                                 Refused{"logprobs", "false"},
-                                 Refused{"top_logprobs", "0"},
-                                 Refused{"logit_bias", "{}"},
-                                 Refused{"response_format", "{\"type\":\"text\"}"},
-                                 Refused{"functions", "[]"},
-                                 Refused{"function_call", "\"none\""},
-                                 Refused{"tool_choice", "\"auto\""},
-                                 Refused{"prediction", "null"},
-                                 Refused{"audio", "null"},
-                                 Refused{"modalities", "[\"text\"]"},
-                                 Refused{"web_search_options", "null"},
-                                 Refused{"reasoning_effort", "null"},
-                                 Refused{"chat_template_kwargs", "{}"}};
+constexpr std::array kRefused = {
+    Refused{"suffix", "\"\""}, Refused{"response_format", "{\"type\":\"text\"}"},
+    Refused{"functions", "[]"}, Refused{"function_call", "\"none\""},
+    Refused{"tool_choice", "\"auto\"", "\"none\""}, Refused{"prediction", "null"},
+    Refused{"audio", "null"}, Refused{"modalities", "[\"text\"]"}, Refused{"moderation", "null"},
+    Refused{"verbosity", "\"medium\""}, Refused{"web_search_options", "null"},
+    Refused{"reasoning_effort", "\"none\""}, Refused{"continue_final_message", "false"},
+    // Not of the specification, but of servers that speak it.
+    Refused{"min_tokens", "0"}, Refused{"use_beam_search", "false"},
+    Refused{"length_penalty", "1.0", "1"}, Refused{"bad_words", "[]"},
+    Refused{"allowed_token_ids", "[]"}, Refused{"prompt_logprobs", "0"},
+    Refused{"include_stop_str_in_output", "false"}, Refused{"skip_special_tokens", "true"},
+    Refused{"logits_processors", "[]"}, Refused{"structured_outputs", "{}"},
+    Refused{"guided_json", "null"}, Refused{"guided_regex", "null"}, Refused{"guided_choice", "[]"},
+    Refused{"guided_grammar", "null"}, Refused{"grammar", "\"\""}, Refused{"json_schema", "null"}};
 
 template <class List>
 bool Holds(const List& list, std::string_view field) {
   return std::find(list.begin(), list.end(), field) != list.end();
 }
 
-base::Status TakeField(std::string_view field, const JsonValue& value, CompletionKind kind,
-                       const RequestLimits& limits, CompletionRequest& out) {
-  engine::Request& request = *out.infer.request;
-  if (value.is_null()) return base::Ok();
-  if (field == "model") {
-    if (!value.is_string()) return Expected(field, "a string");
-    out.model = TRY(value.AsString());
-  } else if (field == "prompt" && kind == CompletionKind::kText) {
-    return TakePrompt(value, limits, out.infer);
-  } else if ((field == "messages" || field == "tools") && kind == CompletionKind::kChat) {
+// Fields of one of the two kinds. False: it is none of them.
+base::Result<bool> TakeTextField(std::string_view field, const JsonValue& value,
+                                 const RequestLimits& limits, Fields& fields) {
+  if (field == "prompt") {
+    if (!fields.prompts.empty()) return Expected(field, "it once");
+    TRY(TakePrompt(value, limits, fields));
+  } else if (field == "best_of") {
+    fields.best_of = TRY(Integer(field, value, 1, kChoicesMax));
+  } else if (field == "echo") {
+    fields.request.echo = TRY(Flag(field, value));
+  } else if (field == "logprobs") {
+    // False is what chats say for none.
+    if (value.AsBool().ok() && !*value.AsBool()) return true;
+    fields.request.logprobs = TRY(Integer(field, value, 0, kTopLogprobsMax));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+base::Result<bool> TakeChatField(std::string_view field, const JsonValue& value, Fields& fields) {
+  if (field == "messages") {
+    if (!fields.prompts.empty()) return Expected(field, "it once");
+    fields.prompts.push_back(Texts("messages", {TRY(CopyMessages(value))}));
+  } else if (field == "tools") {
     if (!value.is_array()) return Expected(field, "an array");
     std::string json;
-    TRY(AppendJson(value, json));
-    AddText(field == "tools" ? "tools" : "messages", {std::move(json)}, out.infer);
-  } else if (field == "stop") {
-    return TakeStop(value, out.infer);
-  } else if (field == "max_completion_tokens" || Holds(kNumbers, field)) {
-    const auto number = value.AsDouble();
-    if (!number.ok()) return Expected(field, "a number");
-    request.parameters.emplace_back(field == "max_completion_tokens" ? "max_tokens" : field,
-                                    *number);
-  } else if (Holds(kFlags, field)) {
-    const auto flag = value.AsBool();
-    if (!flag.ok()) return Expected(field, "true or false");
-    request.parameters.emplace_back(field, *flag);
-  } else if (field == "cache_salt") {
-    if (!value.is_string()) return Expected(field, "a string");
-    request.parameters.emplace_back(field, std::string(TRY(value.AsString())));
-  } else if (field == "deadline_ms") {
-    const auto ms = value.AsDouble();
-    if (!ms.ok() || !(*ms > 0 && *ms < 1e12)) return Expected(field, "milliseconds above 0");
-    out.infer.timeout = base::Duration{static_cast<int64_t>(*ms * 1e6)};
+    TRY(CopyJson(value, json));
+    fields.inputs.push_back(Texts("tools", {std::move(json)}));
+  } else if (field == "chat_template_kwargs") {
+    if (!value.is_object()) return Expected(field, "an object");
+    std::string json;
+    TRY(CopyJson(value, json));
+    if (json != "{}") fields.parameters.emplace_back(field, std::move(json));
+  } else if (field == "logprobs") {
+    fields.logprobs = TRY(Flag(field, value));
+  } else if (field == "top_logprobs") {
+    fields.top_logprobs = TRY(Integer(field, value, 0, kTopLogprobsMax));
+  } else if (field == "add_generation_prompt") {
+    fields.parameters.emplace_back(field, TRY(Flag(field, value)));
   } else {
-    for (const Refused& refused : kRefused) {
-      if (field != refused.field) continue;
-      std::string json;
-      TRY(AppendJson(value, json));
-      if (json == refused.harmless) return base::Ok();
+    return false;
+  }
+  return true;
+}
+
+base::Status TakeRefused(std::string_view field, const JsonValue& value, Fields& fields) {
+  for (const Refused& refused : kRefused) {
+    if (field != refused.field) continue;
+    std::string json;
+    TRY(CopyJson(value, json));
+    if (json != refused.harmless && json != refused.also) {
       return base::Unimplemented("'" + std::string(field) + "' is not supported here");
     }
+    fields.no_tools = fields.no_tools || (field == "tool_choice" && json == "\"none\"");
+    return base::Ok();
+  }
+  if (!Holds(kIgnored, field) && fields.request.unknown.size() < kUnknownMax) {
+    fields.request.unknown.emplace_back(field.substr(0, kUnknownBytesMax));
   }
   return base::Ok();
+}
+
+base::Status TakeField(std::string_view field, const JsonValue& value, const RequestLimits& limits,
+                       Fields& fields) {
+  CompletionRequest& request = fields.request;
+  if (value.is_null()) return base::Ok();
+  if (request.kind == CompletionKind::kText ? TRY(TakeTextField(field, value, limits, fields))
+                                            : TRY(TakeChatField(field, value, fields))) {
+    return base::Ok();
+  }
+  if (field == "model") {
+    if (!value.is_string()) return Expected(field, "a string");
+    request.model = TRY(value.AsString());
+  } else if (field == "n") {
+    request.n = TRY(Integer(field, value, 1, kChoicesMax));
+  } else if (field == "stop") {
+    return TakeStop(value, fields);
+  } else if (field == "stop_token_ids") {
+    return TakeStopIds(value, fields);
+  } else if (field == "logit_bias") {
+    return TakeBias(value, fields);
+  } else if (field == "stream") {
+    request.stream = TRY(Flag(field, value));
+  } else if (field == "stream_options") {
+    return TakeStreamOptions(value, request);
+  } else if (field == "max_tokens" || field == "max_completion_tokens") {
+    const auto number = value.AsDouble();
+    if (!number.ok() || *number < 0) return Expected(field, "a number of tokens");
+    (field == "max_tokens" ? fields.max_tokens : fields.max_completion_tokens) = *number;
+  } else if (Holds(kNumbers, field)) {
+    const auto number = value.AsDouble();
+    if (!number.ok()) return Expected(field, "a number");
+    fields.parameters.emplace_back(field, *number);
+  } else if (Holds(kFlags, field)) {
+    fields.parameters.emplace_back(field, TRY(Flag(field, value)));
+  } else if (field == "cache_salt") {
+    if (!value.is_string()) return Expected(field, "a string");
+    fields.parameters.emplace_back(field, std::string(TRY(value.AsString())));
+  } else if (field == "priority") {
+    // 0 is the model's own, 1 the most urgent.
+    fields.priority = TRY(Integer(field, value, 0, 1000));
+  } else if (field == "deadline_ms") {
+    return TakeTimeout(field, value, base::Duration::Millis(1), fields);
+  } else if (field == "timeout") {
+    return TakeTimeout(field, value, base::Duration::Seconds(1), fields);
+  } else {
+    return TakeRefused(field, value, fields);
+  }
+  return base::Ok();
+}
+
+// What the fields mean together.
+base::Status Settle(Fields& fields) {
+  CompletionRequest& request = fields.request;
+  const bool chat = request.kind == CompletionKind::kChat;
+  if (request.model.empty()) return Expected("model", "a string");
+  if (fields.prompts.empty()) return Expected(chat ? "messages" : "prompt", "it to be there");
+  if (static_cast<int64_t>(fields.prompts.size()) * request.n > kPromptsTimesChoicesMax) {
+    return Expected("n", "at most " + std::to_string(kPromptsTimesChoicesMax) +
+                             " answers to all prompts together");
+  }
+  if (fields.best_of > 0 && fields.best_of != request.n) {
+    return base::Unimplemented("'best_of' is not supported here, unless it is n");
+  }
+  if (chat && fields.top_logprobs >= 0 && !fields.logprobs) {
+    return Expected("top_logprobs", "'logprobs' to be true with it");
+  }
+  if (chat && fields.logprobs) request.logprobs = std::max<int64_t>(fields.top_logprobs, 0);
+  if (!request.stream && (request.include_usage || request.usage_always)) {
+    return Expected("stream_options", "'stream' to be true with it");
+  }
+  // What the engine does not do.
+  const bool biased = std::any_of(fields.inputs.begin(), fields.inputs.end(),
+                                  [](const NamedTensor& input) { return input.name == "bias"; });
+  for (const auto& [asked, field] :
+       {std::pair(request.n > 1, "n"), std::pair(request.echo, "echo"),
+        std::pair(request.logprobs >= 0, "logprobs"), std::pair(biased, "logit_bias")}) {
+    if (asked) return base::Unimplemented("'" + std::string(field) + "' is not supported here");
+  }
+  if (fields.no_tools) {
+    std::erase_if(fields.inputs, [](const NamedTensor& input) { return input.name == "tools"; });
+  }
+  const double tokens =
+      fields.max_completion_tokens >= 0 ? fields.max_completion_tokens : fields.max_tokens;
+  auto& parameters = fields.parameters;
+  if (tokens >= 0) parameters.emplace_back("max_tokens", tokens);
+  // Without it an answer in a chat may be as long as the context leaves.
+  if (chat) parameters.emplace_back("fill_context", true);
+  if (request.n > 1) parameters.emplace_back("n", request.n);
+  if (request.logprobs >= 0) {
+    parameters.emplace_back("logprobs", request.logprobs);
+    parameters.emplace_back("token_texts", true);
+  }
+  if (request.stream) parameters.emplace_back("stream", true);
+  return base::Ok();
+}
+
+// With echo the prompt's tokens are wanted where their texts or their probabilities are.
+void AskForPrompt(bool has_text, bool no_answer, int64_t logprobs, engine::Parameters& parameters) {
+  if (has_text && logprobs < 0 && !no_answer) return;
+  parameters.emplace_back("prompt_logprobs", std::max<int64_t>(logprobs, 0));
+  if (logprobs < 0) parameters.emplace_back("token_texts", true);
 }
 
 }  // namespace
@@ -203,23 +410,29 @@ base::Result<CompletionRequest> ParseCompletion(std::string_view body, Completio
                                                static_cast<size_t>(limits.tensor_bytes_max)});
   const JsonValue root = TRY(document.Parse(body));
   if (!root.is_object()) return base::InvalidArgument("expected a JSON object");
-  CompletionRequest request;
-  // Without it an answer in a chat may be as long as the context leaves.
-  if (kind == CompletionKind::kChat) {
-    request.infer.request->parameters.emplace_back("fill_context", true);
-  }
+  Fields fields;
+  fields.request.kind = kind;
   const auto take = [&](std::string_view field, JsonValue value) -> base::Status {
-    return TakeField(field, value, kind, limits, request);
+    return TakeField(field, value, limits, fields);
   };
   TRY(root.ForEachMember(take));
-  if (request.model.empty()) return Expected("model", "a string");
-  const char* const prompt = kind == CompletionKind::kChat ? "messages" : "prompt";
-  const auto& inputs = request.infer.request->inputs;
-  const bool has_prompt = std::any_of(inputs.begin(), inputs.end(), [](const auto& input) {
-    return input.name == "text" || input.name == "input_ids" || input.name == "messages";
-  });
-  if (!has_prompt) return Expected(prompt, "it to be there");
-  return request;
+  TRY(Settle(fields));
+  CompletionRequest& request = fields.request;
+  const bool no_answer = fields.max_tokens == 0 || fields.max_completion_tokens == 0;
+  for (size_t i = 0; i < fields.prompts.size(); ++i) {
+    InferRequest infer;
+    infer.timeout = fields.timeout;
+    infer.priority = fields.priority;
+    infer.request->inputs = fields.inputs;
+    infer.request->parameters = fields.parameters;
+    if (request.echo) {
+      AskForPrompt(fields.prompts[i].name == "text", no_answer, request.logprobs,
+                   infer.request->parameters);
+    }
+    infer.request->inputs.push_back(std::move(fields.prompts[i]));
+    request.prompts.push_back(std::move(infer));
+  }
+  return std::move(request);
 }
 
 }  // namespace sluice::serve

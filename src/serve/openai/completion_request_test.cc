@@ -18,7 +18,7 @@ std::string ErrorOf(const std::string& body, CompletionKind kind = CompletionKin
 }
 
 const tensor::Tensor* InputOf(const CompletionRequest& request, const std::string& name) {
-  for (const tensor::NamedTensor& input : request.infer.request->inputs) {
+  for (const tensor::NamedTensor& input : request.prompts[0].request->inputs) {
     if (input.name == name) return &input.tensor;
   }
   return nullptr;
@@ -42,8 +42,6 @@ TEST(CompletionRequest, TakesAPromptAsTextOrTokenIds) {
     ASSERT_EQ(view.shape, tensor::Shape({3}));
     EXPECT_EQ(view.as<int64_t>()[2], 7);
   }
-  EXPECT_NE(ErrorOf(R"({"model":"m","prompt":["a","b"]})").find("several prompts"),
-            std::string::npos);
   EXPECT_NE(ErrorOf(R"({"model":"m","prompt":7})").find("a string or an array"), std::string::npos);
 }
 
@@ -62,14 +60,14 @@ TEST(CompletionRequest, TakesStopsAndDeadlines) {
   const auto parsed = Parse(R"({"model":"m","prompt":"p","stop":["a","bc"],"deadline_ms":2.5})");
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(InputOf(*parsed, "stop")->shape, tensor::Shape({2}));
-  EXPECT_EQ(parsed->infer.timeout.ns, 2'500'000);
+  EXPECT_EQ(parsed->prompts[0].timeout.ns, 2'500'000);
   EXPECT_NE(ErrorOf(R"({"model":"m","prompt":"p","deadline_ms":0})").find("deadline_ms"),
             std::string::npos);
   EXPECT_NE(ErrorOf(R"({"model":"m","prompt":"p","stop":7})").find("stop"), std::string::npos);
 }
 
 TEST(CompletionRequest, RefusesByNameWhatWouldChangeTheAnswer) {
-  for (const char* field : {"\"n\":2", "\"echo\":true", "\"stream\":true", "\"logprobs\":1",
+  for (const char* field : {"\"n\":2", "\"echo\":true", "\"logprobs\":1",
                             "\"logit_bias\":{\"5\":1}", "\"suffix\":\"x\""}) {
     const std::string error = ErrorOf(std::string(R"({"model":"m","prompt":"p",)") + field + "}");
     const std::string name = std::string(field).substr(1, std::string(field).find('"', 1) - 1);
