@@ -100,7 +100,8 @@ struct Session {
   // Seconds of the positions [from, to), logits for the last one.
   double Run(int64_t from, int64_t to) {
     lm::StepRows rows;
-    rows.Add(sequence, tokens, from, to, true);
+    rows.Add(sequence, tokens, from, to);
+    rows.Want(lm::RowOutput::kLogits, 1);
     lm::Runner runner({.pool = pool});
     const base::Time start = base::SystemClock::Get().Now();
     if (!decoder.Run(rows, cache, memory.mutable_data(),

@@ -198,7 +198,6 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
     space.cos[kind] = divider.Floats(rows * turned / 2);
     space.sin[kind] = divider.Floats(rows * turned / 2);
   }
-  space.picked = divider.Floats(logits * c.hidden);
   if (c.experts > 0) {
     space.routed = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
     space.said = divider.Floats(rows * c.hidden);
@@ -238,7 +237,16 @@ bool Decoder::RunNorm(const float* x, int64_t rows, const std::vector<float>& sc
 
 bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
                   Runner& runner) const {
-  Space space = Divide(memory, rows.rows(), static_cast<int64_t>(rows.logit_rows.size()));
+  States states;
+  const auto count = static_cast<int64_t>(rows.logit_rows.size());
+  return RunLayers(rows, cache, memory, states, runner) &&
+         RunHead(states, 0, count, logits, runner);
+}
+
+bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory,
+                        States& states, Runner& runner) const {
+  // The head's part of it lies at its end, as long as its caller has made it.
+  Space space = Divide(memory, rows.rows(), 0);
   for (const kv::BlockCopy& copy : rows.copies) {
     std::memcpy(cache.data + copy.to * cache.block_bytes,
                 cache.data + copy.from * cache.block_bytes, static_cast<size_t>(cache.block_bytes));
@@ -273,7 +281,7 @@ bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, f
     if (!RunFeedForward(layers_[static_cast<size_t>(i)], space, runner)) return false;
     part.data += cache.layer_bytes;
   }
-  return rows.logit_rows.empty() || RunHead(rows, space, logits, runner);
+  return PickStates(rows, space, states, runner);
 }
 
 bool Decoder::AddToStream(const Linear& linear, const float* x, int64_t x_stride,
@@ -393,26 +401,38 @@ bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) c
                      layer.feed_forward_outer, space, runner);
 }
 
-bool Decoder::RunHead(const StepRows& rows, Space& space, float* logits, Runner& runner) const {
-  const auto count = static_cast<int64_t>(rows.logit_rows.size());
-  for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(space.picked + i * config_.hidden,
-                space.stream + rows.logit_rows[static_cast<size_t>(i)] * config_.hidden,
-                static_cast<size_t>(config_.hidden * kFloatBytes));
+bool Decoder::PickStates(const StepRows& rows, Space& space, States& states,
+                         Runner& runner) const {
+  float* picked = space.wide;  // the layers are done with it
+  for (const std::vector<int32_t>* list : {&rows.logit_rows, &rows.state_rows}) {
+    for (const int32_t row : *list) {
+      std::memcpy(picked, space.stream + row * config_.hidden,
+                  static_cast<size_t>(config_.hidden * kFloatBytes));
+      picked += config_.hidden;
+    }
   }
-  if (!RunNorm(space.picked, count, final_norm_, space.normed, runner)) return false;
+  states.rows = space.normed;
+  states.stride = kernels::GemmRowStride(config_.hidden);
+  states.scratch = space.scratch;
+  const int64_t count = (picked - space.wide) / config_.hidden;
+  return count == 0 || RunNorm(space.wide, count, final_norm_, space.normed, runner);
+}
+
+bool Decoder::RunHead(const States& states, int64_t first, int64_t count, float* logits,
+                      Runner& runner) const {
+  if (count == 0) return true;
   LinearRows product;
   product.rows = count;
-  product.x = space.normed;
-  product.x_stride = kernels::GemmRowStride(config_.hidden);
+  product.x = states.rows + first * states.stride;
+  product.x_stride = states.stride;
   product.y = logits;
-  product.y_stride = config_.vocabulary;
-  if (!head_.Run(runner, product, space.scratch)) return false;
+  product.y_stride = head_.n();
+  if (!head_.Run(runner, product, states.scratch)) return false;
   if (config_.logit_cap <= 0) return true;
-  const auto elements = static_cast<double>(count * config_.vocabulary);
+  const auto elements = static_cast<double>(count * head_.n());
   return runner.RunTiles(count, elements, [&](kernels::Tiles range) {
-    kernels::CapLogits(logits + range.begin * config_.vocabulary,
-                       (range.end - range.begin) * config_.vocabulary, config_.logit_cap);
+    kernels::CapLogits(logits + range.begin * head_.n(), (range.end - range.begin) * head_.n(),
+                       config_.logit_cap);
   });
 }
 

@@ -43,11 +43,24 @@ class Decoder {
   // Bytes of one cache block in all layers, and of one layer.
   int64_t cache_layer_bytes() const;
   int64_t cache_block_bytes() const { return cache_layer_bytes() * config_.layers; }
-  // Work space of a step of that many rows, `logits` of them with logits.
+  int64_t head_width() const { return head_.n(); }  // logits of a row
+  // Work space of a step of that many rows whose head runs over at most `logits` of them at once.
   int64_t MemoryBytes(int64_t rows, int64_t logits) const;
 
-  // Runs the step: keys and values of its rows are in the cache afterwards, and `logits`
-  // [logit_rows, vocabulary] hold the rows that were asked for. False: abandoned.
+  // What the layers leave in the work space of a step.
+  struct States {
+    const float* rows = nullptr;  // [logit_rows + state_rows, hidden], `stride` floats apart
+    int64_t stride = 0;
+    std::byte* scratch = nullptr;  // for the head
+  };
+  // Runs the step: keys and values of its rows are in the cache afterwards, and `states` are those
+  // of the rows that were asked for, after the last norm. False: abandoned.
+  [[nodiscard]] bool RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory,
+                               States& states, Runner& runner) const;
+  // `logits` [count, head_width] of the states from `first` on.
+  [[nodiscard]] bool RunHead(const States& states, int64_t first, int64_t count, float* logits,
+                             Runner& runner) const;
+  // Both: `logits` [logit_rows, head_width]. Memory as for that many of them at once.
   [[nodiscard]] bool Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
                          Runner& runner) const;
 
@@ -80,8 +93,7 @@ class Decoder {
     float* attended = nullptr;  // [rows, the widest input of a layer back]
     float* cos[2] = {};         // [rows, turned / 2], of layers without and with a window
     float* sin[2] = {};
-    int64_t tiles = 0;        // of attention
-    float* picked = nullptr;  // [logits, hidden]
+    int64_t tiles = 0;  // of attention
     // Of sparse layers.
     float* routed = nullptr;    // [rows, hidden] of one expert
     float* said = nullptr;      // [rows, hidden] by one expert
@@ -118,8 +130,8 @@ class Decoder {
                                  Runner& runner) const;
   [[nodiscard]] bool RunNorm(const float* x, int64_t rows, const std::vector<float>& scale,
                              float* y, Runner& runner) const;
-  [[nodiscard]] bool RunHead(const StepRows& rows, Space& space, float* logits,
-                             Runner& runner) const;
+  [[nodiscard]] bool PickStates(const StepRows& rows, Space& space, States& states,
+                                Runner& runner) const;
 
   DecoderConfig config_;
   Options options_;

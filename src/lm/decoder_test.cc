@@ -91,7 +91,7 @@ class Session {
       EXPECT_TRUE(cache_.Extend(*part.sequence, part.to, rows.copies));
     }
     for (size_t i = 0; i < parts.size(); ++i) {
-      rows.Add(*parts[i].sequence, *parts[i].tokens, begins[i], parts[i].to, false);
+      rows.Add(*parts[i].sequence, *parts[i].tokens, begins[i], parts[i].to);
     }
     for (int32_t row = 0; row < rows.rows(); ++row) rows.logit_rows.push_back(row);
     tensor::Buffer memory =

@@ -44,7 +44,7 @@ class Session {
     while (computed_ < end) {
       const int64_t to = std::min(end, computed_ + rows_max);
       StepRows rows;
-      rows.Add(sequence_, tokens, computed_, to, false);
+      rows.Add(sequence_, tokens, computed_, to);
       for (int32_t row = 0; row < rows.rows(); ++row) rows.logit_rows.push_back(row);
       tensor::Buffer space =
           tensor::Buffer::Allocate(decoder_.MemoryBytes(rows.rows(), rows.rows()));

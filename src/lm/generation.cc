@@ -1,16 +1,12 @@
 #include "lm/generation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
-#include <string_view>
-
-#include "lm/request_fields.h"
 
 namespace sluice::lm {
 namespace {
 
-using tensor::DType;
+constexpr float kBiasMax = 1000;
 
 base::Status ReadSampling(ParameterReader& reader, SamplingParameters& out) {
   TRY(reader.Number("temperature", 0, 100, out.temperature));
@@ -25,112 +21,83 @@ base::Status ReadSampling(ParameterReader& reader, SamplingParameters& out) {
   return reader.Integer("logprobs", -1, kLogprobsMax, out.logprobs);
 }
 
-base::Result<std::string_view> ReadText(const tensor::NamedTensor& input) {
-  const tensor::ConstView view = input.tensor.view();
-  if (view.dtype != DType::kBytes || view.shape.elements() != 1) {
-    return base::InvalidArgument("input " + input.name + ": expected BYTES of shape [1], got " +
-                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
-  }
-  return view.as<std::string_view>()[0];
-}
-
-double SecondsSince1970() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 // What a request brings.
 struct Inputs {
-  const tensor::NamedTensor* ids = nullptr;
-  const tensor::NamedTensor* text = nullptr;
-  const tensor::NamedTensor* messages = nullptr;
-  const tensor::NamedTensor* tools = nullptr;
+  PromptInputs prompt;
   const tensor::NamedTensor* stop_ids = nullptr;
   const tensor::NamedTensor* stop = nullptr;
+  const tensor::NamedTensor* bias_ids = nullptr;
+  const tensor::NamedTensor* bias = nullptr;
 };
 
 base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
   Inputs inputs;
   for (const tensor::NamedTensor& input : request.inputs) {
-    if (input.name == kInputIds) {
-      inputs.ids = &input;
-    } else if (input.name == kStopIds) {
+    if (inputs.prompt.Take(input, has_text)) continue;
+    if (input.name == kStopIds) {
       inputs.stop_ids = &input;
-    } else if (has_text && input.name == kText) {
-      inputs.text = &input;
-    } else if (has_text && input.name == kMessages) {
-      inputs.messages = &input;
-    } else if (has_text && input.name == kTools) {
-      inputs.tools = &input;
+    } else if (input.name == kBiasIds) {
+      inputs.bias_ids = &input;
+    } else if (input.name == kBias) {
+      inputs.bias = &input;
     } else if (has_text && input.name == kStop) {
       inputs.stop = &input;
     } else {
       return base::InvalidArgument("input " + input.name + " is none of this model's");
     }
   }
-  const int prompts = (inputs.ids != nullptr ? 1 : 0) + (inputs.text != nullptr ? 1 : 0) +
-                      (inputs.messages != nullptr ? 1 : 0);
-  if (prompts != 1) {
+  if (inputs.prompt.count() != 1) {
     return base::InvalidArgument(has_text ? "expected one of the inputs input_ids, text, messages"
                                           : "input input_ids: expected at least one token");
   }
   return inputs;
 }
 
-base::Result<std::vector<std::string>> ReadStop(const tensor::NamedTensor& input,
-                                                const GenerationLimits& limits) {
-  const tensor::ConstView view = input.tensor.view();
-  if (view.dtype != DType::kBytes || view.shape.rank() != 1 ||
-      view.shape[0] > limits.stop_texts_max) {
-    return base::InvalidArgument("input " + input.name + ": expected at most " +
-                                 std::to_string(limits.stop_texts_max) + " texts");
-  }
-  std::vector<std::string> stop;
-  for (const std::string_view text : view.span<std::string_view>()) {
-    if (text.empty() || text.size() > limits.stop_bytes_max) {
-      return base::InvalidArgument("input " + input.name + ": expected texts of 1 to " +
-                                   std::to_string(limits.stop_bytes_max) + " bytes");
-    }
-    stop.emplace_back(text);
-  }
-  return stop;
-}
-
-base::Result<std::vector<int32_t>> ReadPrompt(const Inputs& inputs, const GenerationLimits& limits,
-                                              const ModelText* model_text,
-                                              ParameterReader& reader) {
-  if (inputs.ids != nullptr) return ReadIds(*inputs.ids, limits.vocabulary);
-  // Room for an answer of one token.
-  const int64_t count_max = limits.length_max - 1;
-  if (inputs.text != nullptr) {
-    const std::string_view content = TRY(ReadText(*inputs.text));
-    return model_text->Encode(content, count_max);
-  }
-  ModelText::Chat chat;
-  chat.messages = TRY(ReadText(*inputs.messages));
-  if (inputs.tools != nullptr) chat.tools = TRY(ReadText(*inputs.tools));
-  TRY(reader.Bool("add_generation_prompt", chat.add_generation_prompt));
-  chat.now = SecondsSince1970();
-  return model_text->EncodeChat(chat, count_max);
-}
-
-}  // namespace
-
-base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
-                            const ModelText* text, Generation& out) {
-  const Inputs inputs = TRY(FindInputs(request, text != nullptr));
-  ParameterReader reader(request.parameters);
-  out.prompt = TRY(ReadPrompt(inputs, limits, text, reader));
-  if (out.prompt.empty()) {
-    return base::InvalidArgument("expected a prompt of at least one token");
-  }
+base::Status ReadStop(const Inputs& inputs, const GenerationLimits& limits, Generation& out) {
   if (inputs.stop_ids != nullptr) out.stop_ids = TRY(ReadIds(*inputs.stop_ids, limits.vocabulary));
   std::sort(out.stop_ids.begin(), out.stop_ids.end());
-  if (inputs.stop != nullptr) out.stop = TRY(ReadStop(*inputs.stop, limits));
   if (static_cast<int64_t>(out.stop_ids.size()) > limits.stop_ids_max) {
     return base::InvalidArgument(std::string("input ") + kStopIds + ": expected at most " +
                                  std::to_string(limits.stop_ids_max) + " tokens, got " +
                                  std::to_string(out.stop_ids.size()));
   }
+  if (inputs.stop == nullptr) return base::Ok();
+  for (const std::string_view text : TRY(ReadTexts(*inputs.stop, limits.stop_texts_max))) {
+    if (text.empty() || text.size() > limits.stop_bytes_max) {
+      return base::InvalidArgument(std::string("input ") + kStop + ": expected texts of 1 to " +
+                                   std::to_string(limits.stop_bytes_max) + " bytes");
+    }
+    out.stop.emplace_back(text);
+    out.stop_bytes = std::max(out.stop_bytes, text.size());
+  }
+  return base::Ok();
+}
+
+base::Status ReadBias(const Inputs& inputs, const GenerationLimits& limits, Generation& out) {
+  if (inputs.bias_ids == nullptr && inputs.bias == nullptr) return base::Ok();
+  if (inputs.bias_ids == nullptr || inputs.bias == nullptr) {
+    return base::InvalidArgument("expected the inputs bias_ids and bias together");
+  }
+  const std::vector<int32_t> ids = TRY(ReadIds(*inputs.bias_ids, limits.vocabulary));
+  const std::span<const float> values = TRY(ReadFloats(*inputs.bias));
+  if (ids.size() != values.size() || static_cast<int64_t>(ids.size()) > limits.bias_max) {
+    return base::InvalidArgument("inputs bias_ids and bias: expected as many of both, at most " +
+                                 std::to_string(limits.bias_max) + ", got " +
+                                 std::to_string(ids.size()) + " and " +
+                                 std::to_string(values.size()));
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!(values[i] >= -kBiasMax && values[i] <= kBiasMax)) {
+      return base::InvalidArgument("input bias: expected numbers in [-1000, 1000], got " +
+                                   std::to_string(values[i]) + " at " + std::to_string(i));
+    }
+    out.sampling.bias.emplace_back(ids[i], values[i]);
+  }
+  return base::Ok();
+}
+
+base::Status ReadLengths(ParameterReader& reader, const GenerationLimits& limits,
+                         Generation& out) {
   const auto length = static_cast<int64_t>(out.prompt.size());
   if (length >= limits.length_max) {
     return base::InvalidArgument(std::string("input ") + kInputIds + ": " + std::to_string(length) +
@@ -142,7 +109,30 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
   out.answer_max = limits.length_max - length;
   if (!to_context) out.answer_max = std::min(limits.answer_default, out.answer_max);
   TRY(reader.Integer("max_tokens", 1, limits.length_max - length, out.answer_max));
+  return reader.Integer("n", 1, limits.answers_max, out.answers);
+}
+
+}  // namespace
+
+base::Status ReadGeneration(const engine::Request& request, const GenerationLimits& limits,
+                            const ModelText* text, Generation& out) {
+  const Inputs inputs = TRY(FindInputs(request, text != nullptr));
+  ParameterReader reader(request.parameters);
+  // Room for an answer of one token.
+  const PromptLimits prompt_limits{limits.vocabulary, limits.length_max - 1};
+  out.prompt = TRY(ReadPrompt(inputs.prompt, prompt_limits, text, reader));
+  if (out.prompt.empty()) {
+    return base::InvalidArgument("expected a prompt of at least one token");
+  }
+  TRY(ReadLengths(reader, limits, out));
+  TRY(ReadStop(inputs, limits, out));
   TRY(ReadSampling(reader, out.sampling));
+  TRY(ReadBias(inputs, limits, out));
+  if (HasPenalties(out.sampling)) out.prompt_counts.AddPrompt(out.prompt);
+  TRY(reader.Bool(kTokenTexts, out.token_texts));
+  if (out.token_texts && text == nullptr) {
+    return base::InvalidArgument("parameter token_texts: the model has no tokeniser");
+  }
   TRY(reader.Bool("stream", out.stream));
   TRY(reader.Bool("ignore_eos", out.ignore_eos));
   return reader.Text("cache_salt", 256, out.cache_salt);

@@ -1,4 +1,4 @@
-// What a request asks of a language model, read from its tensors and parameters.
+// What a request for tokens asks of a language model, read from its tensors and parameters.
 #pragma once
 
 #include <cstdint>
@@ -6,22 +6,27 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/request.h"
 #include "lm/model_text.h"
 #include "lm/sampler.h"
+#include "lm/task/prompt.h"
 
 namespace sluice::lm {
 
-// The tensors and parameters of a request for tokens. Names as in the OpenAI API.
-// A prompt is one of the first three; text and messages need a tokeniser.
-inline constexpr const char* kInputIds = "input_ids";    // I32 or I64, [n] or [1, n]
-inline constexpr const char* kText = "text";             // BYTES [1]; of the answer as well
-inline constexpr const char* kMessages = "messages";     // BYTES [1]: JSON
-inline constexpr const char* kTools = "tools";           // the same, optional
-inline constexpr const char* kStopIds = "stop_ids";      // the same, optional
-inline constexpr const char* kStop = "stop";             // BYTES [n]: texts, optional
-inline constexpr const char* kOutputIds = "output_ids";  // I32 [n]
-inline constexpr const char* kLogprobs = "logprobs";     // F32 [n], where they are asked for
+// Names of tensors besides a prompt's.
+inline constexpr const char* kStopIds = "stop_ids";  // as input_ids, optional
+inline constexpr const char* kStop = "stop";         // BYTES [n]: texts, optional
+inline constexpr const char* kBiasIds = "bias_ids";  // as input_ids, optional
+inline constexpr const char* kBias = "bias";         // F32 [n]: added to these tokens' logits
+// Of a reply: the answers one behind the other.
+inline constexpr const char* kOutputIds = "output_ids";          // I32 [tokens of all answers]
+inline constexpr const char* kOutputLengths = "output_lengths";  // I32 [answers], of several
+inline constexpr const char* kFinishReasons = "finish_reasons";  // BYTES [answers], of the last
+// Where they are asked for; `top` columns are filled up with -1, NaN and empty texts.
+inline constexpr const char* kLogprobs = "logprobs";         // F32 [tokens]
+inline constexpr const char* kTopIds = "top_ids";            // I32 [tokens, top]
+inline constexpr const char* kTopLogprobs = "top_logprobs";  // F32 [tokens, top]
+inline constexpr const char* kTokenTexts = "token_texts";    // BYTES [tokens]
+inline constexpr const char* kTopTexts = "top_texts";        // BYTES [tokens, top]
 
 // A parameter: without max_tokens the answer may fill the context, as chats expect.
 inline constexpr const char* kFillContext = "fill_context";
@@ -31,20 +36,28 @@ struct GenerationLimits {
   int64_t vocabulary = 0;
   int64_t length_max = 0;  // tokens of prompt and answer together
   int64_t answer_default = 16;
+  int64_t answers_max = 128;
   int64_t stop_ids_max = 64;
+  int64_t bias_max = 1024;
   int64_t stop_texts_max = 16;
   size_t stop_bytes_max = 256;  // of each
 };
 
-struct Generation : engine::Prepared {
-  std::vector<int32_t> prompt;
-  int64_t answer_max = 0;         // tokens
+struct Generation : Asked {
+  Generation() : Asked(Task::kGenerate) {}
+  int64_t row_count() const override { return static_cast<int64_t>(prompt.size()); }
+  int64_t serial_steps() const override { return answer_max - 1; }
+
+  int64_t answers = 1;
+  int64_t answer_max = 0;         // tokens of each
   std::vector<int32_t> stop_ids;  // ends the answer, which does not hold it; sorted
   std::vector<std::string> stop;  // texts that end the answer, which does not hold them
+  size_t stop_bytes = 0;          // of the longest
   SamplingParameters sampling;
-  bool stream = false;      // a reply for each step that gives tokens
-  bool ignore_eos = false;  // the model's own end of text is a token like others
-  std::string cache_salt;   // requests of different salts share no cached prefix
+  TokenCounts prompt_counts;  // where there are penalties
+  bool token_texts = false;   // the tokens' own texts beside the answer's
+  bool stream = false;        // a reply for each step that gives tokens
+  bool ignore_eos = false;    // the model's own end of text is a token like others
 };
 
 // kInvalidArgument says what was expected and what came.

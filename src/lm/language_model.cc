@@ -39,14 +39,22 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
   const bool has_text = text != nullptr;
   model.description.inputs = {{kInputIds, DType::kI64, {-1}, has_text},
                               {kStopIds, DType::kI64, {-1}, true}};
+  model.description.inputs.push_back({kBiasIds, DType::kI64, {-1}, true});
+  model.description.inputs.push_back({kBias, DType::kF32, {-1}, true});
   model.description.outputs = {{kOutputIds, DType::kI32, {-1}, false},
-                               {kLogprobs, DType::kF32, {-1}, true}};
+                               {kOutputLengths, DType::kI32, {-1}, true},
+                               {kFinishReasons, DType::kBytes, {-1}, true},
+                               {kLogprobs, DType::kF32, {-1}, true},
+                               {kTopIds, DType::kI32, {-1, -1}, true},
+                               {kTopLogprobs, DType::kF32, {-1, -1}, true}};
   if (has_text) {
     for (const char* name : {kText, kMessages, kTools}) {
       model.description.inputs.push_back({name, DType::kBytes, {1}, true});
     }
     model.description.inputs.push_back({kStop, DType::kBytes, {-1}, true});
-    model.description.outputs.push_back({kText, DType::kBytes, {1}, false});
+    model.description.outputs.push_back({kText, DType::kBytes, {-1}, false});
+    model.description.outputs.push_back({kTokenTexts, DType::kBytes, {-1}, true});
+    model.description.outputs.push_back({kTopTexts, DType::kBytes, {-1, -1}, true});
   }
   model.description.batch_reason = "sequences of different requests share steps row by row";
   model.text = std::move(text);

@@ -1,13 +1,12 @@
 #include "lm/lm_engine.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <span>
-#include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "lm/task/generate_group.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
@@ -21,53 +20,46 @@ constexpr double kPrepareNsPerByte = 25;
 constexpr double kFlopsPerNs = 40;
 constexpr double kBytesPerNs = 8;
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+// Sequences that the scheduler holds beyond one of each request, as multiples of those that run.
+constexpr int32_t kBranchesMax = 4;
 
-tensor::Tensor Copied(tensor::DType dtype, const void* data, size_t count) {
-  tensor::Tensor tensor;
-  tensor.dtype = dtype;
-  tensor.shape = tensor::Shape({static_cast<int64_t>(count)});
-  const auto bytes = static_cast<int64_t>(count) * tensor::DTypeSize(dtype);
-  tensor.buffer = tensor::Buffer::Allocate(bytes);
-  std::memcpy(tensor.buffer.mutable_data(), data, static_cast<size_t>(bytes));
-  return tensor;
+std::unique_ptr<Group> MakeGroup(const LanguageModel& model,
+                                 std::unique_ptr<engine::Request> request) {
+  return std::make_unique<GenerateGroup>(model, std::move(request));
 }
 
 }  // namespace
 
-// What a step computes and draws. The requests that it points to stay until it is committed.
+// What a step computes and reads. The groups that it points to stay until it is committed.
 struct LmEngine::LmStep : engine::Step {
-  struct Draw {
-    const engine::Call* call = nullptr;
-    const SamplingParameters* sampling = nullptr;  // null: no token is drawn
-    const TokenCounts* counts = nullptr;
-    int64_t position = 0;  // of the token that is drawn
-  };
+  LmStep(const Decoder* decoder, int64_t logits_max) : readings(decoder, logits_max) {}
   bool wanted(base::Time now) const override {
-    return probe || std::any_of(draws.begin(), draws.end(), [&](const Draw& draw) {
-             return !draw.call->cancelled() && !draw.call->expired(now);
+    return probe || std::any_of(groups.begin(), groups.end(), [&](const Group* group) {
+             return !group->call().cancelled() && !group->call().expired(now);
            });
   }
 
   Scheduler::Plan plan;
-  std::vector<Draw> draws;      // of each member
-  std::vector<Sample> samples;  // by row of logits
-  Sampler sampler;
+  std::vector<Group*> groups;  // whose sequences are among the members
+  Readings readings;
 };
 
 LmEngine::LmEngine(std::shared_ptr<const LanguageModel> model)
     : model_(std::move(model)),
       costs_([this](uint64_t, int64_t rows) { return PriorOf(rows); }),
-      scheduler_({.cache = {.blocks = model_->blocks,
-                            .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
-                  .running_max = model_->options.running_max,
-                  .sequences_max = model_->options.sequences_max}) {
+      scheduler_(
+          {.cache = {.blocks = model_->blocks,
+                     .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
+           .running_max = model_->options.running_max,
+           .sequences_max =
+               model_->options.sequences_max + kBranchesMax * model_->options.running_max}) {
   const Decoder& decoder = model_->decoder;
   cache_.type = decoder.cache_type();
   cache_.layer_bytes = decoder.cache_layer_bytes();
   cache_.block_bytes = decoder.cache_block_bytes();
   blocks_ = tensor::Buffer::Allocate(model_->blocks * cache_.block_bytes + 64);
   cache_.data = blocks_.mutable_data();
-  by_id_.resize(static_cast<size_t>(model_->options.sequences_max));
+  owners_.resize(static_cast<size_t>(scheduler_.sequences_max()));
 }
 
 LmEngine::~LmEngine() {
@@ -94,7 +86,7 @@ base::Status LmEngine::Prepare(engine::Request& request) const {
 
 engine::MemoryUse LmEngine::memory() const {
   const int64_t logits =
-      model_->options.running_max * model_->decoder.config().vocabulary * kFloatBytes;
+      model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
   return {model_->decoder.weight_bytes(),
           tensor::AlignUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
                                                                 model_->options.running_max),
@@ -102,9 +94,7 @@ engine::MemoryUse LmEngine::memory() const {
 }
 
 std::unique_ptr<engine::Step> LmEngine::MakeStep(int) {
-  auto step = std::make_unique<LmStep>();
-  step->samples.resize(static_cast<size_t>(model_->options.running_max));
-  return step;
+  return std::make_unique<LmStep>(&model_->decoder, model_->options.running_max);
 }
 
 base::Duration LmEngine::PriorOf(int64_t rows) const {
@@ -114,61 +104,108 @@ base::Duration LmEngine::PriorOf(int64_t rows) const {
   return {static_cast<int64_t>(std::max(bytes / kBytesPerNs, flops / kFlopsPerNs))};
 }
 
-engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
-                                  const engine::Outlook& outlook) {
-  const auto& generation = static_cast<const Generation&>(*request->prepared);
-  SequenceSpec spec;
-  spec.tokens = generation.prompt;
-  // The last token is said, never computed.
-  spec.generated_max = generation.answer_max - 1;
-  spec.priority =
-      request->call->priority() > 0 ? request->call->priority() : model_->options.priority_default;
-  spec.deadline = request->call->deadline();
-  spec.domain = scheduler_.cache().Domain(generation.cache_salt);
-  const auto length = static_cast<int64_t>(spec.tokens.size());
-  const int64_t found = scheduler_.cache().Find(
-      spec.domain, std::span(spec.tokens).first(static_cast<size_t>(length - 1)));
-  // At the least its own prompt, and a step for each further token.
-  const int64_t rows = std::min(length - found, model_->options.step_rows_max);
+engine::Cost LmEngine::PredictAnswer(const Asked& asked, int64_t found) const {
+  // At the least its own rows, and a step for each token that waits for the one before.
+  const int64_t length = asked.row_count() - found;
+  const int64_t rows = std::min(length, model_->options.step_rows_max);
   const engine::Cost prompt = costs_.Predict(0, rows);
   const engine::Cost token = costs_.Predict(0, 1);
-  const int64_t steps = (length - found + rows - 1) / rows;
-  const base::Duration predicted{prompt.predicted.ns * steps +
-                                 token.predicted.ns * (generation.answer_max - 1)};
-  if (prompt.measured && token.measured && outlook.device_free + predicted > spec.deadline &&
+  const int64_t steps = (length + rows - 1) / rows;
+  engine::Cost cost;
+  cost.predicted = {prompt.predicted.ns * steps + token.predicted.ns * asked.serial_steps()};
+  cost.measured = prompt.measured && token.measured;
+  return cost;
+}
+
+SequenceSpec LmEngine::FrameOf(const Asked& asked, const engine::Call& call) {
+  SequenceSpec frame;
+  frame.priority = call.priority() > 0 ? call.priority() : model_->options.priority_default;
+  frame.deadline = call.deadline();
+  frame.arrival = arrivals_;
+  frame.domain = scheduler_.cache().Domain(asked.cache_salt);
+  return frame;
+}
+
+engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
+                                  const engine::Outlook& outlook) {
+  if (pending() >= model_->options.sequences_max) return engine::Admission::kQueueFull;
+  const auto& asked = static_cast<const Asked&>(*request->prepared);
+  SequenceSpec frame = FrameOf(asked, *request->call);
+  const std::span<const int32_t> prompt(asked.prompt);
+  const int64_t found =
+      prompt.empty() ? 0 : scheduler_.cache().Find(frame.domain, prompt.first(prompt.size() - 1));
+  const engine::Cost cost = PredictAnswer(asked, found);
+  if (cost.measured && outlook.device_free + cost.predicted > frame.deadline &&
       !costs_.TakeProbe(outlook.now)) {
     return engine::Admission::kTooLate;
   }
-  auto answer = std::make_unique<Answer>();
-  answer->id = scheduler_.Add(std::move(spec));
-  if (answer->id == Scheduler::kNone) return engine::Admission::kQueueFull;
-  answer->counts.AddPrompt(generation.prompt);
-  if (model_->text != nullptr) answer->decoder.emplace(model_->text->MakeDecoder());
-  answer->request = std::move(request);
-  answer->index = answers_.size();
-  by_id_[static_cast<size_t>(answer->id)] = answer.get();
-  answers_.push_back(std::move(answer));
+  ++arrivals_;
+  std::unique_ptr<Group> group = MakeGroup(*model_, std::move(request));
+  group->place().index = groups_.size();
+  group->place().frame = std::move(frame);
+  groups_.push_back(std::move(group));
+  CHECK(Feed(*groups_.back())) << "a request without a sequence";
+  if (groups_.back()->feeds()) feeding_.push_back(groups_.back().get());
   return engine::Admission::kQueued;
+}
+
+bool LmEngine::Feed(Group& group) {
+  Group::Place& place = group.place();
+  while (static_cast<int32_t>(place.branches.size()) < model_->options.running_max) {
+    // One of each request finds room in any case.
+    const bool extra = !place.branches.empty();
+    if (extra && extra_branches_ >= kBranchesMax * model_->options.running_max) break;
+    SequenceSpec spec = place.frame;
+    if (!group.Next(spec)) break;
+    if (extra) ++extra_branches_;
+    const Scheduler::Id id = scheduler_.Add(std::move(spec));
+    CHECK(id != Scheduler::kNone) << "lengths are checked when requests are prepared";
+    place.branches.push_back({id, place.branches_begun});
+    OwnerOf(id) = {&group, place.branches_begun++};
+  }
+  return !place.branches.empty();
+}
+
+void LmEngine::FeedAll() {
+  size_t kept = 0;
+  for (Group* const group : feeding_) {
+    Feed(*group);
+    if (group->feeds()) feeding_[kept++] = group;
+  }
+  feeding_.resize(kept);
 }
 
 void LmEngine::OnEvent(const engine::Event&, const engine::Outlook&, engine::Replies&) {}
 
-std::unique_ptr<engine::Request> LmEngine::TakeOut(size_t index) {
-  std::unique_ptr<engine::Request> request = std::move(answers_[index]->request);
-  scheduler_.Remove(answers_[index]->id);
-  std::swap(answers_[index], answers_.back());
-  answers_[index]->index = index;
-  answers_.pop_back();
-  return request;
+void LmEngine::DropBranch(Group& group, Scheduler::Id id) {
+  std::vector<Group::Branch>& branches = group.place().branches;
+  const auto found = std::find_if(branches.begin(), branches.end(),
+                                  [&](const Group::Branch& branch) { return branch.id == id; });
+  *found = branches.back();
+  branches.pop_back();
+  if (!branches.empty()) --extra_branches_;
+  OwnerOf(id) = {};
+  scheduler_.Remove(id);
+}
+
+std::unique_ptr<Group> LmEngine::TakeOut(size_t index) {
+  std::unique_ptr<Group> group = std::move(groups_[index]);
+  while (!group->place().branches.empty()) DropBranch(*group, group->place().branches.back().id);
+  feeding_.erase(std::remove(feeding_.begin(), feeding_.end(), group.get()), feeding_.end());
+  std::swap(groups_[index], groups_.back());
+  groups_.pop_back();
+  if (index < groups_.size()) groups_[index]->place().index = index;
+  return group;
 }
 
 void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
-  for (size_t i = answers_.size(); i-- > 0;) {
-    const engine::Call& call = *answers_[i]->request->call;
-    // A step that runs points to its requests: they go when it is committed.
-    if (answers_[i]->in_step || (!call.cancelled() && !call.expired(now))) continue;
-    replies.Refuse(TakeOut(i),
-                   call.cancelled() ? engine::reason::kCancelled : engine::reason::kDeadlineQueue);
+  for (size_t i = groups_.size(); i-- > 0;) {
+    const engine::Call& call = groups_[i]->call();
+    // A step that runs points to its groups: they go when it is committed.
+    if (groups_[i]->place().in_step > 0 || (!call.cancelled() && !call.expired(now))) continue;
+    const bool cancelled = call.cancelled();
+    replies.Refuse(TakeOut(i)->TakeRequest(),
+                   cancelled ? engine::reason::kCancelled : engine::reason::kDeadlineQueue);
   }
 }
 
@@ -180,16 +217,19 @@ const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work)
   offer.work = work;
   offer.priority = std::numeric_limits<int>::max();
   base::Time deadline = base::Time::Never();
-  for (const std::unique_ptr<Answer>& answer : answers_) {
-    const engine::Call& call = *answer->request->call;
-    if (answer->in_step || (call.deadline() != base::Time::Never()) != timed) continue;
+  for (const std::unique_ptr<Group>& group : groups_) {
+    const Group::Place& place = group->place();
+    const bool idle = place.in_step == static_cast<int32_t>(place.branches.size());
+    if ((place.frame.deadline != base::Time::Never()) != timed || (idle && place.in_step > 0)) {
+      continue;
+    }
     any = true;
-    deadline = std::min(deadline, call.deadline());
-    offer.priority = std::min(
-        offer.priority, call.priority() > 0 ? call.priority() : model_->options.priority_default);
+    deadline = std::min(deadline, place.frame.deadline);
+    offer.priority = std::min(offer.priority, static_cast<int>(place.frame.priority));
   }
   if (!any) return nullptr;
-  offer.cost = costs_.Predict(0, scheduler_.RowsToGo(model_->options.step_rows_max));
+  offer.cost = costs_.Predict(
+      0, std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max)));
   offer.wait_until = now;
   if (deadline != base::Time::Never()) offer.latest_start = deadline - offer.cost.predicted;
   return &offer;
@@ -197,20 +237,19 @@ const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work)
 
 bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Replies&) {
   auto& step = static_cast<LmStep&>(base_step);
+  FeedAll();
   if (!scheduler_.Form(model_->options.step_rows_max, step.plan)) return false;
-  step.draws.clear();
+  ++forms_;
+  step.groups.clear();
+  step.readings.Clear();
   for (const Scheduler::Member& member : step.plan.members) {
-    Answer& answer = Find(member.id);
-    answer.in_step = true;
-    if (answer.found_tokens < 0) answer.found_tokens = member.from;
-    LmStep::Draw draw;
-    draw.call = answer.request->call.get();
-    if (member.logits >= 0) {
-      draw.sampling = &GenerationOf(answer).sampling;
-      draw.counts = &answer.counts;
-      draw.position = member.to;
-    }
-    step.draws.push_back(draw);
+    const Owner owner = OwnerOf(member.id);
+    Group::Place& place = owner.group->place();
+    ++place.in_step;
+    if (place.found_tokens < 0) place.found_tokens = member.from;
+    if (std::exchange(place.formed, forms_) != forms_) step.groups.push_back(owner.group);
+    step.readings.BeginMember();
+    owner.group->Ask(owner.branch, member, step.readings);
   }
   step.rows = step.plan.rows.rows();
   step.predicted = costs_.Predict(0, step.rows).predicted;
@@ -219,136 +258,82 @@ bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Repli
 
 void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safepoint& safepoint) {
   auto& step = static_cast<LmStep&>(base_step);
-  const int64_t vocabulary = model_->decoder.config().vocabulary;
+  const int64_t logits_bytes =
+      model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
   auto* const logits = reinterpret_cast<float*>(exec.memory);
-  std::byte* const memory =
-      exec.memory + tensor::AlignUp(model_->options.running_max * vocabulary * kFloatBytes);
+  std::byte* const memory = exec.memory + tensor::AlignUp(logits_bytes);
   Runner runner({.pool = exec.pool, .safepoint = &safepoint});
-  if (!model_->decoder.Run(step.plan.rows, cache_, memory, logits, runner)) return;
-  for (size_t i = 0; i < step.draws.size(); ++i) {
-    const LmStep::Draw& draw = step.draws[i];
-    if (draw.sampling == nullptr) continue;
-    const int32_t row = step.plan.members[i].logits;
-    step.sampler.Draw({logits + row * vocabulary, static_cast<size_t>(vocabulary)}, *draw.sampling,
-                      *draw.counts, draw.position, step.samples[static_cast<size_t>(row)]);
+  Decoder::States states;
+  if (!model_->decoder.RunLayers(step.plan.rows, cache_, memory, states, runner)) return;
+  // Commit is told where this was abandoned.
+  static_cast<void>(step.readings.Run(step.plan.rows, states, logits, runner));
+}
+
+void LmEngine::HearMember(const LmStep& step, size_t index) {
+  const Scheduler::Member& member = step.plan.members[index];
+  const Owner owner = OwnerOf(member.id);
+  const std::optional<int32_t> token =
+      owner.group->Hear(owner.branch, member, step.readings.ResultsOf(index));
+  if (token.has_value()) {
+    scheduler_.Append(member.id, *token);
+  } else if (member.whole) {
+    DropBranch(*owner.group, member.id);
   }
 }
 
-const char* LmEngine::Hear(Answer& answer, const Sample& sample) const {
-  const Generation& generation = GenerationOf(answer);
-  const auto holds = [&](const std::vector<int32_t>& ids) {
-    return std::binary_search(ids.begin(), ids.end(), sample.token);
-  };
-  if ((!generation.ignore_eos && holds(model_->end_ids)) || holds(generation.stop_ids)) {
-    return "stop";
+void LmEngine::TellAll(const LmStep& step, engine::Replies& replies) {
+  for (Group* const group : step.groups) {
+    if (group->done()) {
+      // Another step may still point to it.
+      if (group->place().in_step > 0) continue;
+      engine::Reply reply = group->Finish();
+      replies.Finish(TakeOut(group->place().index)->TakeRequest(), std::move(reply));
+      continue;
+    }
+    // A reader that is behind gets more in its next chunk.
+    engine::Call& reader = *group->request().call;
+    while (group->has_news() && reader.takes_chunks() && reader.TakeCredit()) {
+      replies.Chunk(group->request(), group->TakeChunk());
+    }
   }
-  answer.tokens.push_back(sample.token);
-  if (generation.sampling.logprobs >= 0) answer.logprobs.push_back(sample.logprob);
-  answer.counts.AddGenerated(sample.token);
-  if (answer.decoder.has_value()) {
-    const size_t before = answer.text.size();
-    answer.status = answer.decoder->Append(sample.token, answer.text);
-    if (!answer.status.ok()) return "error";
-    if (FindStop(answer, before)) return "stop";
-  }
-  return static_cast<int64_t>(answer.tokens.size()) == generation.answer_max ? "length" : nullptr;
-}
-
-bool LmEngine::FindStop(Answer& answer, size_t before) const {
-  size_t end = std::string::npos;
-  for (const std::string& stop : GenerationOf(answer).stop) {
-    const size_t from = before < stop.size() ? 0 : before - stop.size() + 1;
-    end = std::min(end, answer.text.find(stop, from));
-  }
-  if (end == std::string::npos) return false;
-  answer.text.resize(std::max(end, answer.text_sent));
-  answer.decoder.reset();  // what it holds back comes behind the stop
-  return true;
-}
-
-// With the tokens and the text that were not sent yet. What may turn out to be the beginning of a
-// stop waits, unless this is the `last` reply.
-engine::Reply LmEngine::ReplyWith(Answer& answer, bool last) const {
-  engine::Reply reply;
-  const size_t count = answer.tokens.size() - answer.sent;
-  reply.outputs.push_back(
-      {kOutputIds, Copied(tensor::DType::kI32, answer.tokens.data() + answer.sent, count)});
-  if (GenerationOf(answer).sampling.logprobs >= 0) {
-    reply.outputs.push_back(
-        {kLogprobs, Copied(tensor::DType::kF32, answer.logprobs.data() + answer.sent, count)});
-  }
-  if (model_->text != nullptr) {
-    size_t end = answer.text.size();
-    size_t held = 0;
-    for (const std::string& stop : GenerationOf(answer).stop)
-      held = std::max(held, stop.size() - 1);
-    if (!last) end -= std::min(held, end);
-    end = std::max(end, answer.text_sent);
-    // Not within a character.
-    const auto continues = [&](size_t at) { return (answer.text[at] & 0xc0) == 0x80; };
-    while (end < answer.text.size() && end > answer.text_sent && continues(end)) --end;
-    reply.outputs.push_back(
-        {kText, tensor::Tensor::FromStrings(
-                    {1}, {answer.text.substr(answer.text_sent, end - answer.text_sent)})});
-    answer.text_sent = end;
-  }
-  answer.sent = answer.tokens.size();
-  return reply;
-}
-
-void LmEngine::Finish(size_t index, const char* why, engine::Replies& replies) {
-  Answer& answer = *answers_[index];
-  if (!answer.status.ok()) {
-    engine::Reply reply;
-    reply.status = std::move(answer.status);
-    return replies.Finish(TakeOut(index), std::move(reply));
-  }
-  if (answer.decoder.has_value()) answer.decoder->Finish(answer.text);
-  engine::Reply reply = ReplyWith(answer, true);
-  const auto count = [](size_t n) { return engine::Parameter(static_cast<int64_t>(n)); };
-  reply.parameters.emplace_back("finish_reason", std::string(why));
-  reply.parameters.emplace_back("prompt_tokens", count(GenerationOf(answer).prompt.size()));
-  reply.parameters.emplace_back("completion_tokens", count(answer.tokens.size()));
-  reply.parameters.emplace_back("cached_tokens", engine::Parameter(answer.found_tokens));
-  replies.Finish(TakeOut(index), std::move(reply));
 }
 
 void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
                       engine::Replies& replies) {
   auto& step = static_cast<LmStep&>(base_step);
   CHECK(status != engine::StepStatus::kFailed);
-  const bool done = status == engine::StepStatus::kDone;
-  if (done) {
-    scheduler_.Complete(step.plan);
-    costs_.Record(0, step.rows, step.computed(), step.finished);
-  } else {
+  for (const Scheduler::Member& member : step.plan.members) {
+    --OwnerOf(member.id).group->place().in_step;
+  }
+  if (status != engine::StepStatus::kDone) {
     scheduler_.Abandon(step.plan);
     costs_.RecordAtLeast(0, step.rows, step.computed(), step.finished);
+    return;
   }
-  for (const Scheduler::Member& member : step.plan.members) {
-    Answer& answer = Find(member.id);
-    answer.in_step = false;
-    if (!done || member.logits < 0) continue;
-    const Sample& sample = step.samples[static_cast<size_t>(member.logits)];
-    const char* const why = Hear(answer, sample);
-    if (why != nullptr) {
-      Finish(answer.index, why, replies);
-      continue;
-    }
-    scheduler_.Append(member.id, sample.token);
-    // A reader that is behind gets more tokens in its next chunk.
-    engine::Call& call = *answer.request->call;
-    if (GenerationOf(answer).stream && call.takes_chunks() && call.TakeCredit()) {
-      engine::Reply chunk = ReplyWith(answer, false);
-      chunk.terminal = false;
-      replies.Chunk(*answer.request, std::move(chunk));
-    }
-  }
+  scheduler_.Complete(step.plan);
+  costs_.Record(0, step.rows, step.computed(), step.finished);
+  for (size_t i = 0; i < step.plan.members.size(); ++i) HearMember(step, i);
+  TellAll(step, replies);
 }
 
 void LmEngine::CheckIntegrity() const {
   scheduler_.CheckIntegrity();
-  CHECK_EQ(static_cast<size_t>(scheduler_.running() + scheduler_.waiting()), answers_.size());
+  size_t branches = 0;
+  int32_t extra = 0;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const Group::Place& place = groups_[i]->place();
+    CHECK_EQ(place.index, i);
+    CHECK(place.in_step >= 0 && place.in_step <= static_cast<int32_t>(place.branches.size()));
+    CHECK(!place.branches.empty() || groups_[i]->feeds());
+    for (const Group::Branch& branch : place.branches) {
+      const Owner& owner = owners_[static_cast<size_t>(branch.id)];
+      CHECK(owner.group == groups_[i].get() && owner.branch == branch.number);
+    }
+    branches += place.branches.size();
+    extra += std::max(0, static_cast<int32_t>(place.branches.size()) - 1);
+  }
+  CHECK_EQ(static_cast<size_t>(scheduler_.running() + scheduler_.waiting()), branches);
+  CHECK_EQ(extra, extra_branches_);
 }
 
 }  // namespace sluice::lm

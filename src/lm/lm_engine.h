@@ -3,15 +3,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "engine/cost_model.h"
 #include "engine/engine.h"
 #include "lm/language_model.h"
-#include "lm/sampler.h"
 #include "lm/scheduler.h"
+#include "lm/task/group.h"
 
 namespace sluice::lm {
 
@@ -36,7 +34,7 @@ class LmEngine : public engine::Engine {
   const engine::Offer* BestOffer(base::Time now, engine::WorkClass work) override;
   bool Form(const engine::Offer& offer, engine::Step& step, engine::Replies& replies) override;
   void Commit(engine::Step& step, engine::StepStatus status, engine::Replies& replies) override;
-  int64_t pending() const override { return static_cast<int64_t>(answers_.size()); }
+  int64_t pending() const override { return static_cast<int64_t>(groups_.size()); }
   void CheckIntegrity() const override;
 
   void Launch(engine::Step& step, engine::Exec& exec, engine::Safepoint& safepoint) override;
@@ -44,46 +42,39 @@ class LmEngine : public engine::Engine {
   const Scheduler::Statistics& statistics() const { return scheduler_.statistics(); }
 
  private:
-  // A request and what was said to it.
-  struct Answer {
-    std::unique_ptr<engine::Request> request;
-    Scheduler::Id id = Scheduler::kNone;
-    size_t index = 0;  // among all answers
-    TokenCounts counts;
-    std::vector<int32_t> tokens;
-    std::vector<float> logprobs;
-    std::optional<text::StreamDecoder> decoder;  // of a model with text
-    std::string text;                            // of all tokens
-    size_t text_sent = 0;                        // of it, what chunks have carried
-    base::Status status;                         // why it cannot go on
-    size_t sent = 0;                             // tokens that chunks have carried
-    int64_t found_tokens = -1;                   // of the prompt, in the cache; -1: not started
-    bool in_step = false;
-  };
   struct LmStep;
+  // Whose a sequence of the scheduler is.
+  struct Owner {
+    Group* group = nullptr;
+    int32_t branch = 0;
+  };
 
-  const Generation& GenerationOf(const Answer& answer) const {
-    return static_cast<const Generation&>(*answer.request->prepared);
-  }
   base::Duration PriorOf(int64_t rows) const;
-  Answer& Find(Scheduler::Id id) { return *by_id_[static_cast<size_t>(id)]; }
-  // Takes the request out; the scheduler forgets its sequence. Another answer takes its place.
-  std::unique_ptr<engine::Request> TakeOut(size_t index);
-  // What the next token means: null while the answer goes on, else why it is finished.
-  const char* Hear(Answer& answer, const Sample& sample) const;
-  // Whether the newest text holds a stop: the answer ends before it.
-  bool FindStop(Answer& answer, size_t before) const;
-  engine::Reply ReplyWith(Answer& answer, bool last) const;
-  void Finish(size_t index, const char* why, engine::Replies& replies);
+  // What the request will take at the least, alone; measured: it is more than the prior.
+  engine::Cost PredictAnswer(const Asked& asked, int64_t found) const;
+  SequenceSpec FrameOf(const Asked& asked, const engine::Call& call);
+  // Hands sequences of the group to the scheduler, as many as it takes now.
+  bool Feed(Group& group);
+  void FeedAll();
+  Owner& OwnerOf(Scheduler::Id id) { return owners_[static_cast<size_t>(id)]; }
+  // The scheduler forgets a branch, or all of them.
+  void DropBranch(Group& group, Scheduler::Id id);
+  std::unique_ptr<Group> TakeOut(size_t index);
+  void HearMember(const LmStep& step, size_t member);
+  void TellAll(const LmStep& step, engine::Replies& replies);
 
   const std::shared_ptr<const LanguageModel> model_;
   engine::CostModel costs_;
   Scheduler scheduler_;
   tensor::Buffer blocks_;
   CacheMemory cache_;
-  std::vector<std::unique_ptr<Answer>> answers_;
-  std::vector<Answer*> by_id_;  // [sequences_max] the same by their sequences
-  engine::Offer offers_[2];     // by class
+  std::vector<std::unique_ptr<Group>> groups_;
+  std::vector<Owner> owners_;    // by sequence
+  std::vector<Group*> feeding_;  // those that may have sequences the scheduler lacks
+  int32_t extra_branches_ = 0;   // beyond the first of each group
+  uint64_t arrivals_ = 0;
+  uint64_t forms_ = 0;
+  engine::Offer offers_[2];  // by class
 };
 
 }  // namespace sluice::lm

@@ -27,7 +27,7 @@ class Sink : public engine::ReplySink {
       const tensor::ConstView view = output.tensor.view();
       if (output.name == kOutputIds) {
         ids.insert(ids.end(), view.span<int32_t>().begin(), view.span<int32_t>().end());
-      } else {
+      } else if (output.name == kLogprobs) {
         logprobs.insert(logprobs.end(), view.span<float>().begin(), view.span<float>().end());
       }
     }

@@ -49,15 +49,22 @@ base::Result<std::vector<int32_t>> ModelText::Tokenize(std::string_view text, in
 }
 
 base::Result<std::vector<int32_t>> ModelText::Encode(std::string_view text,
-                                                     int64_t count_max) const {
-  return Tokenize(text, count_max, true);
+                                                     int64_t count_max,
+                                                     bool add_fixed_tokens) const {
+  return Tokenize(text, count_max, add_fixed_tokens);
 }
 
 base::Result<std::vector<int32_t>> ModelText::EncodeChat(const Chat& chat,
                                                          int64_t count_max) const {
-  base::JsonDocument messages, tools;
+  base::JsonDocument messages, tools, variables;
   text::ChatInput input{TRY(messages.Parse(chat.messages))};
   if (!chat.tools.empty()) input.tools = TRY(tools.Parse(chat.tools));
+  if (!chat.variables.empty()) {
+    input.variables = TRY(variables.Parse(chat.variables));
+    if (!input.variables->is_object()) {
+      return base::InvalidArgument("parameter chat_template_kwargs: expected a JSON object");
+    }
+  }
   input.add_generation_prompt = chat.add_generation_prompt;
   input.now = chat.now;
   if (templates_.empty()) {
@@ -66,8 +73,11 @@ base::Result<std::vector<int32_t>> ModelText::EncodeChat(const Chat& chat,
   const std::shared_ptr<const text::ChatTemplate> chosen =
       TRY(templates_.Select(input.tools.has_value()));
   const std::string rendered = TRY(chosen->Render(input));
-  // The template has written the tokens that begin a text.
-  return Tokenize(rendered, count_max, false);
+  return Tokenize(rendered, count_max, chat.add_special_tokens);
+}
+
+std::string ModelText::TokenBytes(int32_t id) const {
+  return text::BytesOfToken(*tokenizer_, id);
 }
 
 text::StreamDecoder ModelText::MakeDecoder() const {

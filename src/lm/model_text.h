@@ -23,16 +23,22 @@ class ModelText {
                                                              int64_t vocabulary);
 
   // The ids of a text to go on with. kInvalidArgument when they are more than count_max.
-  base::Result<std::vector<int32_t>> Encode(std::string_view text, int64_t count_max) const;
+  base::Result<std::vector<int32_t>> Encode(std::string_view text, int64_t count_max,
+                                            bool add_fixed_tokens = true) const;
   // The ids of a conversation, as the model's chat template writes it.
   struct Chat {
     std::string_view messages;  // JSON: an array of objects
     std::string_view tools;     // the same, empty: none
+    std::string_view variables;  // JSON: an object of what the template may name; empty: none
     bool add_generation_prompt = true;
+    bool add_special_tokens = false;  // the template has written those that begin a text
     double now = 0;  // seconds since 1970, for templates that tell the date
   };
   base::Result<std::vector<int32_t>> EncodeChat(const Chat& chat, int64_t count_max) const;
 
+  // The bytes that a token alone stands for, perhaps a part of a character; of special tokens what
+  // they are written as.
+  std::string TokenBytes(int32_t id) const;
   // For the ids of one answer as they come.
   text::StreamDecoder MakeDecoder() const;
 

@@ -28,19 +28,31 @@ base::Error Wrong(const char* name, const std::string& expected) {
   return base::InvalidArgument("parameter " + std::string(name) + ": expected " + expected);
 }
 
+base::Error WrongInput(const tensor::NamedTensor& input, const std::string& expected) {
+  const tensor::ConstView view = input.tensor.view();
+  return base::InvalidArgument("input " + input.name + ": expected " + expected + ", got " +
+                               std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
+}
+
+bool IsIntegers(const tensor::ConstView& view) {
+  return view.dtype == DType::kI32 || view.dtype == DType::kI64;
+}
+
+int64_t IntegerAt(const tensor::ConstView& view, size_t i) {
+  return view.dtype == DType::kI32 ? view.as<int32_t>()[i] : view.as<int64_t>()[i];
+}
+
 }  // namespace
 
 base::Result<std::vector<int32_t>> ReadIds(const tensor::NamedTensor& input, int64_t vocabulary) {
   const tensor::ConstView view = input.tensor.view();
   const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[0] == 1);
-  if (!flat || (view.dtype != DType::kI32 && view.dtype != DType::kI64)) {
-    return base::InvalidArgument("input " + input.name +
-                                 ": expected INT32 or INT64 of shape [n] or [1, n], got " +
-                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
+  if (!flat || !IsIntegers(view)) {
+    return WrongInput(input, "INT32 or INT64 of shape [n] or [1, n]");
   }
   std::vector<int32_t> ids(static_cast<size_t>(view.shape.elements()));
   for (size_t i = 0; i < ids.size(); ++i) {
-    const int64_t id = view.dtype == DType::kI32 ? view.as<int32_t>()[i] : view.as<int64_t>()[i];
+    const int64_t id = IntegerAt(view, i);
     if (id < 0 || id >= vocabulary) {
       return base::InvalidArgument("input " + input.name + ": token " + std::to_string(id) +
                                    " at " + std::to_string(i) + " is outside [0, " +
@@ -49,6 +61,51 @@ base::Result<std::vector<int32_t>> ReadIds(const tensor::NamedTensor& input, int
     ids[i] = static_cast<int32_t>(id);
   }
   return ids;
+}
+
+base::Result<std::vector<int32_t>> ReadCounts(const tensor::NamedTensor& input, int64_t low,
+                                              int64_t high) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.shape.rank() != 1 || !IsIntegers(view)) {
+    return WrongInput(input, "INT32 or INT64 of shape [n]");
+  }
+  std::vector<int32_t> counts(static_cast<size_t>(view.shape.elements()));
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const int64_t count = IntegerAt(view, i);
+    if (count < low || count > high) {
+      return base::InvalidArgument("input " + input.name + ": expected numbers in [" +
+                                   std::to_string(low) + ", " + std::to_string(high) + "], got " +
+                                   std::to_string(count) + " at " + std::to_string(i));
+    }
+    counts[i] = static_cast<int32_t>(count);
+  }
+  return counts;
+}
+
+base::Result<std::span<const float>> ReadFloats(const tensor::NamedTensor& input) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.shape.rank() != 1 || view.dtype != DType::kF32) {
+    return WrongInput(input, "FP32 of shape [n]");
+  }
+  return view.span<float>();
+}
+
+base::Result<std::string_view> ReadText(const tensor::NamedTensor& input) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.dtype != DType::kBytes || view.shape.elements() != 1) {
+    return WrongInput(input, "BYTES of shape [1]");
+  }
+  return view.as<std::string_view>()[0];
+}
+
+base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
+                                                          int64_t count_max) {
+  const tensor::ConstView view = input.tensor.view();
+  if (view.dtype != DType::kBytes || view.shape.rank() != 1 || view.shape[0] < 1 ||
+      view.shape[0] > count_max) {
+    return WrongInput(input, "BYTES of shape [n], n in [1, " + std::to_string(count_max) + "]");
+  }
+  return view.span<std::string_view>();
 }
 
 const Parameter* ParameterReader::Find(const char* name) const {

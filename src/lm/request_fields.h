@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -15,6 +17,17 @@ namespace sluice::lm {
 // Token ids of an input of I32 or I64, [n] or [1, n]; kInvalidArgument when one is outside
 // [0, vocabulary).
 base::Result<std::vector<int32_t>> ReadIds(const tensor::NamedTensor& input, int64_t vocabulary);
+
+// Of INT32 or INT64, [n]: numbers in [low, high].
+base::Result<std::vector<int32_t>> ReadCounts(const tensor::NamedTensor& input, int64_t low,
+                                              int64_t high);
+// Of FP32, [n].
+base::Result<std::span<const float>> ReadFloats(const tensor::NamedTensor& input);
+// Of BYTES, [1].
+base::Result<std::string_view> ReadText(const tensor::NamedTensor& input);
+// Of BYTES, [n] with 1 <= n <= count_max.
+base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
+                                                          int64_t count_max);
 
 // Reads parameters by name; what is absent leaves `out` as it is. kInvalidArgument says what was
 // expected. The parameters outlive the reader.

@@ -18,6 +18,11 @@ double Runner::Predict(kernels::Work work, double speedup) const {
 
 bool Runner::RunTiles(int64_t tiles, double whole_ns,
                       base::FunctionRef<void(kernels::Tiles)> kernel) {
+  return RunInLanes(tiles, whole_ns, [&](kernels::Tiles range, int) { kernel(range); });
+}
+
+bool Runner::RunInLanes(int64_t tiles, double whole_ns,
+                        base::FunctionRef<void(kernels::Tiles, int)> kernel) {
   if (tiles == 0) return true;
   const double tile_ns = whole_ns / static_cast<double>(tiles);
   for (int64_t begin = 0; begin < tiles;) {
@@ -34,10 +39,10 @@ bool Runner::RunTiles(int64_t tiles, double whole_ns,
       since_safepoint_ns_ += lane_ns * static_cast<double>(count);
     }
     if (options_.pool == nullptr || count == 1) {
-      kernel({begin, begin + count});
+      kernel({begin, begin + count}, 0);
     } else {
-      options_.pool->ParallelFor(count, tile_ns, [&](int64_t from, int64_t to) {
-        kernel({begin + from, begin + to});
+      options_.pool->ParallelForLanes(count, tile_ns, [&](int64_t from, int64_t to, int lane) {
+        kernel({begin + from, begin + to}, lane);
       });
     }
     begin += count;

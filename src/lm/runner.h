@@ -39,6 +39,10 @@ class Runner {
   // `whole_ns`: of all tiles on one lane.
   [[nodiscard]] bool RunTiles(int64_t tiles, double whole_ns,
                               base::FunctionRef<void(kernels::Tiles)> kernel);
+  // The same with the lane, in [0, lanes()), that runs the tiles: for scratch memory of its own.
+  [[nodiscard]] bool RunInLanes(int64_t tiles, double whole_ns,
+                                base::FunctionRef<void(kernels::Tiles, int lane)> kernel);
+  int lanes() const { return static_cast<int>(lanes_); }
 
  private:
   double Predict(kernels::Work work, double speedup) const;

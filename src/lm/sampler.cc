@@ -21,20 +21,15 @@ uint64_t Mix(uint64_t x) {
   return x ^ x >> 31;
 }
 
-bool Penalises(const SamplingParameters& p) {
+}  // namespace
+
+bool HasPenalties(const SamplingParameters& p) {
   return p.repetition_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0;
 }
 
-void Penalise(std::span<float> logits, const SamplingParameters& p, const TokenCounts& counts) {
-  for (const TokenCounts::Count& count : counts.counts()) {
-    float& logit = logits[static_cast<size_t>(count.token)];
-    logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
-    if (count.generated == 0) continue;
-    logit -= p.presence_penalty + p.frequency_penalty * static_cast<float>(count.generated);
-  }
+uint64_t SeedOf(uint64_t seed, int64_t index) {
+  return index == 0 ? seed : Mix(Mix(seed) + static_cast<uint64_t>(index));
 }
-
-}  // namespace
 
 double UniformAt(uint64_t seed, int64_t position) {
   const uint64_t bits = Mix(Mix(seed) ^ static_cast<uint64_t>(position));
@@ -67,49 +62,72 @@ void TokenCounts::AddGenerated(int32_t token) {
   ++Find(token).generated;
 }
 
-void Sampler::Draw(std::span<float> logits, const SamplingParameters& parameters,
-                   const TokenCounts& counts, int64_t position, Sample& sample) {
-  const bool reports = parameters.logprobs >= 0;
-  sample.top.clear();
-  sample.logprob = 0;
-  if (reports) Report(logits, parameters, sample);
-  const float normaliser = sample.logprob;
-  if (reports) raw_.assign(logits.begin(), logits.end());
-  if (Penalises(parameters)) Penalise(logits, parameters, counts);
-  for (const auto& [token, bias] : parameters.bias) logits[static_cast<size_t>(token)] += bias;
+void Penalise(const SamplingParameters& p, const TokenCounts& counts, std::span<float> logits) {
+  if (HasPenalties(p)) {
+    for (const TokenCounts::Count& count : counts.counts()) {
+      float& logit = logits[static_cast<size_t>(count.token)];
+      logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
+      if (count.generated == 0) continue;
+      logit -= p.presence_penalty + p.frequency_penalty * static_cast<float>(count.generated);
+    }
+  }
+  for (const auto& [token, bias] : p.bias) logits[static_cast<size_t>(token)] += bias;
+}
+
+void Sampler::Draw(std::span<const float> logits, const SamplingParameters& parameters,
+                   const TokenCounts& counts, uint64_t seed, int64_t position, Sample& sample) {
+  std::span<const float> row = logits;
+  if (HasPenalties(parameters) || !parameters.bias.empty()) {
+    changed_.assign(logits.begin(), logits.end());
+    Penalise(parameters, counts, changed_);
+    row = changed_;
+  }
   const kernels::LogitMaximum highest =
-      kernels::FindLogitMaximum(logits.data(), static_cast<int64_t>(logits.size()));
+      kernels::FindLogitMaximum(row.data(), static_cast<int64_t>(row.size()));
   if (parameters.temperature == 0 || !std::isfinite(highest.value)) {
     sample.token = static_cast<int32_t>(highest.index);
   } else {
-    const double random = UniformAt(parameters.seed, position);
+    const double random = UniformAt(seed, position);
     const bool all = parameters.top_k == 0 && parameters.top_p >= 1 && parameters.min_p <= 0;
-    sample.token = all ? DrawFromAll(logits, highest.value, 1 / parameters.temperature, random)
-                       : DrawFromLikeliest(logits, highest.value, parameters, random);
+    sample.token = all ? DrawFromAll(row, highest.value, 1 / parameters.temperature, random)
+                       : DrawFromLikeliest(row, highest.value, parameters, random);
   }
-  if (reports) sample.logprob = raw_[static_cast<size_t>(sample.token)] - normaliser;
+  sample.top.clear();
+  sample.logprob = 0;
+  if (parameters.logprobs >= 0) Score(logits, sample.token, parameters.logprobs, sample);
 }
 
-// Leaves the logarithm of the sum of exponentials in sample.logprob.
-void Sampler::Report(std::span<const float> logits, const SamplingParameters& parameters,
-                     Sample& sample) {
+float Sampler::Normaliser(std::span<const float> logits) {
   const auto n = static_cast<int64_t>(logits.size());
   const kernels::LogitMaximum highest = kernels::FindLogitMaximum(logits.data(), n);
   sums_.resize(static_cast<size_t>(Blocks(logits.size())));
   kernels::SumLogitExps(logits.data(), n, highest.value, 1, sums_.data());
   double total = 0;
   for (const float sum : sums_) total += sum;
-  sample.logprob = static_cast<float>(highest.value + std::log(total));
-  const auto count = static_cast<size_t>(std::min<int64_t>(parameters.logprobs, n));
-  if (count == 0) return;
+  return static_cast<float>(highest.value + std::log(total));
+}
+
+void Sampler::Score(std::span<const float> logits, int32_t token, int32_t top, Sample& sample) {
+  const float normaliser = Normaliser(logits);
+  sample.token = token;
+  sample.logprob = logits[static_cast<size_t>(token)] - normaliser;
+  sample.top.clear();
+  if (top > 0) ReportTop(logits, normaliser, top, sample);
+}
+
+void Sampler::ReportTop(std::span<const float> logits, float normaliser, int32_t top,
+                        Sample& sample) {
+  const auto n = static_cast<int64_t>(logits.size());
+  const float highest = kernels::FindLogitMaximum(logits.data(), n).value;
+  const auto count = static_cast<size_t>(std::min<int64_t>(top, n));
   for (float depth = 16;; depth *= 4) {
-    Collect(logits, highest.value, 1, depth);
+    Collect(logits, highest, 1, depth);
     if (candidates_.size() >= count || depth > 1e6f) break;
   }
   candidates_.resize(std::min(count, candidates_.size()));
   for (const Candidate& candidate : candidates_) {
     const float logit = logits[static_cast<size_t>(candidate.token)];
-    sample.top.push_back({candidate.token, logit - sample.logprob});
+    sample.top.push_back({candidate.token, logit - normaliser});
   }
 }
 

@@ -42,7 +42,10 @@ struct Sample {
   std::vector<TokenLogprob> top;  // the likeliest first, the lower token first among equals
 };
 
-// What a request has said so far, counted.
+// Whether draws look at the tokens so far.
+bool HasPenalties(const SamplingParameters& parameters);
+
+// What an answer has said so far, counted.
 class TokenCounts {
  public:
   void AddPrompt(std::span<const int32_t> tokens);
@@ -60,13 +63,26 @@ class TokenCounts {
   std::vector<Count> counts_;  // by token, ascending
 };
 
+// Applies penalties and bias to a row.
+void Penalise(const SamplingParameters& parameters, const TokenCounts& counts,
+              std::span<float> logits);
+
 // Work space of one thread, reused from row to row.
 class Sampler {
  public:
-  // Draws from `logits` [vocabulary], which it changes. `counts` is looked at where a penalty is
-  // set; `position` is that of the token to be drawn. A row without a finite logit gives token 0.
-  void Draw(std::span<float> logits, const SamplingParameters& parameters,
-            const TokenCounts& counts, int64_t position, Sample& sample);
+  // Draws from `logits` [vocabulary]. `counts` is looked at where a penalty is set; `position` is
+  // that of the token to be drawn. A row without a finite logit gives token 0.
+  void Draw(std::span<const float> logits, const SamplingParameters& parameters,
+            const TokenCounts& counts, int64_t position, Sample& sample) {
+    Draw(logits, parameters, counts, parameters.seed, position, sample);
+  }
+  // The same by another seed than the parameters'.
+  void Draw(std::span<const float> logits, const SamplingParameters& parameters,
+            const TokenCounts& counts, uint64_t seed, int64_t position, Sample& sample);
+  // No draw: what the model gives `token`, and the `top` likeliest.
+  void Score(std::span<const float> logits, int32_t token, int32_t top, Sample& sample);
+  // The logarithm of the sum of the row's exponentials: a logit less it is a logprob.
+  float Normaliser(std::span<const float> logits);
 
  private:
   struct Candidate {
@@ -74,14 +90,14 @@ class Sampler {
     float weight;  // e to the logit, relative to the highest
   };
 
-  void Report(std::span<const float> logits, const SamplingParameters& parameters, Sample& sample);
+  void ReportTop(std::span<const float> logits, float normaliser, int32_t top, Sample& sample);
   int32_t DrawFromAll(std::span<const float> logits, float highest, float scale, double random);
   int32_t DrawFromLikeliest(std::span<const float> logits, float highest,
                             const SamplingParameters& parameters, double random);
   // Candidates with at least the weight e^-depth, the likeliest first.
   void Collect(std::span<const float> logits, float highest, float scale, float depth);
 
-  std::vector<float> raw_;  // the row as the model gave it
+  std::vector<float> changed_;  // the row with penalties and bias
   std::vector<float> sums_;
   std::vector<float> terms_;
   std::vector<int32_t> indices_;
@@ -90,5 +106,7 @@ class Sampler {
 
 // In [0, 1): a function of its arguments alone.
 double UniformAt(uint64_t seed, int64_t position);
+// Of the index-th of several answers to one request. The first one has the request's own.
+uint64_t SeedOf(uint64_t seed, int64_t index);
 
 }  // namespace sluice::lm

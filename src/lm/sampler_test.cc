@@ -139,8 +139,9 @@ TEST(Sampler, PenaltiesFollowTheirDefinitions) {
   parameters.frequency_penalty = 0.25f;
   parameters.bias = {{0, -7.0f}};
   sampler.Draw(logits, parameters, counts, 0, sample);
-  EXPECT_EQ(logits, (std::vector<float>{-6, 2 / 2.0f - 0.5f - 0.25f, -6, 4 / 2.0f - 0.5f - 0.5f}));
   EXPECT_EQ(sample.token, 3);
+  Penalise(parameters, counts, logits);
+  EXPECT_EQ(logits, (std::vector<float>{-6, 2 / 2.0f - 0.5f - 0.25f, -6, 4 / 2.0f - 0.5f - 0.5f}));
 }
 
 TEST(Sampler, ReportsLogprobsOfTheModelsOwnDistribution) {

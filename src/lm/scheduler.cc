@@ -22,8 +22,11 @@ bool Scheduler::CanEverRun(int64_t tokens) const {
 
 Scheduler::Id Scheduler::Add(SequenceSpec spec) {
   CHECK(!spec.tokens.empty());
+  const auto size = static_cast<int64_t>(spec.tokens.size());
+  if (spec.outputs_from == SequenceSpec::kLast) spec.outputs_from = size - 1;
+  CHECK(spec.outputs_from >= 0 && spec.outputs_from < size);
   if (running() + waiting() >= options_.sequences_max) return kNone;
-  if (!CanEverRun(static_cast<int64_t>(spec.tokens.size()) + spec.generated_max)) return kNone;
+  if (!CanEverRun(size + spec.generated_max)) return kNone;
   Id id = kNone;
   if (free_.empty()) {
     id = static_cast<Id>(entries_.size());
@@ -38,7 +41,7 @@ Scheduler::Id Scheduler::Add(SequenceSpec spec) {
   entry.spec.tokens.reserve(entry.spec.tokens.size() +
                             static_cast<size_t>(entry.spec.generated_max));
   entry.state = State::kWaiting;
-  entry.arrival = arrivals_++;
+  entry.order = added_++;
   Insert(waiting_, id);
   return id;
 }
@@ -67,8 +70,8 @@ void Scheduler::Free(Id id) {
 bool Scheduler::IsMoreUrgent(Id a, Id b) const {
   const Entry& x = at(a);
   const Entry& y = at(b);
-  return std::tie(x.spec.priority, x.spec.deadline, x.arrival) <
-         std::tie(y.spec.priority, y.spec.deadline, y.arrival);
+  return std::tie(x.spec.priority, x.spec.deadline, x.spec.arrival, x.order) <
+         std::tie(y.spec.priority, y.spec.deadline, y.spec.arrival, y.order);
 }
 
 void Scheduler::Insert(std::vector<Id>& list, Id id) {
@@ -105,26 +108,27 @@ bool Scheduler::Form(int64_t rows_max, Plan& plan) {
 
 bool Scheduler::AwaitsPrefix(const Entry& entry) const {
   if (entry.spec.domain == kv::kNoDomain) return false;
-  const std::span<const int32_t> tokens(entry.spec.tokens);
-  const int64_t found = cache_.Find(entry.spec.domain, tokens.first(tokens.size() - 1));
+  const std::span<const int32_t> tokens = Findable(entry.spec);
+  int64_t found = -1;
   for (const Id id : running_) {
     const Entry& other = at(id);
     const auto ahead = static_cast<int64_t>(other.spec.tokens.size()) - other.computed;
     if (other.spec.domain != entry.spec.domain || ahead <= 1) continue;
     const auto differ = std::mismatch(tokens.begin(), tokens.end(), other.spec.tokens.begin(),
                                       other.spec.tokens.end());
+    const int64_t common = std::min(differ.first - tokens.begin(), other.spec.shared_max);
     // Worth a wait from a block on: less is computed with the rest.
-    if (differ.first - tokens.begin() >= found + cache_.block_rows()) return true;
+    if (common < cache_.block_rows()) continue;
+    if (found < 0) found = cache_.Find(entry.spec.domain, tokens);
+    if (common >= found + cache_.block_rows()) return true;
   }
   return false;
 }
 
 void Scheduler::Start(Id id) {
   Entry& entry = at(id);
-  const std::span<const int32_t> tokens(entry.spec.tokens);
-  // The last token is computed in any case: its logits are wanted.
-  entry.computed = cache_.Attach(entry.spec.domain, tokens.first(tokens.size() - 1),
-                                 entry.spec.eviction, entry.rows);
+  entry.computed =
+      cache_.Attach(entry.spec.domain, Findable(entry.spec), entry.spec.eviction, entry.rows);
   statistics_.found_tokens += entry.computed;
   Erase(waiting_, id);
   entry.state = State::kRunning;
@@ -164,11 +168,12 @@ bool Scheduler::AddMember(Id id, int64_t rows_max, Plan& plan) {
   if (entry.in_step || entry.computed == size) return true;
   const int64_t to = std::min(size, entry.computed + rows_max - plan.rows.rows());
   if (!MakeRoom(id, to, plan)) return false;
-  const bool logits = to == size;
   entry.in_step = true;
   Member member{id, entry.computed, to};
-  if (logits) member.logits = static_cast<int32_t>(plan.rows.logit_rows.size());
-  plan.rows.Add(entry.rows, entry.spec.tokens, entry.computed, to, logits);
+  member.outputs = std::max<int64_t>(0, to - std::max(entry.computed, entry.spec.outputs_from));
+  member.whole = to == size;
+  plan.rows.Add(entry.rows, entry.spec.tokens, entry.computed, to);
+  member.first_output = plan.rows.Want(entry.spec.output, member.outputs);
   plan.members.push_back(member);
   return true;
 }
@@ -183,9 +188,10 @@ void Scheduler::Complete(const Plan& plan) {
     statistics_.recomputed_tokens +=
         std::max<int64_t>(0, std::min(member.to, entry.computed_before) - member.from);
     entry.computed = member.to;
+    entry.spec.outputs_from = std::max(entry.spec.outputs_from, member.to);
     if (entry.removed) {
       Free(member.id);
-    } else if (full_block || member.logits >= 0) {
+    } else if (full_block || member.whole) {
       Publish(entry);
     }
   }
@@ -226,9 +232,9 @@ int64_t Scheduler::RowsToGo(int64_t most) const {
 }
 
 void Scheduler::Publish(Entry& entry) {
-  if (entry.computed <= entry.rows.published) return;
-  cache_.Publish(entry.rows,
-                 std::span(entry.spec.tokens).first(static_cast<size_t>(entry.computed)),
+  const int64_t end = std::min(entry.computed, entry.spec.shared_max);
+  if (end <= entry.rows.published) return;
+  cache_.Publish(entry.rows, std::span(entry.spec.tokens).first(static_cast<size_t>(end)),
                  entry.spec.eviction);
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -25,11 +26,19 @@ struct SequenceSpec {
   std::vector<int32_t> tokens;  // at least one
   int64_t generated_max = 0;    // tokens that will be appended at most
   // The more urgent goes first: the smaller priority, then the earlier deadline, then the one that
-  // came first.
+  // came first: `arrival` is of whoever asks, and equal for the sequences of one request.
   int32_t priority = 1;
   base::Time deadline = base::Time::Never();
+  uint64_t arrival = 0;
   kv::DomainId domain = kv::kNoDomain;
   kv::EvictionClass eviction = 1;
+  // The outputs of positions from here on are wanted: each is given once. kLast: of the last one,
+  // and of each token that is appended.
+  static constexpr int64_t kLast = -1;
+  int64_t outputs_from = kLast;
+  RowOutput output = RowOutput::kLogits;
+  // Rows of positions below this are left to the cache; what nobody else begins with need not be.
+  int64_t shared_max = std::numeric_limits<int64_t>::max();
 };
 
 // Owner: one engine, its loop's lease holder.
@@ -49,7 +58,11 @@ class Scheduler {
     Id id;
     int64_t from;
     int64_t to;
-    int32_t logits = -1;  // index among the step's rows of logits; -1: none, tokens are left
+    // Outputs of the positions [to - outputs, to), the first of them at this index among the step's
+    // outputs of their kind.
+    int64_t outputs = 0;
+    int64_t first_output = 0;
+    bool whole = false;  // all tokens are computed with this step
   };
   // A step and its parts. Reused from step to step.
   struct Plan {
@@ -74,7 +87,7 @@ class Scheduler {
   // Rows for a step of at most `rows_max`, the most urgent sequences first. False: there is nothing
   // to compute. Sequences in steps that are not completed take no part.
   bool Form(int64_t rows_max, Plan& plan);
-  // The step's rows are computed. Members with logits then expect Append or Remove before they are
+  // The step's rows are computed. Whole members then expect Append or Remove before they are
   // computed further.
   void Complete(const Plan& plan);
   // The step did not run, or not to its end.
@@ -84,9 +97,12 @@ class Scheduler {
 
   // Rows that steps could compute now, at most `most`.
   int64_t RowsToGo(int64_t most) const;
+  // Tokens of the sequence's beginning that Attach would find now, at most.
+  int64_t Find(const SequenceSpec& spec) const { return cache_.Find(spec.domain, Findable(spec)); }
   const std::vector<int32_t>& tokens(Id id) const { return at(id).spec.tokens; }
   int64_t computed(Id id) const { return at(id).computed; }
   bool is_removed(Id id) const { return at(id).removed; }
+  int32_t sequences_max() const { return options_.sequences_max; }
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   kv::PrefixCache& cache() { return cache_; }
@@ -101,7 +117,7 @@ class Scheduler {
     SequenceSpec spec;
     kv::Sequence rows;
     State state = State::kFree;
-    uint64_t arrival = 0;
+    uint64_t order = 0;  // among those that came together
     int64_t computed = 0;
     int64_t computed_before = 0;  // when it was last preempted
     uint64_t preempted_in = 0;    // which Form
@@ -116,6 +132,12 @@ class Scheduler {
   static void Erase(std::vector<Id>& list, Id id);
   void Free(Id id);
 
+  // The tokens whose rows may come from the cache: no outputs of theirs are wanted.
+  static std::span<const int32_t> Findable(const SequenceSpec& spec) {
+    const auto last = static_cast<int64_t>(spec.tokens.size()) - 1;
+    const int64_t count = spec.outputs_from == SequenceSpec::kLast ? last : spec.outputs_from;
+    return std::span(spec.tokens).first(static_cast<size_t>(count));
+  }
   // Whether a running sequence is computing a beginning that this one could use.
   bool AwaitsPrefix(const Entry& entry) const;
   void Start(Id id);
@@ -133,7 +155,7 @@ class Scheduler {
   std::vector<Id> running_;  // the most urgent first
   std::vector<Id> waiting_;
   std::vector<Id> turn_;  // Form's
-  uint64_t arrivals_ = 0;
+  uint64_t added_ = 0;
   uint64_t forms_ = 0;
   Statistics statistics_;
 };

@@ -39,8 +39,11 @@ struct Device {
   uint64_t& RowAt(int32_t block, int64_t row) {
     return memory[static_cast<size_t>(block * kernels::kCacheBlockRows + row)];
   }
-  // The rows of logits.
-  std::vector<uint64_t> Run(const StepRows& rows) {
+  // The outputs of a kind that a step gives.
+  struct Outputs {
+    std::vector<uint64_t> logits, states;
+  };
+  Outputs Run(const StepRows& rows) {
     for (const kv::BlockCopy& copy : rows.copies) {
       std::copy_n(&RowAt(copy.from, 0), kernels::kCacheBlockRows, &RowAt(copy.to, 0));
     }
@@ -60,9 +63,14 @@ struct Device {
         RowAt(rows.slots[at].block, rows.slots[at].row) = results[at];
       }
     }
-    std::vector<uint64_t> logits;
-    for (const int32_t row : rows.logit_rows) logits.push_back(results[static_cast<size_t>(row)]);
-    return logits;
+    Outputs outputs;
+    for (const int32_t row : rows.logit_rows) {
+      outputs.logits.push_back(results[static_cast<size_t>(row)]);
+    }
+    for (const int32_t row : rows.state_rows) {
+      outputs.states.push_back(results[static_cast<size_t>(row)]);
+    }
+    return outputs;
   }
 
   std::vector<uint64_t> memory;
@@ -101,7 +109,8 @@ class Play {
  private:
   struct Asked {
     Tokens want;
-    bool cancelled = false;
+    int64_t outputs_from = 0;  // the position whose output comes next
+    RowOutput output = RowOutput::kLogits;
   };
   int32_t Below(int32_t n) { return static_cast<int32_t>(random_() % static_cast<uint64_t>(n)); }
 
@@ -121,7 +130,11 @@ class Play {
     const int domain = Below(3);
     if (domain > 0) spec.domain = scheduler_.cache().Domain(domain == 1 ? "a" : "b");
     history_.push_back(spec.tokens);
-    Asked asked{Alone(spec.tokens, spec.generated_max), false};
+    if (Below(3) == 0) spec.outputs_from = Below(static_cast<int32_t>(spec.tokens.size()));
+    if (Below(3) == 0) spec.shared_max = Below(static_cast<int32_t>(spec.tokens.size()) + 20);
+    if (Below(3) == 0) spec.output = RowOutput::kState;
+    Asked asked{Alone(spec.tokens, spec.generated_max), spec.outputs_from, spec.output};
+    if (asked.outputs_from < 0) asked.outputs_from = static_cast<int64_t>(spec.tokens.size()) - 1;
     const auto size = static_cast<int64_t>(asked.want.size());
     const Scheduler::Id id = scheduler_.Add(std::move(spec));
     if (id == Scheduler::kNone) {
@@ -161,14 +174,22 @@ class Play {
       ++totals_.abandoned;
       return;
     }
-    const std::vector<uint64_t> logits = device_.Run(plan.rows);
+    const Device::Outputs outputs = device_.Run(plan.rows);
     scheduler_.Complete(plan);
     for (const Scheduler::Member& member : plan.members) {
-      if (member.logits < 0 || gone.contains(member.id)) continue;
-      const Asked& asked = asked_.at(member.id);
+      if (gone.contains(member.id)) continue;
+      Asked& asked = asked_.at(member.id);
       const Tokens& tokens = scheduler_.tokens(member.id);
+      const std::vector<uint64_t>& rows =
+          asked.output == RowOutput::kLogits ? outputs.logits : outputs.states;
+      const std::span<const uint64_t> own =
+          std::span(rows).subspan(static_cast<size_t>(member.first_output),
+                                  static_cast<size_t>(member.outputs));
+      CheckOutputs(own, member, tokens, asked);
+      EXPECT_EQ(member.whole, member.to == static_cast<int64_t>(tokens.size()));
+      if (!member.whole) continue;
       if (tokens.size() < asked.want.size()) {
-        scheduler_.Append(member.id, TokenOf(logits[static_cast<size_t>(member.logits)]));
+        scheduler_.Append(member.id, TokenOf(own.back()));
         continue;
       }
       EXPECT_EQ(tokens, asked.want);
@@ -177,6 +198,24 @@ class Play {
       ++totals_.finished;
     }
     scheduler_.CheckIntegrity();
+  }
+
+  // Each position's output comes once, in order, whatever was preempted or found.
+  void CheckOutputs(std::span<const uint64_t> outputs, const Scheduler::Member& member,
+                    const Tokens& tokens, Asked& asked) {
+    if (member.to <= asked.outputs_from) {
+      EXPECT_TRUE(outputs.empty());
+      return;
+    }
+    EXPECT_EQ(member.to - asked.outputs_from, static_cast<int64_t>(outputs.size()));
+    uint64_t row = 0;
+    for (int64_t p = 0; p < member.to; ++p) {
+      row = NextRow(row, tokens[static_cast<size_t>(p)]);
+      if (p >= asked.outputs_from) {
+        EXPECT_EQ(outputs[static_cast<size_t>(p - asked.outputs_from)], row);
+      }
+    }
+    asked.outputs_from = member.to;
   }
 
   std::mt19937_64 random_;

@@ -10,11 +10,12 @@ void StepRows::Clear() {
   slots.clear();
   sequences.clear();
   logit_rows.clear();
+  state_rows.clear();
   copies.clear();
 }
 
 void StepRows::Add(const kv::Sequence& sequence, const std::vector<int32_t>& sequence_tokens,
-                   int64_t from, int64_t to, bool logits) {
+                   int64_t from, int64_t to) {
   CHECK(from < to && to <= sequence.length);
   CHECK_LE(to, static_cast<int64_t>(sequence_tokens.size()));
   kernels::CachedRows own;
@@ -29,7 +30,15 @@ void StepRows::Add(const kv::Sequence& sequence, const std::vector<int32_t>& seq
     slots.push_back({sequence.blocks[static_cast<size_t>(p / kernels::kCacheBlockRows)],
                      static_cast<int32_t>(p % kernels::kCacheBlockRows)});
   }
-  if (logits) logit_rows.push_back(static_cast<int32_t>(rows() - 1));
+}
+
+int64_t StepRows::Want(RowOutput output, int64_t count) {
+  std::vector<int32_t>& wanted = output == RowOutput::kLogits ? logit_rows : state_rows;
+  const auto first = static_cast<int64_t>(wanted.size());
+  for (int64_t row = rows() - count; row < rows(); ++row) {
+    wanted.push_back(static_cast<int32_t>(row));
+  }
+  return first;
 }
 
 }  // namespace sluice::lm

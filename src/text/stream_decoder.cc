@@ -129,4 +129,27 @@ void StreamDecoder::Finish(std::string& text) {
   DropHeld(text);
 }
 
+std::string BytesOfToken(const Tokenizer& tokenizer, int32_t id) {
+  const std::optional<std::string_view> token = tokenizer.Token(id);
+  if (!token.has_value()) return {};
+  std::string piece(*token);
+  if (tokenizer.is_special(id)) return piece;
+  if (tokenizer.decoder().joins_with_blanks) return " " + piece;
+  for (const DecoderStep& step : tokenizer.decoder().steps) {
+    if (step.kind == DecoderKind::kFuse) break;
+    if (step.kind == DecoderKind::kByteFallback) {
+      if (const std::optional<char> byte = ByteOfToken(piece)) return std::string(1, *byte);
+    } else if (step.kind == DecoderKind::kByteLevel) {
+      std::optional<std::string> written = BytesOfAlphabet(piece);
+      return written ? *std::move(written) : piece;
+    } else if (step.kind != DecoderKind::kCtc && step.kind != DecoderKind::kSuffix) {
+      // A token that cannot be turned is shown as it is written.
+      std::string turned = piece;
+      if (!DecodeToken(step, false, turned).ok()) return piece;
+      piece = std::move(turned);
+    }
+  }
+  return piece;
+}
+
 }  // namespace sluice::text

@@ -48,4 +48,8 @@ class StreamDecoder {
   std::string held_;          // bytes of a character that is not complete
 };
 
+// The bytes that one token stands for within a text, perhaps a part of a character; of special
+// tokens what they are written as; nothing where there is no such token.
+std::string BytesOfToken(const Tokenizer& tokenizer, int32_t id);
+
 }  // namespace sluice::text
