@@ -243,8 +243,8 @@ bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, f
          RunHead(states, 0, count, logits, runner);
 }
 
-bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory,
-                        States& states, Runner& runner) const {
+bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory, States& states,
+                        Runner& runner) const {
   // The head's part of it lies at its end, as long as its caller has made it.
   Space space = Divide(memory, rows.rows(), 0);
   for (const kv::BlockCopy& copy : rows.copies) {
@@ -401,8 +401,7 @@ bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) c
                      layer.feed_forward_outer, space, runner);
 }
 
-bool Decoder::PickStates(const StepRows& rows, Space& space, States& states,
-                         Runner& runner) const {
+bool Decoder::PickStates(const StepRows& rows, Space& space, States& states, Runner& runner) const {
   float* picked = space.wide;  // the layers are done with it
   for (const std::vector<int32_t>* list : {&rows.logit_rows, &rows.state_rows}) {
     for (const int32_t row : *list) {

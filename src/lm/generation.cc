@@ -96,8 +96,7 @@ base::Status ReadBias(const Inputs& inputs, const GenerationLimits& limits, Gene
   return base::Ok();
 }
 
-base::Status ReadLengths(ParameterReader& reader, const GenerationLimits& limits,
-                         Generation& out) {
+base::Status ReadLengths(ParameterReader& reader, const GenerationLimits& limits, Generation& out) {
   const auto length = static_cast<int64_t>(out.prompt.size());
   if (length >= limits.length_max) {
     return base::InvalidArgument(std::string("input ") + kInputIds + ": " + std::to_string(length) +

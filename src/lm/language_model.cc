@@ -41,12 +41,10 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
                               {kStopIds, DType::kI64, {-1}, true}};
   model.description.inputs.push_back({kBiasIds, DType::kI64, {-1}, true});
   model.description.inputs.push_back({kBias, DType::kF32, {-1}, true});
-  model.description.outputs = {{kOutputIds, DType::kI32, {-1}, false},
-                               {kOutputLengths, DType::kI32, {-1}, true},
-                               {kFinishReasons, DType::kBytes, {-1}, true},
-                               {kLogprobs, DType::kF32, {-1}, true},
-                               {kTopIds, DType::kI32, {-1, -1}, true},
-                               {kTopLogprobs, DType::kF32, {-1, -1}, true}};
+  model.description.outputs = {
+      {kOutputIds, DType::kI32, {-1}, false},      {kOutputLengths, DType::kI32, {-1}, true},
+      {kFinishReasons, DType::kBytes, {-1}, true}, {kLogprobs, DType::kF32, {-1}, true},
+      {kTopIds, DType::kI32, {-1, -1}, true},      {kTopLogprobs, DType::kF32, {-1, -1}, true}};
   if (has_text) {
     for (const char* name : {kText, kMessages, kTools}) {
       model.description.inputs.push_back({name, DType::kBytes, {1}, true});

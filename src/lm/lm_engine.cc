@@ -47,12 +47,11 @@ struct LmEngine::LmStep : engine::Step {
 LmEngine::LmEngine(std::shared_ptr<const LanguageModel> model)
     : model_(std::move(model)),
       costs_([this](uint64_t, int64_t rows) { return PriorOf(rows); }),
-      scheduler_(
-          {.cache = {.blocks = model_->blocks,
-                     .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
-           .running_max = model_->options.running_max,
-           .sequences_max =
-               model_->options.sequences_max + kBranchesMax * model_->options.running_max}) {
+      scheduler_({.cache = {.blocks = model_->blocks,
+                            .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
+                  .running_max = model_->options.running_max,
+                  .sequences_max =
+                      model_->options.sequences_max + kBranchesMax * model_->options.running_max}) {
   const Decoder& decoder = model_->decoder;
   cache_.type = decoder.cache_type();
   cache_.layer_bytes = decoder.cache_layer_bytes();
@@ -85,8 +84,7 @@ base::Status LmEngine::Prepare(engine::Request& request) const {
 }
 
 engine::MemoryUse LmEngine::memory() const {
-  const int64_t logits =
-      model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
+  const int64_t logits = model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
   return {model_->decoder.weight_bytes(),
           tensor::AlignUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
                                                                 model_->options.running_max),
@@ -228,8 +226,8 @@ const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work)
     offer.priority = std::min(offer.priority, static_cast<int>(place.frame.priority));
   }
   if (!any) return nullptr;
-  offer.cost = costs_.Predict(
-      0, std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max)));
+  offer.cost =
+      costs_.Predict(0, std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max)));
   offer.wait_until = now;
   if (deadline != base::Time::Never()) offer.latest_start = deadline - offer.cost.predicted;
   return &offer;

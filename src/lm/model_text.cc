@@ -48,8 +48,7 @@ base::Result<std::vector<int32_t>> ModelText::Tokenize(std::string_view text, in
   return std::move(encoding.ids);
 }
 
-base::Result<std::vector<int32_t>> ModelText::Encode(std::string_view text,
-                                                     int64_t count_max,
+base::Result<std::vector<int32_t>> ModelText::Encode(std::string_view text, int64_t count_max,
                                                      bool add_fixed_tokens) const {
   return Tokenize(text, count_max, add_fixed_tokens);
 }

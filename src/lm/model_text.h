@@ -27,12 +27,12 @@ class ModelText {
                                             bool add_fixed_tokens = true) const;
   // The ids of a conversation, as the model's chat template writes it.
   struct Chat {
-    std::string_view messages;  // JSON: an array of objects
-    std::string_view tools;     // the same, empty: none
+    std::string_view messages;   // JSON: an array of objects
+    std::string_view tools;      // the same, empty: none
     std::string_view variables;  // JSON: an object of what the template may name; empty: none
     bool add_generation_prompt = true;
     bool add_special_tokens = false;  // the template has written those that begin a text
-    double now = 0;  // seconds since 1970, for templates that tell the date
+    double now = 0;                   // seconds since 1970, for templates that tell the date
   };
   base::Result<std::vector<int32_t>> EncodeChat(const Chat& chat, int64_t count_max) const;
 

@@ -182,9 +182,8 @@ class Play {
       const Tokens& tokens = scheduler_.tokens(member.id);
       const std::vector<uint64_t>& rows =
           asked.output == RowOutput::kLogits ? outputs.logits : outputs.states;
-      const std::span<const uint64_t> own =
-          std::span(rows).subspan(static_cast<size_t>(member.first_output),
-                                  static_cast<size_t>(member.outputs));
+      const std::span<const uint64_t> own = std::span(rows).subspan(
+          static_cast<size_t>(member.first_output), static_cast<size_t>(member.outputs));
       CheckOutputs(own, member, tokens, asked);
       EXPECT_EQ(member.whole, member.to == static_cast<int64_t>(tokens.size()));
       if (!member.whole) continue;

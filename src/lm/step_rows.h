@@ -21,8 +21,8 @@ struct StepRows {
   std::vector<int32_t> positions;         // [rows] in their sequences
   std::vector<kernels::CacheSlot> slots;  // [rows] where their keys and values go
   std::vector<kernels::CachedRows> sequences;
-  std::vector<int32_t> logit_rows;  // ascending
-  std::vector<int32_t> state_rows;  // those whose final states are wanted instead; ascending
+  std::vector<int32_t> logit_rows;    // ascending
+  std::vector<int32_t> state_rows;    // those whose final states are wanted instead; ascending
   std::vector<kv::BlockCopy> copies;  // of cache blocks, carried out first
 
   void Clear();

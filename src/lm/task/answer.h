@@ -52,9 +52,9 @@ class Answer {
   const std::vector<int32_t>& end_ids_;
   const uint64_t seed_;
   ScoredTokens tokens_;
-  TokenCounts counts_;                         // where there are penalties
+  TokenCounts counts_;                          // where there are penalties
   std::optional<text::StreamDecoder> decoder_;  // of a model with text
-  std::string text_;                           // of all tokens
+  std::string text_;                            // of all tokens
   const char* finish_reason_ = "";
   base::Status status_;
   size_t sent_ = 0;       // tokens that replies have carried

@@ -93,8 +93,7 @@ engine::Reply GenerateGroup::ReplyWith(std::span<Answer* const> answers) const {
   }
   AppendTokenOutputs(kAnswerNames, ranges, model_.text.get(), reply.outputs);
   if (answers.size() > 1) {
-    reply.outputs.push_back(
-        {kOutputLengths, CopiedTensor<int32_t>(tensor::DType::kI32, lengths)});
+    reply.outputs.push_back({kOutputLengths, CopiedTensor<int32_t>(tensor::DType::kI32, lengths)});
   }
   if (model_.text != nullptr) {
     const auto count = static_cast<int64_t>(texts.size());

@@ -60,9 +60,9 @@ class Group {
     SequenceSpec frame;            // urgency and domain of its sequences
     std::vector<Branch> branches;  // that the scheduler has
     int32_t branches_begun = 0;
-    int32_t in_step = 0;          // branches that a step computes
-    int64_t found_tokens = -1;    // of the first sequence, in the cache; -1: not started
-    uint64_t formed = 0;          // which step took its sequences last
+    int32_t in_step = 0;        // branches that a step computes
+    int64_t found_tokens = -1;  // of the first sequence, in the cache; -1: not started
+    uint64_t formed = 0;        // which step took its sequences last
   };
   Place& place() { return place_; }
   const Place& place() const { return place_; }

@@ -52,8 +52,7 @@ bool PromptInputs::Take(const tensor::NamedTensor& input, bool has_text) {
 }
 
 base::Result<std::vector<int32_t>> ReadPrompt(const PromptInputs& inputs, PromptLimits limits,
-                                              const ModelText* text,
-                                              ParameterReader& reader) {
+                                              const ModelText* text, ParameterReader& reader) {
   if (inputs.count() == 0) return std::vector<int32_t>();
   if (inputs.count() > 1) {
     return base::InvalidArgument("expected one of the inputs input_ids, text, messages, got " +

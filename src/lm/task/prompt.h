@@ -56,7 +56,6 @@ struct PromptLimits {
 // (add_special_tokens, add_generation_prompt, chat_template_kwargs, truncate_prompt).
 // kInvalidArgument when a text has more than count_max, or there are several prompts.
 base::Result<std::vector<int32_t>> ReadPrompt(const PromptInputs& inputs, PromptLimits limits,
-                                              const ModelText* text,
-                                              ParameterReader& reader);
+                                              const ModelText* text, ParameterReader& reader);
 
 }  // namespace sluice::lm

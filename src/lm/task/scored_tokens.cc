@@ -66,9 +66,8 @@ void AppendTokenOutputs(const TokenOutputNames& names, std::span<const TokenRang
   outputs.push_back(
       {names.top_logprobs, CopiedTensor<float>(DType::kF32, top_logprobs, report.top)});
   if (report.texts) {
-    outputs.push_back({names.top_texts,
-                       tensor::Tensor::FromStrings(tensor::Shape({count, report.top}),
-                                                   texts(top_ids))});
+    outputs.push_back({names.top_texts, tensor::Tensor::FromStrings(
+                                            tensor::Shape({count, report.top}), texts(top_ids))});
   }
 }
 
