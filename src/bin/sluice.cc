@@ -23,6 +23,7 @@ constexpr Verb kVerbs[] = {
     {"profile", "measure a model step by step against the machine's roof", RunProfile},
     {"quantize", "keep a model's weights in 8 or 16 bits if its answers stay the same",
      RunQuantize},
+    {"chat", "talk with a language model in the terminal", RunChat},
     {"pull", "bring a model of Hugging Face's hub into its cache", RunPull},
     {"infer", "send one request to a running server", RunInfer},
     {"bench", "load a running server and tell latencies and goodput", RunBench},

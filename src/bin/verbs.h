@@ -15,6 +15,7 @@ int RunProfile(const Arguments& arguments);
 int RunQuantize(const Arguments& arguments);
 int RunInfer(const Arguments& arguments);
 int RunBench(const Arguments& arguments);
+int RunChat(const Arguments& arguments);
 int RunPull(const Arguments& arguments);
 int RunVersion(const Arguments& arguments);
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,15 @@ struct RequestLimits {
 
 enum class ModelControl { kNone, kExplicit, kPoll };
 
+// A model that is served from its own folder, without a repository around it and without versions:
+// it is version 1.
+struct SingleModel {
+  std::string name;
+  std::string folder;
+  std::string file;  // of the folder, where it holds several models; empty: the configuration's
+  std::map<std::string, std::string> parameters;  // go before those of config.pbtxt
+};
+
 struct ServerConfig {
   std::string host = "127.0.0.1";
   int64_t http_port = 8000;  // 0: any free port; -1: off
@@ -47,7 +58,8 @@ struct ServerConfig {
   int64_t io_threads = 0;  // of each of HTTP and gRPC; 0: half the cores
   std::string base_path;   // prefix of every HTTP route, "/ads" or empty
 
-  std::string models;  // the repository's folder
+  std::string models;                 // the repository's folder; empty with a single model
+  std::optional<SingleModel> single;  // instead of a repository
   ModelControl model_control = ModelControl::kNone;
   std::vector<std::string> load_models;  // with kExplicit: loaded at start; "*" for all
   base::Duration poll_interval = base::Duration::Seconds(15);

@@ -19,13 +19,6 @@ namespace {
 constexpr int kDepthMax = 4;
 constexpr int64_t kFilesMax = 10000;
 
-base::Result<base::FileHandle> OpenModel(const std::string& root, const std::string& name) {
-  if (!IsModelName(name))
-    return InvalidArgument("a model's name is 1 to 128 of A-Z a-z 0-9 _ . -, no dot first");
-  base::FileHandle folder = TRY(base::OpenFolder(root));
-  return base::OpenBeneath(folder, name);
-}
-
 base::Status AppendFingerprint(const base::FileHandle& folder, const std::string& path, int depth,
                                std::string& out) {
   std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder, path, kFilesMax));
@@ -55,6 +48,13 @@ base::Status WriteWhole(const std::string& path, std::string_view bytes) {
 }
 
 }  // namespace
+
+base::Result<base::FileHandle> OpenModel(const std::string& root, const std::string& name) {
+  if (!IsModelName(name))
+    return InvalidArgument("a model's name is 1 to 128 of A-Z a-z 0-9 _ . -, no dot first");
+  base::FileHandle folder = TRY(base::OpenFolder(root));
+  return base::OpenBeneath(folder, name);
+}
 
 base::Result<std::vector<std::string>> ListModels(const std::string& root, int64_t models_max) {
   std::vector<std::string> names;
@@ -112,9 +112,8 @@ base::Result<std::vector<int64_t>> ChooseVersions(const VersionChoice& choice,
   return chosen;
 }
 
-base::Result<inference::ModelConfig> ReadConfigFile(const std::string& root,
+base::Result<inference::ModelConfig> ReadConfigFile(const base::FileHandle& folder,
                                                     const std::string& name) {
-  base::FileHandle folder = TRY(OpenModel(root, name));
   base::Result<base::FileHandle> file = base::OpenBeneath(folder, "config.pbtxt");
   if (!file.ok()) {
     if (file.error().code == base::Code::kNotFound) return inference::ModelConfig();
@@ -124,8 +123,8 @@ base::Result<inference::ModelConfig> ReadConfigFile(const std::string& root,
   return ParseConfigText(text);
 }
 
-base::Result<std::string> FingerprintModel(const std::string& root, const std::string& name) {
-  base::FileHandle folder = TRY(OpenModel(root, name));
+base::Result<std::string> FingerprintModel(const base::FileHandle& folder,
+                                           const std::string& name) {
   std::string out;
   TRY(AppendFingerprint(folder, name, kDepthMax, out));
   return out;

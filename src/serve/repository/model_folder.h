@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
 #include "base/result.h"
 #include "serve/repository/model_config.h"
 #include "serve/repository/model_settings.h"
@@ -25,12 +26,15 @@ base::Result<std::vector<int64_t>> ListVersions(const std::string& root, const s
 base::Result<std::vector<int64_t>> ChooseVersions(const VersionChoice& choice,
                                                   const std::vector<int64_t>& available);
 
-// config.pbtxt of a model; an empty configuration when there is none.
-base::Result<inference::ModelConfig> ReadConfigFile(const std::string& root,
+// The folder of a model of a repository, opened.
+base::Result<base::FileHandle> OpenModel(const std::string& root, const std::string& name);
+
+// config.pbtxt of a model's folder; an empty configuration when there is none.
+base::Result<inference::ModelConfig> ReadConfigFile(const base::FileHandle& folder,
                                                     const std::string& name);
 
 // Names, sizes and times of a model's files in one text: it changes when the model does.
-base::Result<std::string> FingerprintModel(const std::string& root, const std::string& name);
+base::Result<std::string> FingerprintModel(const base::FileHandle& folder, const std::string& name);
 
 // A private folder with the files of a load request, laid out as a repository with one model;
 // removed with this object.

@@ -29,10 +29,25 @@ Repository::~Repository() {
   Stop();
 }
 
+base::Result<std::vector<std::string>> Repository::FindModels() const {
+  if (config_.single.has_value()) return std::vector<std::string>{config_.single->name};
+  return ListModels(config_.models, config_.models_max);
+}
+
+base::Result<base::FileHandle> Repository::OpenFolderOf(const std::string& name) const {
+  if (IsSingle(name)) return base::OpenFolder(config_.single->folder);
+  return OpenModel(config_.models, name);
+}
+
+base::Result<std::string> Repository::Fingerprint(const std::string& name) const {
+  const base::FileHandle folder = TRY(OpenFolderOf(name));
+  return FingerprintModel(folder, name);
+}
+
 base::Status Repository::Start() {
-  std::vector<std::string> found = TRY(ListModels(config_.models, config_.models_max));
+  std::vector<std::string> found = TRY(FindModels());
   std::vector<std::string> names;
-  if (config_.model_control != ModelControl::kExplicit) {
+  if (config_.model_control != ModelControl::kExplicit || config_.single.has_value()) {
     names = std::move(found);
   } else {
     for (const std::string& name : config_.load_models) {
@@ -101,11 +116,25 @@ base::Result<Repository::Plan> Repository::MakePlan(const std::string& name,
                                                     const OverrideFolder& folder) {
   Plan plan;
   plan.root = load.files.empty() ? config_.models : folder.root();
-  plan.config = load.config_json.empty() ? TRY(ReadConfigFile(config_.models, name))
-                                         : TRY(ParseConfigJson(load.config_json));
+  if (load.config_json.empty()) {
+    const base::FileHandle model = TRY(OpenFolderOf(name));
+    plan.config = TRY(ReadConfigFile(model, name));
+  } else {
+    plan.config = TRY(ParseConfigJson(load.config_json));
+  }
   plan.reading = TRY(ReadConfig(plan.config, name));
   for (const std::string& notice : plan.reading.notices) {
     Log(LogLevel::kInfo, "config_field_without_effect").With("model", name).With("field", notice);
+  }
+  plan.single = IsSingle(name) && load.files.empty();
+  if (plan.single) {
+    const SingleModel& single = *config_.single;
+    if (!single.file.empty()) plan.reading.model_file = single.file;
+    for (const auto& [key, value] : single.parameters) {
+      plan.reading.settings.parameters[key] = value;
+    }
+    plan.versions = {1};
+    return plan;
   }
   std::vector<int64_t> available = TRY(ListVersions(plan.root, name));
   plan.versions = TRY(ChooseVersions(plan.reading.versions, available));
@@ -117,8 +146,9 @@ base::Result<Router::Pin> Repository::LoadVersion(const std::string& name, int64
   ModelSource source;
   source.name = name;
   source.version = version;
-  source.model_folder = plan.root + "/" + name;
-  source.version_folder = source.model_folder + "/" + std::to_string(version);
+  source.model_folder = plan.single ? config_.single->folder : plan.root + "/" + name;
+  source.version_folder =
+      plan.single ? source.model_folder : source.model_folder + "/" + std::to_string(version);
   source.model_file = plan.reading.model_file;
   source.platform = plan.reading.platform;
   source.settings = plan.reading.settings;
@@ -152,7 +182,7 @@ base::Status Repository::LoadModel(const std::string& name, const LoadOverride& 
   };
   std::string fingerprint;
   if (config_.model_control == ModelControl::kPoll) {
-    base::Result<std::string> taken = FingerprintModel(config_.models, name);
+    base::Result<std::string> taken = Fingerprint(name);
     if (taken.ok()) fingerprint = std::move(*taken);
   }
   {
@@ -327,7 +357,7 @@ void Repository::Poll() {
 }
 
 void Repository::PollNow() {
-  base::Result<std::vector<std::string>> found = ListModels(config_.models, config_.models_max);
+  base::Result<std::vector<std::string>> found = FindModels();
   if (!found.ok()) {
     Log(LogLevel::kError, "repository_poll_failed").With("reason", found.error().message);
     return;
@@ -338,7 +368,7 @@ void Repository::PollNow() {
     for (const auto& [name, entry] : entries_) known[name] = entry.fingerprint;
   }
   for (const std::string& name : *found) {
-    base::Result<std::string> now = FingerprintModel(config_.models, name);
+    base::Result<std::string> now = Fingerprint(name);
     auto before = known.find(name);
     bool changed = before == known.end() || !now.ok() || before->second != *now;
     known.erase(name);

@@ -59,12 +59,20 @@ class Repository : public ModelControlPlane {
   };
   // What a load works with.
   struct Plan {
-    std::string root;  // the repository's or the override's
+    std::string root;     // the repository's or the override's
+    bool single = false;  // from its own folder instead
     inference::ModelConfig config;
     ConfigReading reading;
     std::vector<int64_t> versions;
   };
 
+  // Where models lie: the repository's folder, or the single model's own.
+  bool IsSingle(const std::string& name) const {
+    return config_.single.has_value() && config_.single->name == name;
+  }
+  base::Result<std::vector<std::string>> FindModels() const;
+  base::Result<base::FileHandle> OpenFolderOf(const std::string& name) const;
+  base::Result<std::string> Fingerprint(const std::string& name) const;
   // The load thread.
   base::Status LoadModel(const std::string& name, const LoadOverride& load);
   base::Result<Plan> MakePlan(const std::string& name, const LoadOverride& load,
