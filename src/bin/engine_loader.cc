@@ -17,8 +17,19 @@ namespace {
 // The key of config.pbtxt's parameters that says what linear layers keep their weights as.
 constexpr const char* kWeightsParameter = "weights";
 
-base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
-                                        const std::string& weights, infer::Options options) {
+// What a model's weights become, by name: as its settings say, else the server; empty: nothing
+// said.
+const std::string& WeightsOf(const serve::ModelSource& source, const std::string& weights) {
+  const auto given = source.settings.parameters.find(kWeightsParameter);
+  return given == source.settings.parameters.end() ? weights : given->second;
+}
+
+base::Error WrongWeights(const serve::ModelSource& source, const base::Error& error) {
+  return base::InvalidArgument("parameter 'weights' of model '" + source.name +
+                               "': " + error.message);
+}
+
+infer::Options OptionsFor(const serve::ModelSource& source, infer::Options options) {
   const serve::ModelSettings& settings = source.settings;
   options.model = source.name;
   options.version = source.version;
@@ -30,17 +41,19 @@ base::Result<infer::Options> OptionsFor(const serve::ModelSource& source,
     options.priority_levels = settings.priority_levels;
     options.priority_default = settings.default_priority > 0 ? settings.default_priority : 1;
   }
-  const auto given = settings.parameters.find(kWeightsParameter);
-  const std::string& form = given == settings.parameters.end() ? weights : given->second;
-  if (!form.empty()) {
-    base::Result<kernels::WeightForm> parsed = graph::ParseWeightForm(form);
-    if (!parsed.ok()) {
-      return base::InvalidArgument("parameter 'weights' of model '" + source.name +
-                                   "': " + parsed.error().message);
-    }
-    options.compile.weights.emplace();
-    options.compile.weights->form = *parsed;
-  }
+  return options;
+}
+
+// The same for a graph, which has fewer forms than a language model.
+base::Result<infer::Options> GraphOptionsFor(const serve::ModelSource& source,
+                                             const std::string& weights, infer::Options options) {
+  options = OptionsFor(source, std::move(options));
+  const std::string& form = WeightsOf(source, weights);
+  if (form.empty()) return options;
+  const base::Result<kernels::WeightForm> parsed = graph::ParseWeightForm(form);
+  if (!parsed.ok()) return WrongWeights(source, parsed.error());
+  options.compile.weights.emplace();
+  options.compile.weights->form = *parsed;
   return options;
 }
 
@@ -66,16 +79,21 @@ struct Loaded {
 };
 
 base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const std::string& name,
-                                       const infer::Options& given, tensor::Ledger& ledger) {
+                                       const std::string& weights, int priority_default,
+                                       tensor::Ledger& ledger) {
   lm::LoadOptions options;
   options.model = source.name;
   options.version = source.version;
-  if (given.compile.weights.has_value()) options.decoder.form = given.compile.weights->form;
+  if (const std::string& form = WeightsOf(source, weights); !form.empty()) {
+    const base::Result<lm::LinearForm> parsed = lm::LinearForm::Parse(form);
+    if (!parsed.ok()) return WrongWeights(source, parsed.error());
+    options.form = *parsed;
+  }
   lm::LanguageModel::Options& serving = options.serving;
   serving.cache_bytes = TRY(CountOf(source, "kv_cache_bytes", serving.cache_bytes));
   serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
   serving.length_max = TRY(CountOf(source, "max_model_len", serving.length_max));
-  serving.priority_default = given.priority_default;
+  serving.priority_default = priority_default;
   Loaded loaded;
   loaded.state = TRY(ledger.Reserve(name + " keys and values", serving.cache_bytes));
   loaded.engine = TRY(lm::Load(source.version_folder, options));
@@ -114,11 +132,12 @@ base::Result<std::shared_ptr<const engine::EngineVersion>> EngineLoader::Load(
   // While it loads, the weights stand beside what is made of them.
   const tensor::Reservation loading =
       TRY(ledger_.Reserve(name + " loading", FileBytes(source.version_folder)));
-  const infer::Options options = TRY(OptionsFor(source, weights_, defaults_));
   const auto load = [&]() -> base::Result<Loaded> {
     if (lm::HoldsLanguageModel(source.version_folder)) {
-      return LoadLanguageModel(source, name, options, ledger_);
+      const int priority_default = OptionsFor(source, defaults_).priority_default;
+      return LoadLanguageModel(source, name, weights_, priority_default, ledger_);
     }
+    const infer::Options options = TRY(GraphOptionsFor(source, weights_, defaults_));
     return Loaded{TRY(infer::Load(source.version_folder, options)), {}};
   };
   base::Result<Loaded> loaded = load();

@@ -1,7 +1,7 @@
 #include "bin/serve_flags.h"
 
 #include "base/log.h"
-#include "graph/weight_choice.h"
+#include "lm/linear_form.h"
 #include "serve/config_options.h"
 
 namespace sluice::bin {
@@ -32,12 +32,14 @@ std::vector<Flag> ServeFlags(ServeSettings& settings) {
        "shorter steps run on the thread that read the request; 0: never"},
       {"weights",
        FlagSetter{[&settings](std::string_view text) -> base::Status {
-                    (void)TRY(graph::ParseWeightForm(text));
+                    (void)TRY(lm::LinearForm::Parse(text));
                     settings.runtime.weights = std::string(text);
                     return base::Ok();
                   },
                   "as `sluice quantize` chose, else f32", false},
-       "FORM", "of linear layers in models that name none: f32, bf16, int8, …-storage"},
+       "FORM",
+       "of linear layers in models that name none: f32, bf16, int8, …-storage, and of language "
+       "models stored, int4, int4_g64, …"},
       {"payload-bytes-max", &settings.runtime.payload_bytes_max, "N",
        "payloads of requests that are not answered; further ones are refused"},
       {"plan-bytes-max", &settings.runtime.plan_bytes_max, "N",

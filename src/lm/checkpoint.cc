@@ -1,10 +1,57 @@
 #include "lm/checkpoint.h"
 
+#include "kernels/block_gemm.h"
 #include "tensor/float16.h"
 
 namespace sluice::lm {
 
+using tensor::BlockFormat;
 using tensor::DType;
+
+namespace {
+
+base::Status ExpectShape(const std::string& name, const tensor::Shape& found,
+                         const tensor::Shape& shape) {
+  if (found == shape) return base::Ok();
+  return base::InvalidArgument("tensor " + name + ": expected the shape " + shape.ToString() +
+                               " that the configuration gives, got " + found.ToString());
+}
+
+}  // namespace
+
+base::Result<StoredTensor> Checkpoint::FindStored(const std::string& name) const {
+  tensor::Tensor found = TRY(Find(name));
+  StoredTensor stored;
+  switch (found.dtype) {
+    case DType::kF32:
+      stored.format = BlockFormat::kF32;
+      break;
+    case DType::kF16:
+      stored.format = BlockFormat::kF16;
+      break;
+    case DType::kBF16:
+      stored.format = BlockFormat::kBF16;
+      break;
+    default:
+      return base::Unimplemented("tensor " + name + ": elements of " +
+                                 std::string(DTypeName(found.dtype)) +
+                                 "; F32, F16 and BF16 are taken");
+  }
+  stored.shape = found.shape;
+  stored.buffer = std::move(found.buffer);
+  return stored;
+}
+
+base::Result<StoredTensor> Checkpoint::GetStored(const std::string& name,
+                                                 const tensor::Shape& shape) const {
+  StoredTensor found = TRY(FindStored(name));
+  if (found.format != BlockFormat::kF32 && !kernels::BlockGemmTakes(found.format)) {
+    return base::Unimplemented("tensor " + name + ": no product takes weights of " +
+                               std::string(tensor::BlockFormatName(found.format)));
+  }
+  TRY(ExpectShape(name, found.shape, shape));
+  return found;
+}
 
 base::Result<tensor::Tensor> Checkpoint::Get(const std::string& name,
                                              const tensor::Shape& shape) const {
@@ -14,10 +61,7 @@ base::Result<tensor::Tensor> Checkpoint::Get(const std::string& name,
                                std::string(DTypeName(found.dtype)) +
                                "; F32, F16 and BF16 are taken");
   }
-  if (!(found.shape == shape)) {
-    return base::InvalidArgument("tensor " + name + ": expected the shape " + shape.ToString() +
-                                 " that the configuration gives, got " + found.shape.ToString());
-  }
+  TRY(ExpectShape(name, found.shape, shape));
   return found;
 }
 
@@ -46,6 +90,14 @@ kernels::MatrixSource TransposedSource(const tensor::Tensor& weight) {
   source.k_stride = 1;
   source.n_stride = source.k;
   return source;
+}
+
+kernels::MatrixSource TransposedSource(const StoredTensor& weight) {
+  tensor::Tensor plain;
+  plain.dtype = *tensor::PlainDType(weight.format);
+  plain.shape = weight.shape;
+  plain.buffer = weight.buffer;
+  return TransposedSource(plain);
 }
 
 }  // namespace sluice::lm

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "kernels/gated_rows.h"
 #include "kernels/gather_rows.h"
 #include "kernels/logit_rows.h"
+#include "kernels/ref/blocks.h"
 #include "kernels/row_norm.h"
 #include "tensor/align.h"
 
@@ -35,8 +37,8 @@ class Divider {
   int64_t used_ = 0;
 };
 
-std::string LayerName(int64_t layer, const char* name) {
-  return "model.layers." + std::to_string(layer) + "." + name + ".weight";
+std::string LayerName(int64_t layer, const char* name, const char* kind = "weight") {
+  return "model.layers." + std::to_string(layer) + "." + name + "." + kind;
 }
 
 // Calls f for each product of a layer.
@@ -63,17 +65,22 @@ base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderC
   Decoder decoder;
   decoder.config_ = config;
   decoder.options_ = options;
-  decoder.embedding_ = TRY(checkpoint.Get("model.embed_tokens.weight",
-                                          tensor::Shape({config.vocabulary, config.hidden})));
+  const int64_t length = options.length_max > 0 ? options.length_max : config.context_max;
+  decoder.config_.rotary.length = decoder.config_.window_rotary.length = length;
+  decoder.embedding_ = TRY(checkpoint.GetStored("model.embed_tokens.weight",
+                                                tensor::Shape({config.vocabulary, config.hidden})));
   for (int64_t i = 0; i < config.layers; ++i) {
     decoder.layers_.push_back(TRY(decoder.LoadLayer(checkpoint, i, options)));
   }
   decoder.final_norm_ = TRY(decoder.LoadNorm(checkpoint, "model.norm.weight", config.hidden));
-  tensor::Tensor head = decoder.embedding_;
+  StoredTensor head = decoder.embedding_;
   if (!config.tied_head) {
-    head = TRY(checkpoint.Get("lm_head.weight", tensor::Shape({config.vocabulary, config.hidden})));
+    head = TRY(
+        checkpoint.GetStored("lm_head.weight", tensor::Shape({config.vocabulary, config.hidden})));
   }
-  decoder.head_ = TRY(Linear::Pack({TransposedSource(head)}, options.form));
+  const bool int4 = options.form.kind == LinearForm::Kind::kInt4;
+  decoder.head_ =
+      TRY(Linear::Load({head}, int4 ? LinearForm(kernels::WeightForm::kInt8) : options.form));
   return decoder;
 }
 
@@ -96,14 +103,21 @@ base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t inde
     int64_t outputs;
   };
   const auto pack = [&](std::initializer_list<Part> parts, int64_t inputs) -> base::Result<Linear> {
-    std::vector<kernels::MatrixSource> sources;
-    std::vector<tensor::Tensor> tensors;
+    std::vector<StoredTensor> tensors;
     for (const Part& part : parts) {
-      tensors.push_back(
-          TRY(checkpoint.Get(LayerName(index, part.name), tensor::Shape({part.outputs, inputs}))));
-      sources.push_back(TransposedSource(tensors.back()));
+      tensors.push_back(TRY(checkpoint.GetStored(LayerName(index, part.name),
+                                                 tensor::Shape({part.outputs, inputs}))));
     }
-    return Linear::Pack(sources, options.form);
+    return Linear::Load(tensors, options.form);
+  };
+  const auto bias_of = [&](std::initializer_list<Part> parts) -> base::Result<std::vector<float>> {
+    std::vector<float> bias;
+    for (const Part& part : parts) {
+      const std::vector<float> own =
+          TRY(checkpoint.GetVector(LayerName(index, part.name, "bias"), part.outputs));
+      bias.insert(bias.end(), own.begin(), own.end());
+    }
+    return bias;
   };
   if (c.merged_projections) {
     layer.query_key_value = TRY(pack({{"self_attn.qkv_proj", queries + 2 * keys}}, c.hidden));
@@ -113,16 +127,13 @@ base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t inde
         c.hidden));
   }
   if (c.query_key_value_bias) {
-    std::vector<float> bias;
-    for (const Part& part : {Part{"q", queries}, Part{"k", keys}, Part{"v", keys}}) {
-      const std::vector<float> own = TRY(checkpoint.GetVector(
-          "model.layers." + std::to_string(index) + ".self_attn." + part.name + "_proj.bias",
-          part.outputs));
-      bias.insert(bias.end(), own.begin(), own.end());
-    }
-    layer.query_key_value.set_bias(std::move(bias));
+    layer.query_key_value.set_bias(TRY(bias_of(
+        {{"self_attn.q_proj", queries}, {"self_attn.k_proj", keys}, {"self_attn.v_proj", keys}})));
   }
   layer.attention_output = TRY(pack({{"self_attn.o_proj", c.hidden}}, queries));
+  if (c.attention_output_bias) {
+    layer.attention_output.set_bias(TRY(bias_of({{"self_attn.o_proj", c.hidden}})));
+  }
   if (c.is_sparse(index)) return LoadExperts(checkpoint, index, options, layer);
   if (c.merged_projections) {
     layer.gate_up = TRY(pack({{"mlp.gate_up_proj", 2 * c.feed_forward}}, c.hidden));
@@ -131,6 +142,11 @@ base::Status Decoder::LoadProjections(const Checkpoint& checkpoint, int64_t inde
         TRY(pack({{"mlp.gate_proj", c.feed_forward}, {"mlp.up_proj", c.feed_forward}}, c.hidden));
   }
   layer.down = TRY(pack({{"mlp.down_proj", c.hidden}}, c.feed_forward));
+  if (c.feed_forward_bias) {
+    layer.gate_up.set_bias(
+        TRY(bias_of({{"mlp.gate_proj", c.feed_forward}, {"mlp.up_proj", c.feed_forward}})));
+    layer.down.set_bias(TRY(bias_of({{"mlp.down_proj", c.hidden}})));
+  }
   return base::Ok();
 }
 
@@ -206,10 +222,15 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
   }
   int64_t scratch = head_.ScratchBytes(logits);
   for (const Layer& layer : layers_) {
-    for (const Linear* linear :
-         {&layer.query_key_value, &layer.attention_output, &layer.gate_up, &layer.down}) {
+    for (const Linear* linear : {&layer.query_key_value, &layer.attention_output, &layer.gate_up,
+                                 &layer.down, &layer.router}) {
       scratch = std::max(scratch, linear->ScratchBytes(rows));
     }
+    // Experts of one layer are alike.
+    if (layer.experts.empty()) continue;
+    const Expert& expert = layer.experts[0];
+    scratch =
+        std::max({scratch, expert.gate_up.ScratchBytes(rows), expert.down.ScratchBytes(rows)});
   }
   space.scratch = divider.Bytes(scratch);
   space.bytes = divider.used();
@@ -235,6 +256,40 @@ bool Decoder::RunNorm(const float* x, int64_t rows, const std::vector<float>& sc
   return runner.Run(kernels::RowNormTiles, kernels::RowNorm, kernels::RowNormWork(args), args);
 }
 
+bool Decoder::Embed(const StepRows& rows, Space& space, Runner& runner) const {
+  const int64_t hidden = config_.hidden;
+  const tensor::BlockFormat format = embedding_.format;
+  const std::byte* const table = embedding_.buffer.data();
+  const std::optional<tensor::DType> plain = tensor::PlainDType(format);
+  if (plain.has_value()) {
+    kernels::GatherRowsArgs gather;
+    gather.table = {table, *plain, config_.vocabulary, hidden};
+    gather.indices = {rows.tokens.data(), false};
+    gather.count = space.rows;
+    gather.y = space.stream;
+    gather.y_stride = hidden;
+    CHECK_EQ(kernels::GatherRows(gather, {0, kernels::GatherRowsTiles(gather)}),
+             kernels::kAllInRange);
+  } else {
+    const int64_t row_bytes = hidden / tensor::BlockElements(format) * tensor::BlockBytes(format);
+    constexpr double kElementNs = 1;
+    const double whole_ns = kElementNs * static_cast<double>(space.rows * hidden);
+    const bool done = runner.RunTiles(space.rows, whole_ns, [&](kernels::Tiles range) {
+      for (int64_t row = range.begin; row < range.end; ++row) {
+        const int64_t token = rows.tokens[static_cast<size_t>(row)];
+        CHECK(token >= 0 && token < config_.vocabulary);
+        kernels::ref::DequantiseBlocks(format, table + token * row_bytes, hidden,
+                                       space.stream + row * hidden);
+      }
+    });
+    if (!done) return false;
+  }
+  if (config_.embedding_scale != 1) {
+    for (int64_t i = 0; i < space.rows * hidden; ++i) space.stream[i] *= config_.embedding_scale;
+  }
+  return true;
+}
+
 bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
                   Runner& runner) const {
   States states;
@@ -251,18 +306,7 @@ bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* mem
     std::memcpy(cache.data + copy.to * cache.block_bytes,
                 cache.data + copy.from * cache.block_bytes, static_cast<size_t>(cache.block_bytes));
   }
-  kernels::GatherRowsArgs embed;
-  embed.table = {embedding_.buffer.data(), embedding_.dtype, config_.vocabulary, config_.hidden};
-  embed.indices = {rows.tokens.data(), false};
-  embed.count = space.rows;
-  embed.y = space.stream;
-  embed.y_stride = config_.hidden;
-  CHECK_EQ(kernels::GatherRows(embed, {0, kernels::GatherRowsTiles(embed)}), kernels::kAllInRange);
-  if (config_.embedding_scale != 1) {
-    for (int64_t i = 0; i < space.rows * config_.hidden; ++i) {
-      space.stream[i] *= config_.embedding_scale;
-    }
-  }
+  if (!Embed(rows, space, runner)) return false;
   FillAngles(config_.rotary, rows.positions, space.cos[0], space.sin[0]);
   if (!config_.windowed.empty()) {
     FillAngles(config_.window_rotary, rows.positions, space.cos[1], space.sin[1]);

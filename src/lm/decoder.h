@@ -28,8 +28,10 @@ struct CacheMemory {
 class Decoder {
  public:
   struct Options {
-    kernels::WeightForm form = kernels::WeightForm::kF32;
+    LinearForm form = {};  // of all products but the head's, which int4 leaves in int8
     tensor::DType cache_type = tensor::DType::kF16;
+    // Tokens of the longest sequence, which some stretched angles depend on; 0: the context.
+    int64_t length_max = 0;
   };
   // Takes the tensors that it names from the checkpoint, which it does not need afterwards but for
   // the embedding. Errors name the tensor.
@@ -132,10 +134,12 @@ class Decoder {
                              float* y, Runner& runner) const;
   [[nodiscard]] bool PickStates(const StepRows& rows, Space& space, States& states,
                                 Runner& runner) const;
+  // The stream's first values.
+  [[nodiscard]] bool Embed(const StepRows& rows, Space& space, Runner& runner) const;
 
   DecoderConfig config_;
   Options options_;
-  tensor::Tensor embedding_;  // [vocabulary, hidden], f32, f16 or bf16
+  StoredTensor embedding_;  // [vocabulary, hidden]
   std::vector<Layer> layers_;
   std::vector<float> final_norm_;
   Linear head_;  // [hidden, vocabulary]

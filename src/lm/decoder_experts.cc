@@ -38,21 +38,20 @@ base::Status Decoder::LoadExperts(const Checkpoint& checkpoint, int64_t index,
                                   const Options& options, Layer& layer) const {
   const DecoderConfig& c = config_;
   const std::string prefix = "model.layers." + std::to_string(index) + ".mlp.";
-  const tensor::Tensor router =
-      TRY(checkpoint.Get(prefix + "gate.weight", tensor::Shape({c.experts, c.hidden})));
+  const StoredTensor router =
+      TRY(checkpoint.GetStored(prefix + "gate.weight", tensor::Shape({c.experts, c.hidden})));
   // Small, and it decides everything: never narrow.
-  layer.router = TRY(Linear::Pack({TransposedSource(router)}, kernels::WeightForm::kF32));
+  layer.router = TRY(Linear::Load({router}, kernels::WeightForm::kF32));
   for (int64_t e = 0; e < c.experts; ++e) {
     const std::string own = prefix + "experts." + std::to_string(e) + ".";
     const tensor::Shape in({c.expert_feed_forward, c.hidden});
-    const tensor::Tensor gate = TRY(checkpoint.Get(own + "gate_proj.weight", in));
-    const tensor::Tensor up = TRY(checkpoint.Get(own + "up_proj.weight", in));
-    const tensor::Tensor down = TRY(
-        checkpoint.Get(own + "down_proj.weight", tensor::Shape({c.hidden, c.expert_feed_forward})));
+    const StoredTensor gate = TRY(checkpoint.GetStored(own + "gate_proj.weight", in));
+    const StoredTensor up = TRY(checkpoint.GetStored(own + "up_proj.weight", in));
+    const StoredTensor down = TRY(checkpoint.GetStored(
+        own + "down_proj.weight", tensor::Shape({c.hidden, c.expert_feed_forward})));
     Expert expert;
-    expert.gate_up =
-        TRY(Linear::Pack({TransposedSource(gate), TransposedSource(up)}, options.form));
-    expert.down = TRY(Linear::Pack({TransposedSource(down)}, options.form));
+    expert.gate_up = TRY(Linear::Load({gate, up}, options.form));
+    expert.down = TRY(Linear::Load({down}, options.form));
     layer.experts.push_back(std::move(expert));
   }
   return base::Ok();

@@ -11,7 +11,7 @@
 #include "lm/decoder.h"
 #include "lm/hub_config.h"
 #include "lm/safetensors_checkpoint.h"
-#include "tensor/arena.h"
+#include "lm/test_session.h"
 #include "tensor/safetensors.h"
 
 namespace sluice::lm {
@@ -23,48 +23,6 @@ std::string Read(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
-
-// One sequence over blocks of its own, in steps of at most `rows_max`.
-class Session {
- public:
-  explicit Session(const Decoder& decoder) : decoder_(decoder) {
-    cache_.type = decoder.cache_type();
-    cache_.layer_bytes = decoder.cache_layer_bytes();
-    cache_.block_bytes = decoder.cache_block_bytes();
-    memory_ = tensor::Buffer::Allocate(kBlocks * cache_.block_bytes + 64);
-    cache_.data = memory_.mutable_data();
-    for (int32_t i = kBlocks; i-- > 0;) sequence_.blocks.push_back(i);
-    sequence_.length = kBlocks * kernels::kCacheBlockRows;
-  }
-
-  // Logits of the positions that were not computed yet.
-  std::vector<float> Run(const std::vector<int32_t>& tokens, int64_t rows_max) {
-    std::vector<float> all;
-    const auto end = static_cast<int64_t>(tokens.size());
-    while (computed_ < end) {
-      const int64_t to = std::min(end, computed_ + rows_max);
-      StepRows rows;
-      rows.Add(sequence_, tokens, computed_, to);
-      for (int32_t row = 0; row < rows.rows(); ++row) rows.logit_rows.push_back(row);
-      tensor::Buffer space =
-          tensor::Buffer::Allocate(decoder_.MemoryBytes(rows.rows(), rows.rows()));
-      std::vector<float> logits(static_cast<size_t>(rows.rows() * decoder_.config().vocabulary));
-      Runner runner({});
-      EXPECT_TRUE(decoder_.Run(rows, cache_, space.mutable_data(), logits.data(), runner));
-      all.insert(all.end(), logits.begin(), logits.end());
-      computed_ = to;
-    }
-    return all;
-  }
-
- private:
-  static constexpr int32_t kBlocks = 4;
-  const Decoder& decoder_;
-  CacheMemory cache_;
-  tensor::Buffer memory_;
-  kv::Sequence sequence_;
-  int64_t computed_ = 0;
-};
 
 class FamiliesTest : public testing::TestWithParam<const char*> {
  protected:

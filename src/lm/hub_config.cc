@@ -14,15 +14,52 @@ namespace {
 
 using base::JsonValue;
 
-base::Result<RotaryScaling> ReadScaling(const ConfigKeys& keys) {
+base::Status ReadDivisors(const ConfigKeys& keys, const char* key, int64_t count,
+                          std::vector<double>& out) {
+  const std::optional<JsonValue> value = TRY(keys.Find(key));
+  const auto wrong = [&] {
+    return base::InvalidArgument(std::string("config.json: ") + key + ": expected " +
+                                 std::to_string(count) + " numbers above 0");
+  };
+  if (!value.has_value() || !value->is_array() || value->size() != count) return wrong();
+  out.resize(static_cast<size_t>(count));
+  TRY(value->ReadNumbers(std::span(out)));
+  for (const double divisor : out) {
+    if (!(divisor > 0) || !std::isfinite(divisor)) return wrong();
+  }
+  return base::Ok();
+}
+
+// YaRN's factor of cos and sin, of DeepSeek's two numbers where they are given.
+base::Result<double> ReadYarnMagnitude(const ConfigKeys& keys, double factor) {
+  const auto grown = [&](double by) { return factor <= 1 ? 1.0 : 0.1 * by * std::log(factor) + 1; };
+  const double of = TRY(keys.Number("mscale", 0)), all = TRY(keys.Number("mscale_all_dim", 0));
+  return TRY(
+      keys.Number("attention_factor", of != 0 && all != 0 ? grown(of) / grown(all) : grown(1)));
+}
+
+// `keys` are those of the scaling, `model` those of the file.
+base::Result<RotaryScaling> ReadScaling(const ConfigKeys& keys, const ConfigKeys& model,
+                                        int64_t pairs) {
+  using Kind = RotaryScaling::Kind;
   RotaryScaling scaling;
   const std::string older = TRY(keys.Text("type", "default"));
   const std::string type = TRY(keys.Text("rope_type", older.c_str()));
   if (type == "default") return scaling;
+  const auto context_max = static_cast<double>(TRY(model.Size("max_position_embeddings")));
+  const double trained = TRY(model.Number("original_max_position_embeddings", context_max));
+  scaling.context = TRY(keys.Number("original_max_position_embeddings", trained));
+  if (!(scaling.context >= 1)) {
+    return base::InvalidArgument(
+        "config.json: original_max_position_embeddings: expected at least 1");
+  }
+  const double extended = context_max / scaling.context;
+  scaling.factor = TRY(
+      keys.Number("factor", type == "longrope" || type == "su" || type == "yarn" ? extended : 1));
   if (type == "linear") {
-    scaling.kind = RotaryScaling::Kind::kLinear;
+    scaling.kind = Kind::kLinear;
   } else if (type == "llama3") {
-    scaling.kind = RotaryScaling::Kind::kLlama3;
+    scaling.kind = Kind::kLlama3;
     scaling.low_factor = TRY(keys.Number("low_freq_factor", 1));
     scaling.high_factor = TRY(keys.Number("high_freq_factor", 4));
     scaling.context = TRY(keys.Number("original_max_position_embeddings", 8192));
@@ -30,11 +67,31 @@ base::Result<RotaryScaling> ReadScaling(const ConfigKeys& keys) {
       return base::InvalidArgument(
           "config.json: high_freq_factor: expected more than low_freq_factor");
     }
+  } else if (type == "yarn") {
+    scaling.kind = Kind::kYarn;
+    scaling.beta_fast = TRY(keys.Number("beta_fast", 32));
+    scaling.beta_slow = TRY(keys.Number("beta_slow", 1));
+    scaling.whole_pairs = TRY(keys.Bool("truncate", true));
+    scaling.magnitude = TRY(ReadYarnMagnitude(keys, scaling.factor));
+    if (scaling.beta_fast <= 0 || scaling.beta_slow <= 0) {
+      return base::InvalidArgument("config.json: beta_fast and beta_slow: expected more than 0");
+    }
+  } else if (type == "longrope" || type == "su") {
+    scaling.kind = Kind::kLongRope;
+    TRY(ReadDivisors(keys, "short_factor", pairs, scaling.short_divisors));
+    TRY(ReadDivisors(keys, "long_factor", pairs, scaling.long_divisors));
+    const double grown = scaling.factor <= 1 || scaling.context <= 1
+                             ? 1.0
+                             : std::sqrt(1 + std::log(scaling.factor) / std::log(scaling.context));
+    scaling.magnitude = TRY(keys.Number("attention_factor", grown));
+    return scaling;
+  } else if (type == "dynamic") {
+    scaling.kind = Kind::kDynamic;
+    scaling.context = context_max;
   } else {
     return base::Unimplemented("config.json: rotary embeddings of type \"" + type +
-                               "\"; default, linear and llama3 are built");
+                               "\"; default, linear, dynamic, llama3, yarn and longrope are built");
   }
-  scaling.factor = TRY(keys.Number("factor", 1));
   if (scaling.factor < 1) {
     return base::InvalidArgument("config.json: factor: expected at least 1");
   }
@@ -56,15 +113,17 @@ base::Result<RotaryConfig> ReadRotary(const ConfigKeys& keys, const char* kind, 
     if (own.has_value()) parameters = own;
   }
   if (parameters.has_value()) {
-    const ConfigKeys own(*parameters);
-    rotary.scaling = TRY(ReadScaling(own));
-    rotary.theta = TRY(own.Number("rope_theta", rotary.theta));
-    share = TRY(own.Number("partial_rotary_factor", share));
+    rotary.theta = TRY(ConfigKeys(*parameters).Number("rope_theta", rotary.theta));
+    share = TRY(ConfigKeys(*parameters).Number("partial_rotary_factor", share));
   }
-  rotary.turned = static_cast<int64_t>(static_cast<double>(head_dim) * share) / 2 * 2;
-  if (rotary.theta <= 1 || rotary.turned < 2 || rotary.turned > head_dim) {
+  const double turned = static_cast<double>(head_dim) * share;
+  if (rotary.theta <= 1 || !(turned >= 2) || turned > static_cast<double>(head_dim)) {
     return base::InvalidArgument(
         "config.json: rope_theta: expected more than 1, partial_rotary_factor a share of a head");
+  }
+  rotary.turned = static_cast<int64_t>(turned) / 2 * 2;
+  if (parameters.has_value()) {
+    rotary.scaling = TRY(ReadScaling(ConfigKeys(*parameters), keys, rotary.turned / 2));
   }
   return rotary;
 }
@@ -196,12 +255,14 @@ base::Status ReadDecoder(const ConfigKeys& keys, const std::string& family, Deco
   out.activation = TRY(ReadActivation(keys));
   out.attention_scale = 1 / std::sqrt(static_cast<float>(out.head_dim));
   out.head_norms = family == "qwen3" || family == "qwen3_moe";
-  out.query_key_value_bias = TRY(keys.Bool("attention_bias", family == "qwen2"));
+  const bool attention_bias = TRY(keys.Bool("attention_bias", false));
+  out.query_key_value_bias = attention_bias || family == "qwen2";
+  out.attention_output_bias = attention_bias && family != "qwen2";
   out.merged_projections = family == "phi3";
-  const bool mlp_bias = TRY(keys.Bool("mlp_bias", false));
-  if (family == "llama" && (out.query_key_value_bias || mlp_bias)) {
-    return base::Unimplemented("config.json: attention_bias and mlp_bias of a llama");
+  if (out.merged_projections && attention_bias) {
+    return base::Unimplemented("config.json: attention_bias of a phi3");
   }
+  out.feed_forward_bias = family == "llama" && TRY(keys.Bool("mlp_bias", false));
   if (family == "qwen3_moe") TRY(ReadExperts(keys, out));
   if (gemma) TRY(ReadGemma(keys, family == "gemma3_text", out));
   TRY(ReadWindows(keys, family, out));
@@ -215,6 +276,15 @@ base::Status ReadDecoder(const ConfigKeys& keys, const std::string& family, Deco
     if (!keys.Has("rope_parameters")) {
       out.window_rotary.theta = local;
       out.window_rotary.scaling = {};
+    }
+  }
+  const RotaryScaling& scaling = out.rotary.scaling;
+  const double reach = scaling.context * scaling.factor;
+  if (reach <= static_cast<double>(kSizeMax)) {
+    if (scaling.kind == RotaryScaling::Kind::kYarn) {
+      out.context_max = std::max(out.context_max, static_cast<int64_t>(reach));
+    } else if (scaling.kind == RotaryScaling::Kind::kDynamic) {
+      out.context_most = static_cast<int64_t>(reach);
     }
   }
   return base::Ok();

@@ -86,7 +86,7 @@ TEST(HubConfig, NamesWhatIsWrongOrNotBuilt) {
             std::string::npos);
   EXPECT_NE(ErrorOf(Config("\"head_dim\":12")).find("heads of 12"), std::string::npos);
   EXPECT_NE(ErrorOf(Config("\"hidden_act\":\"relu2\"")).find("relu2"), std::string::npos);
-  EXPECT_NE(ErrorOf(Config("\"rope_scaling\":{\"type\":\"yarn\"}")).find("yarn"),
+  EXPECT_NE(ErrorOf(Config("\"rope_scaling\":{\"type\":\"warp\"}")).find("\"warp\""),
             std::string::npos);
   EXPECT_NE(ErrorOf(Config("\"eos_token_id\":96")).find("96 is no token of 96"), std::string::npos);
   EXPECT_NE(ErrorOf(Config(""), "[]").find("generation_config.json"), std::string::npos);

@@ -21,7 +21,7 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
   const int64_t wanted =
       options.length_max == 0
           ? std::min(config.context_max, std::max(held, kernels::kCacheBlockRows))
-          : std::min(config.context_max, options.length_max);
+          : std::min(std::max(config.context_max, config.context_most), options.length_max);
   if (held < wanted) {
     const int64_t needed = (wanted + kernels::kCacheBlockRows - 1) / kernels::kCacheBlockRows + 1;
     return base::InvalidArgument("the key-value cache of " + std::to_string(options.cache_bytes) +

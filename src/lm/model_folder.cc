@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "base/files.h"
+#include "lm/gguf_checkpoint.h"
+#include "lm/gguf_config.h"
+#include "lm/gguf_text.h"
 #include "lm/hub_config.h"
 #include "lm/lm_engine.h"
 #include "lm/safetensors_checkpoint.h"
@@ -28,23 +31,95 @@ base::Result<std::string> ReadText(const std::string& folder, const char* name) 
 
 }  // namespace
 
-bool HoldsLanguageModel(const std::string& folder) {
-  const base::Result<bool> holds = Holds(folder, kConfigFile);
-  return holds.ok() && *holds;
+namespace {
+
+// What a folder gives, whatever its files are.
+struct Sources {
+  std::unique_ptr<const Checkpoint> checkpoint;
+  DecoderConfig decoder;
+  std::shared_ptr<const ModelText> text;
+  std::vector<int32_t> end_ids;
+  LinearForm form;  // where a deployment names none
+};
+
+// The folder's GGUF file, or the first part of one; empty when there is none. kInvalidArgument when
+// there are several models.
+base::Result<std::string> FindGguf(const std::string& folder) {
+  constexpr std::string_view kSuffix = ".gguf";
+  constexpr std::string_view kPart = "-00001-of-";
+  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
+  std::vector<std::string> names;
+  bool first = false;
+  for (const base::FolderEntry& entry : entries) {
+    if (entry.is_folder || !std::string_view(entry.name).ends_with(kSuffix)) continue;
+    // Sorted by name: the first part comes first, and brings the others with it.
+    const size_t part = entry.name.size() > 19 ? entry.name.size() - 20 : 0;
+    if (first && entry.name.compare(0, part, names[0], 0, part) == 0) continue;
+    if (names.empty()) first = entry.name.find(kPart) != std::string::npos;
+    names.push_back(entry.name);
+  }
+  if (names.empty()) return std::string();
+  if (names.size() == 1) return names[0];
+  return base::InvalidArgument("expected one model in the folder, got " + names[0] + " and " +
+                               names[1]);
 }
 
-base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
-                                                   const LoadOptions& options) {
+base::Error Within(const std::string& file, base::Error error) {
+  error.message = file + ": " + error.message;
+  return error;
+}
+
+base::Result<Sources> OpenGguf(const std::string& folder, const std::string& file) {
+  const auto open = [&]() -> base::Result<Sources> {
+    auto gguf = std::make_shared<const tensor::Gguf>(TRY(tensor::Gguf::Open(folder + "/" + file)));
+    Sources sources;
+    sources.decoder = TRY(ReadGgufConfig(*gguf));
+    sources.end_ids = TRY(ReadGgufEndIds(*gguf, sources.decoder.vocabulary));
+    sources.text = TRY(ReadGgufText(*gguf, sources.decoder.vocabulary));
+    sources.form = LinearForm::Stored();
+    sources.checkpoint = std::make_unique<GgufCheckpoint>(std::move(gguf));
+    return sources;
+  };
+  base::Result<Sources> sources = open();
+  if (!sources.ok()) return Within(file, std::move(sources).error());
+  return sources;
+}
+
+base::Result<Sources> OpenHub(const std::string& folder) {
   const std::string config = TRY(ReadText(folder, kConfigFile));
   std::string generation;
   const bool has_generation = TRY(Holds(folder, kGenerationFile));
   if (has_generation) generation = TRY(ReadText(folder, kGenerationFile));
   HubConfig hub = TRY(ParseHubConfig(config, generation));
-  const SafetensorsCheckpoint checkpoint = TRY(SafetensorsCheckpoint::Open(folder));
-  Decoder decoder = TRY(Decoder::Load(checkpoint, hub.decoder, options.decoder));
-  std::shared_ptr<const ModelText> text = TRY(ModelText::Load(folder, hub.decoder.vocabulary));
-  LanguageModel model = TRY(MakeLanguageModel(std::move(decoder), std::move(text),
-                                              std::move(hub.end_ids), options.serving));
+  Sources sources;
+  sources.decoder = std::move(hub.decoder);
+  sources.end_ids = std::move(hub.end_ids);
+  sources.checkpoint =
+      std::make_unique<SafetensorsCheckpoint>(TRY(SafetensorsCheckpoint::Open(folder)));
+  sources.text = TRY(ModelText::Load(folder, sources.decoder.vocabulary));
+  return sources;
+}
+
+}  // namespace
+
+bool HoldsLanguageModel(const std::string& folder) {
+  const base::Result<bool> holds = Holds(folder, kConfigFile);
+  if (holds.ok() && *holds) return true;
+  const base::Result<std::string> gguf = FindGguf(folder);
+  return !gguf.ok() || !gguf->empty();
+}
+
+base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
+                                                   const LoadOptions& options) {
+  const std::string gguf = TRY(FindGguf(folder));
+  Sources sources = TRY(gguf.empty() ? OpenHub(folder) : OpenGguf(folder, gguf));
+  Decoder::Options decoder_options;
+  decoder_options.form = options.form.value_or(sources.form);
+  decoder_options.cache_type = options.cache_type;
+  decoder_options.length_max = options.serving.length_max;
+  Decoder decoder = TRY(Decoder::Load(*sources.checkpoint, sources.decoder, decoder_options));
+  LanguageModel model = TRY(MakeLanguageModel(std::move(decoder), std::move(sources.text),
+                                              std::move(sources.end_ids), options.serving));
   model.description.model = options.model;
   model.description.version = options.version;
   return std::unique_ptr<engine::Engine>(

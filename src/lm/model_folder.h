@@ -1,8 +1,9 @@
 // A version folder with a language model: config.json and safetensors, as Hugging Face's hub keeps
-// them.
+// them, or a GGUF file, which may be split.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -11,13 +12,14 @@
 
 namespace sluice::lm {
 
-// Whether the folder holds a config.json: it is a language model's then.
+// Whether the folder holds a config.json or a GGUF file: it is a language model's then.
 bool HoldsLanguageModel(const std::string& folder);
 
 struct LoadOptions {
   std::string model;  // name and version, for the description
   int64_t version = 0;
-  Decoder::Options decoder;
+  std::optional<LinearForm> form;  // none: as in a GGUF file, f32 of safetensors
+  tensor::DType cache_type = tensor::DType::kF16;
   LanguageModel::Options serving;
 };
 // Errors name the file and what is wrong or not built.

@@ -21,16 +21,23 @@ base::Result<std::shared_ptr<const ModelText>> ModelText::Load(const std::string
         return !entry.is_folder && entry.name == kTokenizerFile;
       });
   if (!has_tokenizer) return std::shared_ptr<const ModelText>();
-  std::shared_ptr<ModelText> model_text(new ModelText());
-  model_text->tokenizer_ = TRY(text::Tokenizer::Load(folder + "/" + kTokenizerFile));
-  if (model_text->tokenizer_->id_max() >= vocabulary) {
-    return base::InvalidArgument(
-        std::string(kTokenizerFile) + ": expected tokens below vocab_size " +
-        std::to_string(vocabulary) + ", got " + std::to_string(model_text->tokenizer_->id_max()));
+  return Create(TRY(text::Tokenizer::Load(folder + "/" + kTokenizerFile)),
+                TRY(text::ChatTemplates::Load(folder)), vocabulary);
+}
+
+base::Result<std::shared_ptr<const ModelText>> ModelText::Create(
+    std::shared_ptr<const text::Tokenizer> tokenizer, text::ChatTemplates templates,
+    int64_t vocabulary) {
+  if (tokenizer->id_max() >= vocabulary) {
+    return base::InvalidArgument("the tokenizer: expected tokens below the vocabulary's size of " +
+                                 std::to_string(vocabulary) + ", got " +
+                                 std::to_string(tokenizer->id_max()));
   }
   // What can never be decoded piece by piece is found now.
-  TRY(text::StreamDecoder::Create(model_text->tokenizer_));
-  model_text->templates_ = TRY(text::ChatTemplates::Load(folder));
+  TRY(text::StreamDecoder::Create(tokenizer));
+  std::shared_ptr<ModelText> model_text(new ModelText());
+  model_text->tokenizer_ = std::move(tokenizer);
+  model_text->templates_ = std::move(templates);
   return std::shared_ptr<const ModelText>(std::move(model_text));
 }
 

@@ -21,6 +21,10 @@ class ModelText {
   // tokenizer.json. kInvalidArgument when it gives ids that a vocabulary of that size lacks.
   static base::Result<std::shared_ptr<const ModelText>> Load(const std::string& folder,
                                                              int64_t vocabulary);
+  // Of parts that were read from elsewhere. Errors as Load's.
+  static base::Result<std::shared_ptr<const ModelText>> Create(
+      std::shared_ptr<const text::Tokenizer> tokenizer, text::ChatTemplates templates,
+      int64_t vocabulary);
 
   // The ids of a text to go on with. kInvalidArgument when they are more than count_max.
   base::Result<std::vector<int32_t>> Encode(std::string_view text, int64_t count_max,

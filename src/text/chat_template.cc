@@ -194,6 +194,15 @@ Status ChatTemplates::Add(const std::string& name, std::string_view source,
   return base::Ok();
 }
 
+Result<ChatTemplates> ChatTemplates::FromSources(
+    const std::vector<std::pair<std::string, std::string>>& sources, const SpecialTokens& tokens) {
+  ChatTemplates templates;
+  for (const auto& [name, source] : sources) {
+    TRY(templates.Add(name, source, tokens));
+  }
+  return templates;
+}
+
 Result<ChatTemplates> ChatTemplates::FromConfig(const JsonValue& config) {
   ChatTemplates templates;
   const SpecialTokens tokens = TRY(SpecialTokens::FromConfig(config));

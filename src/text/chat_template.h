@@ -67,6 +67,9 @@ class ChatTemplates {
   static base::Result<ChatTemplates> Load(const std::string& folder);
   // `config`: a tokenizer_config.json.
   static base::Result<ChatTemplates> FromConfig(const base::JsonValue& config);
+  // Names with the templates' sources.
+  static base::Result<ChatTemplates> FromSources(
+      const std::vector<std::pair<std::string, std::string>>& sources, const SpecialTokens& tokens);
 
   bool empty() const { return by_name_.empty(); }
   // Without a name: `tool_use` where there are tools and there is one, else `default`. kNotFound
