@@ -280,7 +280,7 @@ base::Status ReadDecoder(const ConfigKeys& keys, const std::string& family, Deco
   }
   const RotaryScaling& scaling = out.rotary.scaling;
   const double reach = scaling.context * scaling.factor;
-  if (reach <= static_cast<double>(kSizeMax)) {
+  if (reach <= static_cast<double>(ConfigKeys::kSizeMax)) {
     if (scaling.kind == RotaryScaling::Kind::kYarn) {
       out.context_max = std::max(out.context_max, static_cast<int64_t>(reach));
     } else if (scaling.kind == RotaryScaling::Kind::kDynamic) {
