@@ -152,8 +152,9 @@ TEST(GgufTest, ReadsTheVocabularyTheTemplateAndTheEndOfText) {
   const auto ids = (*text)->Encode("AB", 10);
   ASSERT_TRUE(ids.ok()) << ids.error().message;
   EXPECT_EQ(*ids, (std::vector<int32_t>{1, 'A' - 32 + 3, 'B' - 32 + 3}));
-  const auto chat =
-      (*text)->EncodeChat({.messages = R"([{"role":"user","content":"A"}])", .tools = {}}, 10);
+  ModelText::Chat messages;
+  messages.messages = R"([{"role":"user","content":"A"}])";
+  const auto chat = (*text)->EncodeChat(messages, 10);
   ASSERT_TRUE(chat.ok()) << chat.error().message;
   EXPECT_EQ(*chat, (std::vector<int32_t>{1, 'A' - 32 + 3}));
   EXPECT_EQ(*ReadGgufEndIds(*gguf, 96), (std::vector<int32_t>{2}));
