@@ -132,3 +132,17 @@ def split_by_source(packages: list[Package], held_out_sources: int, seed: int
     train = [package for package in packages
              if package.source not in chosen and package.long not in held_texts]
     return distinct_by_long(train), distinct_by_long(held_out)
+
+
+def is_held_out(source: str, one_in: int) -> bool:
+    """Whether a source package is held out: by a hash of its name, so on every day's catalogue."""
+    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") % one_in == 0
+
+
+def split_by_hash(packages: list[Package], one_in: int) -> tuple[list[Package], list[Package]]:
+    """Training and held-out packages like `split_by_source`, the latter chosen by `is_held_out`."""
+    held_out = [package for package in packages if is_held_out(package.source, one_in)]
+    held_texts = {package.long for package in held_out}
+    train = [package for package in packages
+             if not is_held_out(package.source, one_in) and package.long not in held_texts]
+    return distinct_by_long(train), distinct_by_long(held_out)
