@@ -27,6 +27,10 @@ COMMON = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_at
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 
+SHORT = 32  # a context of training that greedy decoding stays within and teacher forcing leaves
+YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0,
+        "original_max_position_embeddings": 32, "beta_fast": 8.0, "beta_slow": 1.0}
+
 
 def families():
     """Configurations by the folder's name."""
@@ -47,6 +51,27 @@ def families():
                                                 layer_types=["sliding_attention",
                                                              "full_attention"]),
         "phi3": transformers.Phi3Config(**COMMON),
+        # What single checkpoints of these families have besides.
+        "llama_biases": transformers.LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True),
+        "llama_yarn": transformers.LlamaConfig(**COMMON, head_dim=16, rope_parameters=YARN),
+        "llama_dynamic": transformers.LlamaConfig(
+            **{**COMMON, "max_position_embeddings": SHORT},
+            rope_parameters={"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0}),
+        "mistral_wide": transformers.MistralConfig(**COMMON, head_dim=16, sliding_window=None),
+        "qwen2_window": transformers.Qwen2Config(**COMMON, use_sliding_window=True,
+                                                 sliding_window=20, max_window_layers=1),
+        "gemma3_scaled": transformers.Gemma3TextConfig(
+            **COMMON, head_dim=16, sliding_window=20, layer_types=["sliding_attention",
+                                                                   "full_attention"],
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                "full_attention": {"rope_type": "linear", "rope_theta": 500.0, "factor": 8.0}}),
+        "phi3_long": transformers.Phi3Config(
+            **COMMON, original_max_position_embeddings=SHORT,
+            rope_parameters={"rope_type": "longrope", "rope_theta": 500.0,
+                             "original_max_position_embeddings": SHORT,
+                             "short_factor": [1.0, 1.1, 1.3, 1.7],
+                             "long_factor": [1.2, 1.9, 2.7, 5.1]}),
     }
 
 

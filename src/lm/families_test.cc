@@ -46,7 +46,9 @@ class FamiliesTest : public testing::TestWithParam<const char*> {
     const auto span = expected->Find("logits")->view.span<float>();
     logits_.assign(span.begin(), span.end());
   }
-  Decoder Load(const Decoder::Options& options) const {
+  // By default for sequences of the length that is compared with transformers'.
+  Decoder Load(Decoder::Options options) const {
+    if (options.length_max == 0) options.length_max = static_cast<int64_t>(tokens_.size());
     auto decoder = Decoder::Load(*checkpoint_, config_, options);
     EXPECT_TRUE(decoder.ok()) << decoder.error().message;
     return *std::move(decoder);
@@ -73,7 +75,8 @@ TEST_P(FamiliesTest, GivesTheLogitsOfTransformers) {
 }
 
 TEST_P(FamiliesTest, DecodesGreedilyAsTransformers) {
-  const Decoder decoder = Load({.cache_type = tensor::DType::kF32});
+  const auto length_max = static_cast<int64_t>(8 + greedy_.size());
+  const Decoder decoder = Load({.cache_type = tensor::DType::kF32, .length_max = length_max});
   Session session(decoder);
   std::vector<int32_t> said(tokens_.begin(), tokens_.begin() + 8);
   for (const int32_t want : greedy_) {
@@ -101,7 +104,9 @@ TEST_P(FamiliesTest, StaysNearWithNarrowCaches) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamiliesTest,
                          testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3",
-                                         "qwen3_moe", "gemma2", "gemma3", "phi3"),
+                                         "qwen3_moe", "gemma2", "gemma3", "phi3", "llama_biases",
+                                         "llama_yarn", "llama_dynamic", "mistral_wide",
+                                         "qwen2_window", "gemma3_scaled", "phi3_long"),
                          [](const auto& family) { return std::string(family.param); });
 
 }  // namespace
