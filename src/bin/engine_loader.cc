@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "infer/infer_engine.h"
+#include "lm/encoder/encoder_folder.h"
 #include "lm/model_folder.h"
 
 namespace sluice::bin {
@@ -100,6 +101,20 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   return loaded;
 }
 
+base::Result<Loaded> LoadEncoder(const serve::ModelSource& source, const infer::Options& given) {
+  lm::EncoderLoadOptions options;
+  options.model = source.name;
+  options.version = source.version;
+  lm::EncoderModel::Options& encoder = options.encoder;
+  if (given.compile.weights.has_value()) encoder.form = given.compile.weights->form;
+  encoder.step_rows_max = TRY(CountOf(source, "step_tokens_max", encoder.step_rows_max));
+  encoder.length_max = TRY(CountOf(source, "max_model_len", encoder.length_max));
+  encoder.priority_levels = given.priority_levels;
+  encoder.priority_default = given.priority_default;
+  if (given.queue_requests_max > 0) encoder.queue_requests_max = given.queue_requests_max;
+  return Loaded{TRY(lm::LoadEncoder(source.version_folder, options)), {}};
+}
+
 // Bytes of the regular files in a version's folder.
 int64_t FileBytes(const std::string& folder) {
   int64_t bytes = 0;
@@ -133,6 +148,9 @@ base::Result<std::shared_ptr<const engine::EngineVersion>> EngineLoader::Load(
   const tensor::Reservation loading =
       TRY(ledger_.Reserve(name + " loading", FileBytes(source.version_folder)));
   const auto load = [&]() -> base::Result<Loaded> {
+    if (lm::HoldsEncoder(source.version_folder)) {
+      return LoadEncoder(source, TRY(GraphOptionsFor(source, weights_, defaults_)));
+    }
     if (lm::HoldsLanguageModel(source.version_folder)) {
       const int priority_default = OptionsFor(source, defaults_).priority_default;
       return LoadLanguageModel(source, name, weights_, priority_default, ledger_);

@@ -1,4 +1,4 @@
-#include "lm/encoder_head.h"
+#include "lm/encoder/encoder_head.h"
 
 #include <algorithm>
 #include <cmath>

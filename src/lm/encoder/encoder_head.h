@@ -9,10 +9,10 @@
 
 #include "base/result.h"
 #include "lm/checkpoint.h"
-#include "lm/encoder.h"
-#include "lm/encoder_config.h"
+#include "lm/encoder/encoder.h"
+#include "lm/encoder/encoder_config.h"
+#include "lm/encoder/sentence_modules.h"
 #include "lm/linear.h"
-#include "lm/sentence_modules.h"
 
 namespace sluice::lm {
 

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 #include "kernels/activation.h"
-#include "lm/encoder_config.h"
+#include "lm/encoder/encoder_config.h"
 
 namespace sluice::lm {
 

@@ -1,4 +1,4 @@
-#include "lm/encoder.h"
+#include "lm/encoder/encoder.h"
 
 #include <algorithm>
 #include <cmath>

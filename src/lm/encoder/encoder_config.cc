@@ -1,4 +1,4 @@
-#include "lm/encoder_config.h"
+#include "lm/encoder/encoder_config.h"
 
 #include <algorithm>
 #include <array>

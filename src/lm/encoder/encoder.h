@@ -11,7 +11,7 @@
 #include "kernels/attention.h"
 #include "kernels/row_norm.h"
 #include "lm/checkpoint.h"
-#include "lm/encoder_config.h"
+#include "lm/encoder/encoder_config.h"
 #include "lm/linear.h"
 #include "lm/memory_divider.h"
 #include "lm/runner.h"

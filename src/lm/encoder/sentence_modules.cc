@@ -1,4 +1,4 @@
-#include "lm/sentence_modules.h"
+#include "lm/encoder/sentence_modules.h"
 
 #include <algorithm>
 #include <array>

@@ -1,0 +1,444 @@
+#include "lm/encoder/encoder_task.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lm/generation.h"
+#include "lm/request_fields.h"
+#include "lm/task_names.h"
+
+namespace sluice::lm {
+namespace {
+
+using tensor::DType;
+using tensor::Shape;
+using tensor::Tensor;
+
+// Of one request; what it holds is copied once more into steps.
+constexpr int64_t kTokensMax = int64_t{4} << 20;
+constexpr int64_t kAnswerBytesMax = int64_t{1} << 30;
+constexpr size_t kNameBytesMax = 256;
+
+struct Inputs {
+  const tensor::NamedTensor* ids = nullptr;
+  const tensor::NamedTensor* lengths = nullptr;
+  const tensor::NamedTensor* text = nullptr;
+  const tensor::NamedTensor* items = nullptr;
+  const tensor::NamedTensor* item_ids = nullptr;
+  const tensor::NamedTensor* item_lengths = nullptr;
+};
+
+base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text, bool scores) {
+  Inputs inputs;
+  for (const tensor::NamedTensor& input : request.inputs) {
+    const auto is = [&](const char* name) { return input.name == name; };
+    const tensor::NamedTensor** const place = is(kInputIds)                      ? &inputs.ids
+                                              : is(kLengths) && !scores          ? &inputs.lengths
+                                              : is(kText) && has_text            ? &inputs.text
+                                              : is(kItems) && has_text && scores ? &inputs.items
+                                              : is(kItemIds) && scores           ? &inputs.item_ids
+                                              : is(kItemLengths) && scores ? &inputs.item_lengths
+                                                                           : nullptr;
+    if (place == nullptr) {
+      return base::InvalidArgument("input " + input.name +
+                                   " is none of this model's for the task " +
+                                   (scores ? kTaskScore : kTaskEmbed));
+    }
+    *place = &input;
+  }
+  if (inputs.ids != nullptr && inputs.text != nullptr) {
+    return base::InvalidArgument("expected one of the inputs input_ids and text, got both");
+  }
+  return inputs;
+}
+
+// Texts of shape [n] or [n, 1].
+base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
+                                                          int64_t count_max) {
+  const tensor::ConstView view = input.tensor.view();
+  const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[1] == 1);
+  const int64_t count = flat ? view.shape.elements() : 0;
+  if (view.dtype != DType::kBytes || count < 1 || count > count_max) {
+    return base::InvalidArgument("input " + input.name +
+                                 ": expected BYTES of shape [n], n from 1 to " +
+                                 std::to_string(count_max) + ", got " +
+                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
+  }
+  return view.span<std::string_view>();
+}
+
+// Sequences of ids side by side: their lengths come to the ids' count.
+struct IdLists {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> lengths;
+};
+base::Result<IdLists> ReadIdLists(const tensor::NamedTensor& ids,
+                                  const tensor::NamedTensor* lengths, const char* lengths_name,
+                                  const EncoderModel& model) {
+  IdLists lists;
+  lists.ids = TRY(ReadIds(ids, model.encoder.config().vocabulary));
+  if (lengths == nullptr) {
+    lists.lengths = {static_cast<int32_t>(lists.ids.size())};
+  } else {
+    lists.lengths = TRY(ReadIds(*lengths, model.length_max + 1));
+  }
+  const auto count = static_cast<int64_t>(lists.lengths.size());
+  int64_t sum = 0;
+  for (const int32_t length : lists.lengths) sum += length;
+  const bool positive = std::all_of(lists.lengths.begin(), lists.lengths.end(),
+                                    [](int32_t length) { return length >= 1; });
+  if (count < 1 || count > kItemsMax || !positive ||
+      sum != static_cast<int64_t>(lists.ids.size())) {
+    return base::InvalidArgument(
+        std::string("input ") + lengths_name + ": expected 1 to " + std::to_string(kItemsMax) +
+        " lengths of at least 1 whose sum is " + std::to_string(lists.ids.size()) +
+        ", the size of " + ids.name + ", got " + std::to_string(count) + " with the sum " +
+        std::to_string(sum));
+  }
+  return lists;
+}
+
+// Adds sequences to a task.
+class Adder {
+ public:
+  Adder(const EncoderModel& model, bool truncates, EncoderTask& out)
+      : model_(model), truncates_(truncates), out_(out) {}
+
+  base::Status AddText(std::string_view text) {
+    const text::EncodeOptions options = OptionsFor(false);
+    return AddEncoding(TRY(model_.tokenizer->Encode(text, options)));
+  }
+  base::Status AddPair(std::string_view first, std::string_view second) {
+    const text::EncodeOptions options = OptionsFor(true);
+    return AddEncoding(TRY(model_.tokenizer->EncodePair(first, second, options)));
+  }
+  // Ids as they are; those from `second` on are of the second text.
+  base::Status AddIds(std::span<const int32_t> first, std::span<const int32_t> second = {}) {
+    const size_t before = out_.tokens.size();
+    out_.tokens.insert(out_.tokens.end(), first.begin(), first.end());
+    out_.tokens.insert(out_.tokens.end(), second.begin(), second.end());
+    if (has_types()) {
+      out_.types.resize(before + first.size(), 0);
+      out_.types.resize(out_.tokens.size(), 1);
+    }
+    return Close();
+  }
+
+ private:
+  bool has_types() const { return model_.encoder.config().types > 1; }
+  text::EncodeOptions OptionsFor(bool pair) const {
+    text::EncodeOptions options;
+    // One token more shows that a text is too long, and no more of it is read.
+    const int64_t least = model_.tokenizer->fixed_tokens(pair);
+    options.length_max = std::max(model_.length_max, least) + (truncates_ ? 0 : 1);
+    return options;
+  }
+  base::Status AddEncoding(const text::Encoding& encoding) {
+    out_.truncated = out_.truncated || (truncates_ && encoding.truncated);
+    out_.tokens.insert(out_.tokens.end(), encoding.ids.begin(), encoding.ids.end());
+    if (has_types()) {
+      for (const int32_t type : encoding.type_ids) {
+        if (type >= model_.encoder.config().types) {
+          return base::InvalidArgument("tokenizer.json gives the type " + std::to_string(type) +
+                                       ", of which the model has no embedding");
+        }
+        out_.types.push_back(type);
+      }
+    }
+    return Close();
+  }
+  base::Status Close() {
+    const auto end = static_cast<int64_t>(out_.tokens.size());
+    const int64_t length = end - out_.starts.back();
+    if (length < 1 || length > model_.length_max) {
+      return base::InvalidArgument("expected sequences of 1 to " +
+                                   std::to_string(model_.length_max) + " tokens, got " +
+                                   std::to_string(length) + (length < 1 ? "" : " or more") +
+                                   " at " + std::to_string(out_.sequences()));
+    }
+    if (end > kTokensMax) {
+      return base::InvalidArgument("expected at most " + std::to_string(kTokensMax) +
+                                   " tokens in a request");
+    }
+    out_.starts.push_back(static_cast<int32_t>(end));
+    out_.units += model_.UnitsOf(length);
+    return base::Ok();
+  }
+
+  const EncoderModel& model_;
+  const bool truncates_;
+  EncoderTask& out_;
+};
+
+// The prompt that a parameter names, or the model's default; empty: none.
+base::Result<std::string> ReadPrompt(const char* parameter, const EncoderModel& model,
+                                     ParameterReader& reader) {
+  std::string name = model.modules.prompt_default;
+  TRY(reader.Text(parameter, kNameBytesMax, name));
+  if (name.empty()) return std::string();
+  for (const auto& [own, text] : model.modules.prompts) {
+    if (own != name) continue;
+    if (!text.empty() && !model.modules.pools_prompt) {
+      return base::Unimplemented(
+          "include_prompt of the model's pooling is false: prompts are not "
+          "built for it");
+    }
+    return text;
+  }
+  std::string known;
+  for (const auto& [own, text] : model.modules.prompts) known += (known.empty() ? "" : ", ") + own;
+  return base::InvalidArgument(std::string("parameter ") + parameter +
+                               ": expected one of the model's prompts (" + known + "), got \"" +
+                               name + "\"");
+}
+
+base::Result<bool> ReadTruncates(ParameterReader& reader) {
+  bool truncates = true;
+  TRY(reader.Bool("truncate", truncates));
+  return truncates;
+}
+
+base::Status ReadEmbed(const Inputs& inputs, const EncoderModel& model, ParameterReader& reader,
+                       EncoderTask& out) {
+  const bool truncates = TRY(ReadTruncates(reader));
+  Adder adder(model, truncates, out);
+  if (inputs.text != nullptr) {
+    const std::string prompt = TRY(ReadPrompt("prompt_name", model, reader));
+    for (const std::string_view text : TRY(ReadTexts(*inputs.text, kItemsMax))) {
+      TRY(prompt.empty() ? adder.AddText(text) : adder.AddText(prompt + std::string(text)));
+    }
+    return base::Ok();
+  }
+  if (inputs.ids == nullptr) {
+    return base::InvalidArgument(model.tokenizer == nullptr
+                                     ? "expected the input input_ids"
+                                     : "expected one of the inputs text and input_ids");
+  }
+  const IdLists lists = TRY(ReadIdLists(*inputs.ids, inputs.lengths, kLengths, model));
+  size_t at = 0;
+  for (const int32_t length : lists.lengths) {
+    TRY(adder.AddIds(std::span(lists.ids).subspan(at, static_cast<size_t>(length))));
+    at += static_cast<size_t>(length);
+  }
+  return base::Ok();
+}
+
+base::Status ReadTextScore(const Inputs& inputs, const EncoderModel& model, ParameterReader& reader,
+                           EncoderTask& out) {
+  const bool truncates = TRY(ReadTruncates(reader));
+  Adder adder(model, truncates, out);
+  std::string_view prefix;
+  if (inputs.text != nullptr) prefix = TRY(ReadTexts(*inputs.text, 1))[0];
+  const std::span<const std::string_view> items = TRY(ReadTexts(*inputs.items, kItemsMax));
+  if (out.kind == EncoderTask::Kind::kClassify) {
+    for (const std::string_view item : items) {
+      TRY(inputs.text == nullptr ? adder.AddText(item) : adder.AddPair(prefix, item));
+    }
+    return base::Ok();
+  }
+  const std::string prompt = TRY(ReadPrompt("prompt_name", model, reader));
+  const std::string item_prompt = TRY(ReadPrompt("item_prompt_name", model, reader));
+  TRY(adder.AddText(prompt + std::string(prefix)));
+  for (const std::string_view item : items) {
+    TRY(item_prompt.empty() ? adder.AddText(item) : adder.AddText(item_prompt + std::string(item)));
+  }
+  return base::Ok();
+}
+
+base::Status ReadIdScore(const Inputs& inputs, const EncoderModel& model, EncoderTask& out) {
+  std::vector<int32_t> prefix;
+  if (inputs.ids != nullptr) {
+    prefix = TRY(ReadIds(*inputs.ids, model.encoder.config().vocabulary));
+  }
+  const IdLists lists =
+      TRY(ReadIdLists(*inputs.item_ids, inputs.item_lengths, kItemLengths, model));
+  Adder adder(model, false, out);
+  const bool pairs = out.kind == EncoderTask::Kind::kClassify;
+  if (!pairs) TRY(adder.AddIds(prefix));
+  size_t at = 0;
+  for (const int32_t length : lists.lengths) {
+    const auto item = std::span(lists.ids).subspan(at, static_cast<size_t>(length));
+    TRY(!pairs || prefix.empty() ? adder.AddIds(item) : adder.AddIds(prefix, item));
+    at += static_cast<size_t>(length);
+  }
+  return base::Ok();
+}
+
+base::Status ReadScore(const Inputs& inputs, const EncoderModel& model, ParameterReader& reader,
+                       EncoderTask& out) {
+  const bool texts = inputs.items != nullptr;
+  if (texts == (inputs.item_ids != nullptr)) {
+    return base::InvalidArgument("expected one of the inputs items and item_ids");
+  }
+  if (texts ? inputs.ids != nullptr : inputs.text != nullptr) {
+    return base::InvalidArgument(
+        "expected text with items, or input_ids with item_ids, got one of each");
+  }
+  const bool has_prefix = inputs.text != nullptr || inputs.ids != nullptr;
+  if (out.kind == EncoderTask::Kind::kCosine && !has_prefix) {
+    return base::InvalidArgument("expected what the items are compared with: text or input_ids");
+  }
+  TRY(texts ? ReadTextScore(inputs, model, reader, out) : ReadIdScore(inputs, model, out));
+  const int64_t items = out.sequences() - (out.kind == EncoderTask::Kind::kCosine ? 1 : 0);
+  TRY(reader.Integer("top_k", 0, kItemsMax, out.top_k));
+  out.top_k = std::min(out.top_k, items);
+  const auto labels = static_cast<int64_t>(std::max<size_t>(1, model.labels().size()));
+  return reader.Integer("by_label", 0, labels - 1, out.by_label);
+}
+
+base::Status ReadActivation(const EncoderModel& model, ParameterReader& reader, EncoderTask& out) {
+  std::string name = "auto";
+  TRY(reader.Text("activation", kNameBytesMax, name));
+  constexpr std::array<std::pair<std::string_view, ScoreActivation>, 4> kNames = {
+      {{"auto", ScoreActivation::kAuto},
+       {"none", ScoreActivation::kNone},
+       {"sigmoid", ScoreActivation::kSigmoid},
+       {"softmax", ScoreActivation::kSoftmax}}};
+  for (const auto& [own, activation] : kNames) {
+    if (own != name) continue;
+    out.activation = activation == ScoreActivation::kAuto ? model.score_activation : activation;
+    return base::Ok();
+  }
+  return base::InvalidArgument(
+      "parameter activation: expected auto, none, sigmoid or softmax, got \"" + name + "\"");
+}
+
+// Kind of the task, and whether it scores.
+base::Result<EncoderTask::Kind> ReadKind(const EncoderModel& model, ParameterReader& reader) {
+  const std::vector<std::string>& tasks = model.description.tasks;
+  std::string task = tasks[0];
+  TRY(reader.Text(kTask, kNameBytesMax, task));
+  if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) {
+    std::string known;
+    for (const std::string& own : tasks) known += (known.empty() ? "" : ", ") + own;
+    return base::InvalidArgument("parameter task: model " + model.description.model +
+                                 " does not do \"" + task + "\"; expected " + known);
+  }
+  if (model.is_classifier()) return EncoderTask::Kind::kClassify;
+  return task == kTaskEmbed ? EncoderTask::Kind::kEmbed : EncoderTask::Kind::kCosine;
+}
+
+void Normalize(float* vector, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    sum += static_cast<double>(vector[i]) * static_cast<double>(vector[i]);
+  }
+  // torch.nn.functional.normalize's epsilon.
+  const auto norm = static_cast<float>(std::max(std::sqrt(sum), 1e-12));
+  for (int64_t i = 0; i < count; ++i) vector[i] /= norm;
+}
+
+void Activate(ScoreActivation activation, float* scores, int64_t count) {
+  if (activation == ScoreActivation::kSigmoid) {
+    for (int64_t i = 0; i < count; ++i) scores[i] = 1 / (1 + std::exp(-scores[i]));
+  }
+  if (activation != ScoreActivation::kSoftmax) return;
+  const float most = *std::max_element(scores, scores + count);
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    scores[i] = std::exp(scores[i] - most);
+    sum += scores[i];
+  }
+  for (int64_t i = 0; i < count; ++i) scores[i] /= sum;
+}
+
+}  // namespace
+
+void EncoderTask::SetVector(int64_t sequence, const float* vector) {
+  const int64_t columns = vectors.shape[1];
+  float* const to = vectors.mutable_view().as<float>() + sequence * columns;
+  std::copy(vector, vector + columns, to);
+  if (kind == Kind::kClassify) {
+    Activate(activation, to, columns);
+  } else if (normalize) {
+    Normalize(to, columns);
+  }
+}
+
+void EncoderTask::Complete() {
+  complete = true;
+  if (kind != Kind::kCosine) return;
+  const int64_t columns = vectors.shape[1];
+  const float* const all = vectors.view().as<float>();
+  float* const out = scores.mutable_view().as<float>();
+  for (int64_t i = 1; i < sequences(); ++i) {
+    const float* const own = all + i * columns;
+    double sum = 0;
+    for (int64_t j = 0; j < columns; ++j) {
+      sum += static_cast<double>(all[j]) * static_cast<double>(own[j]);
+    }
+    out[i - 1] = static_cast<float>(sum);
+  }
+}
+
+std::vector<tensor::NamedTensor> EncoderTask::TakeOutputs() {
+  std::vector<tensor::NamedTensor> outputs;
+  if (kind == Kind::kEmbed) {
+    outputs.push_back({kEmbedding, std::move(vectors)});
+    return outputs;
+  }
+  Tensor all = std::move(kind == Kind::kCosine ? scores : vectors);
+  if (top_k == 0) {
+    outputs.push_back({kScores, std::move(all)});
+    return outputs;
+  }
+  const int64_t columns = all.shape[1];
+  const float* const from = all.view().as<float>();
+  std::vector<int32_t> order(static_cast<size_t>(all.shape[0]));
+  std::iota(order.begin(), order.end(), 0);
+  // NaN is behind all else; equal scores stay in the request's order.
+  const auto key = [&](int32_t item) {
+    const float score = from[item * columns + by_label];
+    return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
+  };
+  std::partial_sort(order.begin(), order.begin() + top_k, order.end(), [&](int32_t a, int32_t b) {
+    return key(a) != key(b) ? key(a) > key(b) : a < b;
+  });
+  const auto make = [](DType dtype, const Shape& shape) {
+    return Tensor{dtype, shape,
+                  tensor::Buffer::Allocate(shape.elements() * tensor::DTypeSize(dtype))};
+  };
+  Tensor items = make(DType::kI32, Shape({top_k}));
+  Tensor best = make(DType::kF32, Shape({top_k, columns}));
+  for (int64_t i = 0; i < top_k; ++i) {
+    const int32_t item = order[static_cast<size_t>(i)];
+    items.mutable_view().as<int32_t>()[i] = item;
+    std::copy(from + item * columns, from + (item + 1) * columns,
+              best.mutable_view().as<float>() + i * columns);
+  }
+  outputs.push_back({kTopItems, std::move(items)});
+  outputs.push_back({kScores, std::move(best)});
+  return outputs;
+}
+
+base::Status ReadEncoderTask(const engine::Request& request, const EncoderModel& model,
+                             EncoderTask& out) {
+  ParameterReader reader(request.parameters);
+  out.kind = TRY(ReadKind(model, reader));
+  const bool scores = out.kind != EncoderTask::Kind::kEmbed;
+  const Inputs inputs = TRY(FindInputs(request, model.tokenizer != nullptr, scores));
+  int64_t columns = model.head.width();
+  out.normalize = out.kind == EncoderTask::Kind::kCosine || model.modules.normalize;
+  if (out.kind == EncoderTask::Kind::kClassify) {
+    TRY(ReadActivation(model, reader, out));
+  } else {
+    TRY(reader.Integer("dimensions", 1, columns, columns));
+    if (!scores) TRY(reader.Bool("normalize", out.normalize));
+  }
+  TRY(scores ? ReadScore(inputs, model, reader, out) : ReadEmbed(inputs, model, reader, out));
+  out.vectors =
+      TRY(Tensor::Allocate(DType::kF32, Shape({out.sequences(), columns}), kAnswerBytesMax));
+  if (out.kind == EncoderTask::Kind::kCosine) {
+    out.scores =
+        TRY(Tensor::Allocate(DType::kF32, Shape({out.sequences() - 1, 1}), kAnswerBytesMax));
+  }
+  return base::Ok();
+}
+
+}  // namespace sluice::lm
