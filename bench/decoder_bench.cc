@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
-#include "graph/weight_choice.h"
 #include "lm/decoder.h"
 
 namespace {
@@ -100,7 +99,8 @@ struct Session {
   // Seconds of the positions [from, to), logits for the last one.
   double Run(int64_t from, int64_t to) {
     lm::StepRows rows;
-    rows.Add(sequence, tokens, from, to, true);
+    rows.Add(sequence, tokens, from, to);
+    rows.Want(lm::RowOutput::kLogits, 1);
     lm::Runner runner({.pool = pool});
     const base::Time start = base::SystemClock::Get().Now();
     if (!decoder.Run(rows, cache, memory.mutable_data(),
@@ -122,7 +122,7 @@ int main(int count, char** words) {
   const std::string form_name = count > 1 ? words[1] : "int8";
   const int threads = count > 2 ? std::atoi(words[2]) : 2;
   const std::string model = count > 3 ? words[3] : "qwen2.5-0.5b";
-  const auto form = graph::ParseWeightForm(form_name);
+  const auto form = lm::LinearForm::Parse(form_name);
   if (!form.ok() || threads < 1) {
     std::fprintf(stderr, "usage: decoder_bench [FORM [THREADS [MODEL]]]\n");
     return 2;
