@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "lm/task/generate_group.h"
+#include "lm/task/text_task.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
@@ -76,6 +77,10 @@ base::Duration LmEngine::PrepareCost(const engine::Request& request) const {
 }
 
 base::Status LmEngine::Prepare(engine::Request& request) const {
+  request.answer =
+      TRY(AnswerTextTask(request, {model_->text.get(), description().model,
+                                   model_->limits.vocabulary, model_->limits.length_max}));
+  if (request.answer.has_value()) return base::Ok();
   auto generation = std::make_unique<Generation>();
   TRY(ReadGeneration(request, model_->limits, model_->text.get(), *generation));
   request.rows = 1;

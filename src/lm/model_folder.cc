@@ -10,6 +10,7 @@
 #include "lm/hub_config.h"
 #include "lm/lm_engine.h"
 #include "lm/safetensors_checkpoint.h"
+#include "lm/task/text_task.h"
 
 namespace sluice::lm {
 namespace {
@@ -122,6 +123,7 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
                                               std::move(sources.end_ids), options.serving));
   model.description.model = options.model;
   model.description.version = options.version;
+  if (model.text != nullptr) DescribeTextTasks(model.description);
   return std::unique_ptr<engine::Engine>(
       std::make_unique<LmEngine>(std::make_shared<const LanguageModel>(std::move(model))));
 }

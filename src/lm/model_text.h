@@ -43,6 +43,7 @@ class ModelText {
   // The bytes that a token alone stands for, perhaps a part of a character; of special tokens what
   // they are written as.
   std::string TokenBytes(int32_t id) const;
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   // For the ids of one answer as they come.
   text::StreamDecoder MakeDecoder() const;
 
