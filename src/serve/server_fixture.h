@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "serve/client/http_client.h"
 #include "serve/fake_engine.h"
+#include "serve/fake_ranker.h"
 #include "serve/fake_writer.h"
 #include "serve/repository/model_loader.h"
 #include "serve/server.h"
@@ -23,8 +24,8 @@
 namespace sluice::serve {
 
 // Loads fakes: what model.onnx contains decides. "broken": an error; else an identity model;
-// "writer": a language model; "late": its requests are held, so that it never answers its warm-up
-// unless released.
+// "writer" and "ranker": language models; "late": its requests are held, so that it never answers
+// its warm-up unless released.
 class FakeLoader : public ModelLoader {
  public:
   FakeLoader() : loop_(engine::DeviceLoop::Options{}) {}
@@ -47,6 +48,9 @@ class FakeLoader : public ModelLoader {
     std::unique_ptr<engine::Engine> engine;
     if (content.starts_with("writer")) {
       engine = std::make_unique<FakeWriter>(WriterDescription(source.name, source.version),
+                                            control(source.name));
+    } else if (content.starts_with("ranker")) {
+      engine = std::make_unique<FakeRanker>(RankerDescription(source.name, source.version),
                                             control(source.name));
     } else {
       engine = std::make_unique<FakeEngine>(std::move(description), control(source.name));
@@ -112,7 +116,7 @@ class ServerFixture : public ::testing::Test {
     config_.drain_timeout = base::Duration::Seconds(20);
   }
   ~ServerFixture() override {
-    for (const char* name : {"identity", "held", "writer"}) loader_.Release(name);
+    for (const char* name : {"identity", "held", "writer", "ranker"}) loader_.Release(name);
     if (server_ != nullptr) server_->Stop();
   }
   // Starts on what the folder holds; with an "identity" model unless there is one already.

@@ -8,6 +8,7 @@
 #include "serve/oip/http_routes.h"
 #include "serve/openai/completion_routes.h"
 #include "serve/openai/errors.h"
+#include "serve/rank/routes.h"
 
 namespace sluice::serve {
 namespace {
@@ -47,6 +48,16 @@ constexpr std::array kRoutes = {
     OpenAiRoute{"/v1/models/*", "GET", ListModels},
     OpenAiRoute{"/v1/completions", "POST", CompleteText},
     OpenAiRoute{"/v1/chat/completions", "POST", CompleteChat},
+    OpenAiRoute{"/v1/embeddings", "POST", EmbedOpenAi},
+    OpenAiRoute{"/embed", "POST", EmbedTei},
+    OpenAiRoute{"/v1/score", "POST", ScorePairs},
+    OpenAiRoute{"/score", "POST", ScorePairs},
+    OpenAiRoute{"/v1/rerank", "POST", RerankJina},
+    OpenAiRoute{"/rerank", "POST", RerankJina},
+    OpenAiRoute{"/v2/rerank", "POST", RerankCohere},
+    OpenAiRoute{"/tokenize", "POST", TokenizeText},
+    OpenAiRoute{"/detokenize", "POST", DetokenizeIds},
+    OpenAiRoute{"/decode", "POST", DetokenizeIds},
 };
 
 bool Matches(const OpenAiRoute& route, const std::vector<std::string>& path) {
@@ -72,7 +83,8 @@ bool OpenAiHttp::Serves(std::string_view target) const {
   if (!target.starts_with(base_path)) return false;
   target.remove_prefix(base_path.size());
   if (target.starts_with("/v1/")) return true;
-  if (target.starts_with("/v2")) return false;
+  // The Open Inference Protocol's, but for one.
+  if (target.starts_with("/v2/models")) return false;
   target = target.substr(0, target.find('?'));
   for (const OpenAiRoute& route : kRoutes) {
     if (route.path == target) return true;
