@@ -1,0 +1,180 @@
+"""Embeddings, scores, rankings and tokens: by the openai and cohere clients, and as Jina's, vLLM's and TEI's have them."""
+
+import http.client
+import json
+import shutil
+
+import cohere
+import numpy as np
+import openai
+import pytest
+
+from conftest import ROOT
+from test_language_models import words
+
+DECODERS = ROOT / "tests" / "conformance" / "decoders"
+ENCODERS = ROOT / "tests" / "conformance" / "sentence_encoders"
+
+
+def expected(model, name):
+    """A tensor of expected.safetensors."""
+    data = (ENCODERS / model / "expected.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:8 + length])[name]
+    begin, end = entry["data_offsets"]
+    dtype = {"I32": np.int32, "F32": np.float32}[entry["dtype"]]
+    return np.frombuffer(data[8 + length + begin:8 + length + end], dtype).reshape(entry["shape"])
+
+
+def texts_of(model):
+    return json.loads((ENCODERS / model / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, start):
+    models = tmp_path_factory.mktemp("models")
+    for model in ("minilm", "bert_reranker", "roberta_classes"):
+        shutil.copytree(ENCODERS / model, models / model / "1", ignore=shutil.ignore_patterns("expected.*"))
+    version = models / "words" / "1"
+    version.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(DECODERS / "llama" / name, version / name)
+    words().save(str(version / "tokenizer.json"))
+    (models / "words" / "config.pbtxt").write_text(
+        'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n')
+    return start(models)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return openai.OpenAI(base_url=f"http://{server.http}/v1", api_key="none", max_retries=0)
+
+
+def ask(server, path, body):
+    """Status and parsed body of a plain request."""
+    connection = http.client.HTTPConnection(server.http, timeout=30)
+    connection.request("POST", path, json.dumps(body), {"x-request-id": "abc"})
+    answer = connection.getresponse()
+    assert answer.headers["x-request-id"] == "abc"
+    return answer.status, json.loads(answer.read())
+
+
+def ranking(scores):
+    return np.argsort(-np.asarray(scores), kind="stable").tolist()
+
+
+def test_openai_embeds_as_sentence_transformers(client):
+    texts = texts_of("minilm")["texts"]
+    # The client asks for base64 unless told otherwise.
+    answer = client.embeddings.create(model="minilm", input=texts)
+    vectors = np.array([row.embedding for row in answer.data], np.float32)
+    np.testing.assert_allclose(vectors, expected("minilm", "embedding"), atol=2e-4)
+    assert [row.index for row in answer.data] == list(range(len(texts)))
+    assert answer.usage.prompt_tokens == len(expected("minilm", "ids"))
+    floats = client.embeddings.create(model="minilm", input=texts, encoding_format="float")
+    np.testing.assert_array_equal(np.array([row.embedding for row in floats.data], np.float32), vectors)
+
+
+def test_openai_embeds_tokens_and_cuts_vectors(client):
+    texts = texts_of("minilm")["texts"]
+    ids = np.split(expected("minilm", "ids"), np.cumsum(expected("minilm", "lengths"))[:-1])
+    whole = client.embeddings.create(model="minilm", input=[each.tolist() for each in ids])
+    np.testing.assert_array_equal(
+        [row.embedding for row in whole.data],
+        [row.embedding for row in client.embeddings.create(model="minilm", input=texts).data])
+    cut = np.array(client.embeddings.create(model="minilm", input=texts[0], dimensions=8).data[0].embedding)
+    first = np.array(whole.data[0].embedding)[:8]
+    np.testing.assert_allclose(cut, first / np.linalg.norm(first), atol=1e-5)
+
+
+def test_openai_reads_its_errors(client):
+    with pytest.raises(openai.NotFoundError, match="'other' does not exist"):
+        client.embeddings.create(model="other", input="a")
+    with pytest.raises(openai.BadRequestError, match="dimensions"):
+        client.embeddings.create(model="minilm", input="a", dimensions=100000)
+    with pytest.raises(openai.BadRequestError, match="expected one for the task embed"):
+        client.embeddings.create(model="bert_reranker", input="a")
+
+
+def test_cohere_ranks(server):
+    documents = [passage for _, passage in texts_of("bert_reranker")["pairs"]]
+    query = "how to read a table"
+    _, scored = ask(server, "/score", {"model": "bert_reranker", "text_1": query, "text_2": documents})
+    scores = [row["score"] for row in scored["data"]]
+    second = cohere.ClientV2(api_key="none", base_url=f"http://{server.http}")
+    answer = second.rerank(model="bert_reranker", query=query, documents=documents, top_n=3)
+    assert [row.index for row in answer.results] == ranking(scores)[:3]
+    np.testing.assert_allclose([row.relevance_score for row in answer.results],
+                               np.sort(scores)[::-1][:3], rtol=1e-6)
+    first = cohere.Client(api_key="none", base_url=f"http://{server.http}")
+    answer = first.rerank(model="bert_reranker", query=query, documents=documents, return_documents=True)
+    assert [row.document.text for row in answer.results] == [documents[i] for i in ranking(scores)]
+    with pytest.raises(cohere.NotFoundError, match="'other' does not exist"):
+        second.rerank(model="other", query=query, documents=documents)
+
+
+def test_pairs_score_as_a_cross_encoder(server):
+    pairs = texts_of("bert_reranker")["pairs"]
+    body = {"model": "bert_reranker", "text_1": [query for query, _ in pairs],
+            "text_2": [passage for _, passage in pairs]}
+    status, answer = ask(server, "/v1/score", body)
+    assert status == 200
+    np.testing.assert_allclose([row["score"] for row in answer["data"]],
+                               expected("bert_reranker", "scores")[:, 0], atol=2e-4)
+    assert answer["usage"]["total_tokens"] > len(pairs)
+    _, logits = ask(server, "/v1/score", {**body, "activation": "none"})
+    np.testing.assert_allclose([row["score"] for row in logits["data"]],
+                               expected("bert_reranker", "logits")[:, 0], atol=2e-4)
+
+
+def test_jina_and_tei_rank(server):
+    documents = [passage for _, passage in texts_of("bert_reranker")["pairs"]]
+    query = "how to read a table"
+    status, jina = ask(server, "/v1/rerank", {"model": "bert_reranker", "query": query,
+                                              "documents": [{"text": each} for each in documents]})
+    assert status == 200
+    assert [row["document"]["text"] for row in jina["results"]] == \
+        [documents[row["index"]] for row in jina["results"]]
+    assert jina["usage"]["total_tokens"] > 0
+    # Several models score: TEI's body may name one too.
+    status, tei = ask(server, "/rerank", {"model": "bert_reranker", "query": query, "texts": documents,
+                                          "return_text": True})
+    assert status == 200
+    assert [(row["index"], row["score"]) for row in tei] == \
+        [(row["index"], row["relevance_score"]) for row in jina["results"]]
+    status, error = ask(server, "/rerank", {"query": query, "texts": documents})
+    assert (status, error["error_type"]) == (422, "Validation")
+
+
+def test_several_labels_are_no_relevance(server):
+    status, error = ask(server, "/v1/rerank",
+                        {"model": "roberta_classes", "query": "a", "documents": ["b"]})
+    assert status == 400
+    assert "a single score is expected" in error["detail"]
+
+
+def test_tei_embeds(server):
+    texts = texts_of("minilm")["texts"]
+    status, vectors = ask(server, "/embed", {"inputs": texts})
+    assert status == 200
+    np.testing.assert_allclose(vectors, expected("minilm", "embedding"), atol=2e-4)
+
+
+def test_tokens_come_and_go(server):
+    status, answer = ask(server, "/tokenize", {"model": "words", "prompt": "w3 w1", "return_token_strs": True})
+    assert (status, answer["count"], answer["tokens"]) == (200, 2, [3, 1])
+    assert answer["max_model_len"] == 128
+    assert len(answer["token_strs"]) == 2
+    assert ask(server, "/detokenize", {"model": "words", "tokens": [3, 1]}) == (200, {"prompt": "w3 w1"})
+    assert ask(server, "/decode", {"model": "words", "ids": [[3], [1]]}) == (200, ["w3", "w1"])
+    status, lists = ask(server, "/tokenize", {"model": "words", "inputs": ["w3  w1"]})
+    assert [(row["id"], row["start"], row["stop"]) for row in lists[0]] == [(3, 0, 2), (1, 4, 6)]
+    status, error = ask(server, "/detokenize", {"model": "words", "tokens": [96]})
+    assert status == 400 and "input_ids" in error["error"]["message"]
+
+
+def test_a_deadline_is_heard(server):
+    body = {"model": "minilm", "input": ["some text"] * 2000, "deadline_ms": 0.001}
+    status, error = ask(server, "/v1/embeddings", body)
+    assert status == 504
+    assert error["error"]["code"] in ("deadline_admission", "deadline_queue", "deadline_step")
