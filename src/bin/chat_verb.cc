@@ -17,7 +17,7 @@
 #include "bin/local_model.h"
 #include "bin/serve_flags.h"
 #include "bin/verbs.h"
-#include "graph/weight_choice.h"
+#include "lm/linear_form.h"
 
 namespace sluice::bin {
 namespace {
@@ -90,7 +90,7 @@ std::vector<Flag> Flags(Settings& s) {
       {"max-tokens", &s.max_tokens, "N", "of an answer; 0: as many as the context takes"},
       {"weights",
        FlagSetter{[&s](std::string_view text) -> base::Status {
-                    (void)TRY(graph::ParseWeightForm(text));
+                    (void)TRY(lm::LinearForm::Parse(text));
                     s.model.runtime.weights = std::string(text);
                     return base::Ok();
                   },

@@ -85,6 +85,7 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   lm::LoadOptions options;
   options.model = source.name;
   options.version = source.version;
+  if (source.model_file.ends_with(".gguf")) options.gguf_file = source.model_file;
   if (const std::string& form = WeightsOf(source, weights); !form.empty()) {
     const base::Result<lm::LinearForm> parsed = lm::LinearForm::Parse(form);
     if (!parsed.ok()) return WrongWeights(source, parsed.error());

@@ -24,9 +24,11 @@ constexpr Verb kVerbs[] = {
     {"quantize", "keep a model's weights in 8 or 16 bits if its answers stay the same",
      RunQuantize},
     {"chat", "talk with a language model in the terminal", RunChat},
+    {"eval", "measure what forms of a language model's weights cost on a text", RunEval},
     {"pull", "bring a model of Hugging Face's hub into its cache", RunPull},
     {"infer", "send one request to a running server", RunInfer},
     {"bench", "load a running server and tell latencies and goodput", RunBench},
+    {"bench-tokens", "load a server of language models and tell tokens a second", RunBenchTokens},
     {"version", "tell the version and the machine", RunVersion},
 };
 
@@ -35,7 +37,7 @@ int PrintHelp(std::FILE* to) {
                "sluice: serves click prediction, relevance and other models under one deadline "
                "scheduler\n\nusage: sluice VERB [flags]\n\n");
   for (const Verb& verb : kVerbs) {
-    std::fprintf(to, "  %-9s %s\n", verb.name.data(), verb.summary.data());
+    std::fprintf(to, "  %-12s %s\n", verb.name.data(), verb.summary.data());
   }
   std::fprintf(to,
                "\n`sluice VERB --help` has the flags and an example. Exit codes: 0 done, 1 failed, "

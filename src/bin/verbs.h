@@ -10,11 +10,13 @@ using Arguments = std::vector<std::string>;
 
 int RunServe(const Arguments& arguments);
 int RunCheck(const Arguments& arguments);
+int RunEval(const Arguments& arguments);
 int RunExplain(const Arguments& arguments);
 int RunProfile(const Arguments& arguments);
 int RunQuantize(const Arguments& arguments);
 int RunInfer(const Arguments& arguments);
 int RunBench(const Arguments& arguments);
+int RunBenchTokens(const Arguments& arguments);
 int RunChat(const Arguments& arguments);
 int RunPull(const Arguments& arguments);
 int RunVersion(const Arguments& arguments);

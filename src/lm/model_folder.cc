@@ -34,15 +34,6 @@ base::Result<std::string> ReadText(const std::string& folder, const char* name) 
 
 namespace {
 
-// What a folder gives, whatever its files are.
-struct Sources {
-  std::unique_ptr<const Checkpoint> checkpoint;
-  DecoderConfig decoder;
-  std::shared_ptr<const ModelText> text;
-  std::vector<int32_t> end_ids;
-  LinearForm form;  // where a deployment names none
-};
-
 // The folder's GGUF file, or the first part of one; empty when there is none. kInvalidArgument when
 // there are several models.
 base::Result<std::string> FindGguf(const std::string& folder) {
@@ -70,10 +61,10 @@ base::Error Within(const std::string& file, base::Error error) {
   return error;
 }
 
-base::Result<Sources> OpenGguf(const std::string& folder, const std::string& file) {
-  const auto open = [&]() -> base::Result<Sources> {
+base::Result<DecoderSources> OpenGguf(const std::string& folder, const std::string& file) {
+  const auto open = [&]() -> base::Result<DecoderSources> {
     auto gguf = std::make_shared<const tensor::Gguf>(TRY(tensor::Gguf::Open(folder + "/" + file)));
-    Sources sources;
+    DecoderSources sources;
     sources.decoder = TRY(ReadGgufConfig(*gguf));
     sources.end_ids = TRY(ReadGgufEndIds(*gguf, sources.decoder.vocabulary));
     sources.text = TRY(ReadGgufText(*gguf, sources.decoder.vocabulary));
@@ -81,18 +72,18 @@ base::Result<Sources> OpenGguf(const std::string& folder, const std::string& fil
     sources.checkpoint = std::make_unique<GgufCheckpoint>(std::move(gguf));
     return sources;
   };
-  base::Result<Sources> sources = open();
+  base::Result<DecoderSources> sources = open();
   if (!sources.ok()) return Within(file, std::move(sources).error());
   return sources;
 }
 
-base::Result<Sources> OpenHub(const std::string& folder) {
+base::Result<DecoderSources> OpenHub(const std::string& folder) {
   const std::string config = TRY(ReadText(folder, kConfigFile));
   std::string generation;
   const bool has_generation = TRY(Holds(folder, kGenerationFile));
   if (has_generation) generation = TRY(ReadText(folder, kGenerationFile));
   HubConfig hub = TRY(ParseHubConfig(config, generation));
-  Sources sources;
+  DecoderSources sources;
   sources.decoder = std::move(hub.decoder);
   sources.end_ids = std::move(hub.end_ids);
   sources.checkpoint =
@@ -110,10 +101,15 @@ bool HoldsLanguageModel(const std::string& folder) {
   return !gguf.ok() || !gguf->empty();
 }
 
+base::Result<DecoderSources> OpenDecoderFolder(const std::string& folder,
+                                               const std::string& gguf_file) {
+  const std::string gguf = gguf_file.empty() ? TRY(FindGguf(folder)) : gguf_file;
+  return gguf.empty() ? OpenHub(folder) : OpenGguf(folder, gguf);
+}
+
 base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
                                                    const LoadOptions& options) {
-  const std::string gguf = TRY(FindGguf(folder));
-  Sources sources = TRY(gguf.empty() ? OpenHub(folder) : OpenGguf(folder, gguf));
+  DecoderSources sources = TRY(OpenDecoderFolder(folder, options.gguf_file));
   Decoder::Options decoder_options;
   decoder_options.form = options.form.value_or(sources.form);
   decoder_options.cache_type = options.cache_type;

@@ -5,9 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "lm/checkpoint.h"
 #include "lm/language_model.h"
 
 namespace sluice::lm {
@@ -15,9 +17,23 @@ namespace sluice::lm {
 // Whether the folder holds a config.json or a GGUF file: it is a language model's then.
 bool HoldsLanguageModel(const std::string& folder);
 
+// What a decoder's folder gives, whatever its files are.
+struct DecoderSources {
+  std::unique_ptr<const Checkpoint> checkpoint;
+  DecoderConfig decoder;
+  std::shared_ptr<const ModelText> text;  // null: it has no tokenizer
+  std::vector<int32_t> end_ids;
+  LinearForm form;  // where a deployment names none
+};
+// `gguf_file`: which one of a folder with several; empty: whatever the folder holds. Errors name
+// the file and what is wrong or not built.
+base::Result<DecoderSources> OpenDecoderFolder(const std::string& folder,
+                                               const std::string& gguf_file);
+
 struct LoadOptions {
   std::string model;  // name and version, for the description
   int64_t version = 0;
+  std::string gguf_file;           // as OpenDecoderFolder takes it
   std::optional<LinearForm> form;  // none: as in a GGUF file, f32 of safetensors
   tensor::DType cache_type = tensor::DType::kF16;
   LanguageModel::Options serving;

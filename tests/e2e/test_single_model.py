@@ -6,13 +6,15 @@ import subprocess
 
 import openai
 import pytest
+import tritonclient.http
 
 from conftest import BINARY, GRAPHS, ROOT, Server, free_ports
 from hub_server import Hub
-from test_language_models import PROMPT, expected, words
+from test_language_models import PROMPT, expected, greedy, prompt, words
 from test_pull import LLAMA, environment
 
 REPO = "someone/Words-1"
+GGUF = ROOT / "tests" / "conformance" / "gguf"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,28 @@ def test_a_name_is_brought_from_the_hub_and_then_found(folder, serve, tmp_path):
         assert not hub.seen
     finally:
         hub.stop()
+
+
+def test_one_of_several_gguf_models_is_served(serve, tmp_path):
+    files = {path.name: path.read_bytes() for path in (GGUF / "split").iterdir()}
+    files["other.gguf"] = (GGUF / "qwen3.gguf").read_bytes()
+    hub = Hub(REPO, files, files)
+    try:
+        env = environment(hub, tmp_path)
+        server = serve(REPO, "--file", "llama-00001-of-00003.gguf", env=env)
+        assert greedy_ids(server, "Words-1") == expected("llama", "greedy").tolist()
+        folder = next(tmp_path.rglob("snapshots/*"))
+        assert sorted(path.name for path in folder.iterdir()) == sorted(set(files) - {"other.gguf"})
+        assert greedy_ids(serve(GGUF / "llama.gguf"), "llama") == expected("llama", "greedy").tolist()
+    finally:
+        hub.stop()
+
+
+def greedy_ids(server, model):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    count = len(expected("llama", "greedy"))
+    answer = client.infer(model, [prompt(tritonclient.http, "llama")], parameters=greedy(count))
+    return answer.as_numpy("output_ids").tolist()
 
 
 def test_an_imported_graph_is_served_from_its_folder(serve, tmp_path):

@@ -32,17 +32,6 @@ bool MayPass(const base::Error& error) {
   return error.code == base::Code::kUnavailable || error.code == base::Code::kDeadlineExceeded;
 }
 
-// The only GGUF file of several names; empty where there is none or more than one.
-std::string OnlyGguf(const std::vector<std::string>& names) {
-  std::string only;
-  for (const std::string& name : names) {
-    if (!name.ends_with(".gguf")) continue;
-    if (!only.empty()) return "";
-    only = name;
-  }
-  return only;
-}
-
 // One pull.
 class Puller {
  public:
@@ -130,9 +119,13 @@ base::Result<std::vector<std::string>> Puller::ChooseRest(std::string& gguf) {
     if (any) return rest;
     gguf = OnlyGguf(files);
   }
-  if (!gguf.empty() && std::binary_search(files.begin(), files.end(), gguf)) {
-    rest.push_back(gguf);
-    return rest;
+  if (!gguf.empty()) {
+    rest = GgufParts(gguf);
+    gguf = rest.front();
+    const bool all = std::all_of(rest.begin(), rest.end(), [&](const std::string& part) {
+      return std::binary_search(files.begin(), files.end(), part);
+    });
+    if (all) return rest;
   }
   const bool some = std::any_of(files.begin(), files.end(),
                                 [](const std::string& name) { return name.ends_with(".gguf"); });
@@ -250,6 +243,7 @@ base::Result<PulledModel> FindPulled(const RepoName& repo, const PullOptions& op
   pulled.folder = cache.FindSnapshot(repo.revision);
   pulled.file = options.file;
   if (!pulled.folder.empty()) {
+    if (!pulled.file.empty()) pulled.file = GgufParts(pulled.file).front();
     if (IsComplete(pulled.folder, pulled.file)) return pulled;
     std::vector<std::string> names;
     const auto entries = base::ListFolder(pulled.folder);

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
 #include <iterator>
 #include <set>
 
@@ -146,6 +148,39 @@ base::Result<std::vector<std::string>> ChooseWeights(const std::vector<std::stri
   return chosen;
 }
 
+std::vector<std::string> GgufParts(const std::string& name) {
+  // NAME-00001-of-00003.gguf, as llama.cpp names parts.
+  constexpr std::string_view kEnding = "-00001-of-00001.gguf";
+  constexpr int kPartsMax = 4096;
+  const size_t begin = name.size() > kEnding.size() ? name.size() - kEnding.size() : 0;
+  const std::string_view ending = std::string_view(name).substr(begin);
+  int count = 0;
+  const auto [end, error] = std::from_chars(ending.data() + std::min<size_t>(10, ending.size()),
+                                            ending.data() + ending.size(), count);
+  const bool split = begin > 0 && ending.substr(6, 4) == "-of-" && ending[0] == '-' &&
+                     error == std::errc() && std::string_view(end) == ".gguf" && count >= 1 &&
+                     count <= kPartsMax;
+  if (!split) return {name};
+  std::vector<std::string> parts;
+  for (int part = 1; part <= count; ++part) {
+    char number[16];
+    std::snprintf(number, sizeof number, "-%05d", part);
+    parts.push_back(name.substr(0, begin) + number + std::string(ending.substr(6)));
+  }
+  return parts;
+}
+
+std::string OnlyGguf(const std::vector<std::string>& names) {
+  std::string only;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".gguf")) continue;
+    const std::string first = GgufParts(name).front();
+    if (!only.empty() && first != only) return "";
+    only = first;
+  }
+  return only;
+}
+
 std::string DescribeWeights(const std::vector<std::string>& names) {
   std::string text;
   int count = 0;
@@ -160,7 +195,11 @@ std::string DescribeWeights(const std::vector<std::string>& names) {
 }
 
 bool IsComplete(const std::string& folder, const std::string& gguf_file) {
-  if (!gguf_file.empty()) return HoldsFile(folder, gguf_file);
+  if (!gguf_file.empty()) {
+    const std::vector<std::string> parts = GgufParts(gguf_file);
+    return std::all_of(parts.begin(), parts.end(),
+                       [&](const std::string& part) { return HoldsFile(folder, part); });
+  }
   if (!HoldsFile(folder, "config.json")) return false;
   if (HoldsFile(folder, kWeightsIndexFile)) {
     const auto index = base::ReadFile(folder + "/" + kWeightsIndexFile, kIndexBytesMax);

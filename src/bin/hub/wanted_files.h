@@ -28,6 +28,12 @@ base::Result<std::vector<std::string>> ChooseModuleFiles(const std::vector<std::
 base::Result<std::vector<std::string>> ChooseWeights(const std::vector<std::string>& names,
                                                      std::string_view index);
 
+// The files of a model that `name`, a GGUF file or a part of one, belongs to: all of its parts in
+// order, or itself.
+std::vector<std::string> GgufParts(const std::string& name);
+// The first file of the only GGUF model among `names`; empty where there is none or more than one.
+std::string OnlyGguf(const std::vector<std::string>& names);
+
 // What a repository offers instead, for a message.
 std::string DescribeWeights(const std::vector<std::string>& names);
 

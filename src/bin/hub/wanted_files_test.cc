@@ -49,5 +49,20 @@ TEST(WantedFiles, FoldersOfModulesComeWithTheirWeights) {
   EXPECT_THAT(*ChooseModuleFiles({"1_Pooling/config.json"}, ""), IsEmpty());
 }
 
+TEST(WantedFiles, GgufFileComesWithItsParts) {
+  EXPECT_THAT(GgufParts("a-q4.gguf"), ElementsAre("a-q4.gguf"));
+  EXPECT_THAT(
+      GgufParts("a-00002-of-00003.gguf"),
+      ElementsAre("a-00001-of-00003.gguf", "a-00002-of-00003.gguf", "a-00003-of-00003.gguf"));
+  for (const char* name : {"-00001-of-00002.gguf", "a-00001-of-00000.gguf", "a-1-of-2.gguf",
+                           "a-00001-of-0000x.gguf", "x"}) {
+    EXPECT_THAT(GgufParts(name), ElementsAre(name));
+  }
+  EXPECT_EQ(OnlyGguf({"README.md", "a-00001-of-00002.gguf", "a-00002-of-00002.gguf"}),
+            "a-00001-of-00002.gguf");
+  EXPECT_EQ(OnlyGguf({"a-q4.gguf", "a-q8.gguf"}), "");
+  EXPECT_EQ(OnlyGguf({"README.md"}), "");
+}
+
 }  // namespace
 }  // namespace sluice::bin

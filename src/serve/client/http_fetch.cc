@@ -48,7 +48,10 @@ base::Result<HttpFetch> HttpFetch::Begin(const FetchRequest& request) {
   text += "Host: " + url.origin().substr(url.tls ? 8 : 7) + "\r\n";
   text += "Accept-Encoding: identity\r\nConnection: close\r\nUser-Agent: sluice\r\n";
   for (const auto& [name, value] : request.headers) text += name + ": " + value + "\r\n";
-  text += "\r\n";
+  if (!request.body.empty()) {
+    text += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
+  }
+  text.append("\r\n").append(request.body);
   HttpFetch fetch(TRY(ByteStream::Connect(url, request.connection)));
   TRY(fetch.stream_.Write(text));
   do {

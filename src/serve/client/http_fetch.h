@@ -18,6 +18,7 @@ struct FetchRequest {
   std::string_view method = "GET";
   Url url;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::string_view body = {};
   ByteStream::Options connection;
 };
 
