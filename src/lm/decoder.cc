@@ -13,29 +13,12 @@
 #include "kernels/logit_rows.h"
 #include "kernels/ref/blocks.h"
 #include "kernels/row_norm.h"
-#include "tensor/align.h"
+#include "lm/memory_divider.h"
 
 namespace sluice::lm {
 namespace {
 
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
-
-// Hands out pieces of a step's memory, or only counts them.
-class Divider {
- public:
-  explicit Divider(std::byte* memory) : memory_(memory) {}
-  float* Floats(int64_t count) { return reinterpret_cast<float*>(Bytes(count * kFloatBytes)); }
-  std::byte* Bytes(int64_t bytes) {
-    std::byte* const at = memory_ == nullptr ? nullptr : memory_ + used_;
-    used_ += tensor::AlignUp(bytes);
-    return at;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  std::byte* memory_;
-  int64_t used_ = 0;
-};
 
 std::string LayerName(int64_t layer, const char* name, const char* kind = "weight") {
   return "model.layers." + std::to_string(layer) + "." + name + "." + kind;
@@ -198,7 +181,7 @@ int64_t Decoder::cache_layer_bytes() const {
 
 Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) const {
   const DecoderConfig& c = config_;
-  Divider divider(memory);
+  MemoryDivider divider(memory);
   Space space;
   space.rows = rows;
   const int64_t queries = c.heads * c.head_dim;
