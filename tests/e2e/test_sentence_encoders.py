@@ -217,4 +217,14 @@ def test_metadata_names_what_it_takes_and_gives(client):
     metadata = client.get_model_metadata("minilm")
     assert metadata["platform"] == "language_model"
     assert {i["name"] for i in metadata["inputs"]} >= {"text", "items", "input_ids", "lengths"}
-    assert [o["name"] for o in metadata["outputs"]] == ["embedding", "scores", "top_items"]
+    assert [o["name"] for o in metadata["outputs"]][:3] == ["embedding", "scores", "top_items"]
+
+
+@pytest.mark.parametrize("model", ["minilm", "bert_reranker"])
+def test_tells_tokens_and_their_text(client, model):
+    text = "tables of numbers"
+    told = client.infer(model, [words("text", [text])], parameters={"task": "tokenize"})
+    ids = told.as_numpy("output_ids")
+    back = client.infer(model, [numbers("input_ids", ids)],
+                        parameters={"task": "detokenize", "skip_special_tokens": True})
+    assert back.as_numpy("text")[0].decode() == text

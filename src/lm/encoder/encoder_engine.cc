@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "lm/encoder/encoder_task.h"
+#include "lm/task/text_task.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
@@ -80,6 +81,10 @@ base::Duration EncoderEngine::PrepareCost(const engine::Request& request) const 
 }
 
 base::Status EncoderEngine::Prepare(engine::Request& request) const {
+  request.answer =
+      TRY(AnswerTextTask(request, {model_->text.get(), description().model,
+                                   model_->encoder.config().vocabulary, model_->length_max}));
+  if (request.answer.has_value()) return base::Ok();
   auto task = std::make_unique<EncoderTask>();
   TRY(ReadEncoderTask(request, *model_, *task));
   request.rows = 1;

@@ -3,36 +3,18 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/files.h"
 #include "lm/generation.h"
 #include "lm/safetensors_checkpoint.h"
+#include "lm/task/text_task.h"
 #include "lm/task_names.h"
 
 namespace sluice::lm {
 namespace {
 
-constexpr const char* kTokenizerFile = "tokenizer.json";
 // How much longer attention takes for an operation than products do, about.
 constexpr double kAttentionSlowness = 2;
 // Of a step and of a sequence.
 constexpr int64_t kRowsMax = 65'536;
-
-base::Result<std::shared_ptr<const text::Tokenizer>> LoadTokenizer(const std::string& folder,
-                                                                   int64_t vocabulary) {
-  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
-  const bool has = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-    return !entry.is_folder && entry.name == kTokenizerFile;
-  });
-  if (!has) return std::shared_ptr<const text::Tokenizer>();
-  std::shared_ptr<const text::Tokenizer> tokenizer =
-      TRY(text::Tokenizer::Load(folder + "/" + kTokenizerFile));
-  if (tokenizer->id_max() >= vocabulary) {
-    return base::InvalidArgument(
-        std::string(kTokenizerFile) + ": expected tokens below vocab_size " +
-        std::to_string(vocabulary) + ", got " + std::to_string(tokenizer->id_max()));
-  }
-  return tokenizer;
-}
 
 void Describe(EncoderModel& model) {
   using tensor::DType;
@@ -46,7 +28,7 @@ void Describe(EncoderModel& model) {
       classifies ? std::vector<const char*>{kItemIds, kItemLengths, kInputIds}
                  : std::vector<const char*>{kInputIds, kLengths, kItemIds, kItemLengths};
   for (const char* name : ids) description.inputs.push_back({name, DType::kI64, {-1}, true});
-  if (model.tokenizer != nullptr) {
+  if (model.text != nullptr) {
     for (const char* name : {kText, kItems}) {
       description.inputs.push_back({name, DType::kBytes, {-1}, true});
     }
@@ -55,6 +37,7 @@ void Describe(EncoderModel& model) {
   if (!classifies) description.outputs.push_back({kEmbedding, DType::kF32, {-1, -1}, false});
   description.outputs.push_back({kScores, DType::kF32, {-1, classifies ? width : 1}, !classifies});
   description.outputs.push_back({kTopItems, DType::kI32, {-1}, true});
+  if (model.text != nullptr) DescribeTextTasks(description);
   description.batch_reason = "sequences of different requests share steps side by side";
 }
 
@@ -82,7 +65,7 @@ base::Result<EncoderModel> LoadEncoderModel(const std::string& folder, const std
           parsed.labels.size() == 1 ? ScoreActivation::kSigmoid : ScoreActivation::kSoftmax;
     }
   }
-  model.tokenizer = TRY(LoadTokenizer(folder, parsed.vocabulary));
+  model.text = TRY(ModelText::Load(folder, parsed.vocabulary));
   const int64_t context_max = std::min(parsed.context_max, kRowsMax);
   model.length_max = context_max;
   if (model.modules.length_max > 0) {

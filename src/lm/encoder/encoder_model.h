@@ -11,7 +11,7 @@
 #include "lm/encoder/encoder.h"
 #include "lm/encoder/encoder_head.h"
 #include "lm/encoder/sentence_modules.h"
-#include "text/tokenizer.h"
+#include "lm/model_text.h"
 
 namespace sluice::lm {
 
@@ -29,7 +29,7 @@ struct EncoderModel {
   EncoderHead head;
   SentenceModules modules;
   ScoreActivation score_activation = ScoreActivation::kAuto;  // never kAuto of a classifier
-  std::shared_ptr<const text::Tokenizer> tokenizer;           // null: it is asked in tokens
+  std::shared_ptr<const ModelText> text;                      // null: it is asked in tokens
   Options options;
   engine::Description description;
   int64_t length_max = 0;  // tokens of a sequence

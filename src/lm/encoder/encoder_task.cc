@@ -112,11 +112,11 @@ class Adder {
 
   base::Status AddText(std::string_view text) {
     const text::EncodeOptions options = OptionsFor(false);
-    return AddEncoding(TRY(model_.tokenizer->Encode(text, options)));
+    return AddEncoding(TRY(model_.text->tokenizer().Encode(text, options)));
   }
   base::Status AddPair(std::string_view first, std::string_view second) {
     const text::EncodeOptions options = OptionsFor(true);
-    return AddEncoding(TRY(model_.tokenizer->EncodePair(first, second, options)));
+    return AddEncoding(TRY(model_.text->tokenizer().EncodePair(first, second, options)));
   }
   // Ids as they are; those from `second` on are of the second text.
   base::Status AddIds(std::span<const int32_t> first, std::span<const int32_t> second = {}) {
@@ -135,7 +135,7 @@ class Adder {
   text::EncodeOptions OptionsFor(bool pair) const {
     text::EncodeOptions options;
     // One token more shows that a text is too long, and no more of it is read.
-    const int64_t least = model_.tokenizer->fixed_tokens(pair);
+    const int64_t least = model_.text->tokenizer().fixed_tokens(pair);
     options.length_max = std::max(model_.length_max, least) + (truncates_ ? 0 : 1);
     return options;
   }
@@ -216,7 +216,7 @@ base::Status ReadEmbed(const Inputs& inputs, const EncoderModel& model, Paramete
     return base::Ok();
   }
   if (inputs.ids == nullptr) {
-    return base::InvalidArgument(model.tokenizer == nullptr
+    return base::InvalidArgument(model.text == nullptr
                                      ? "expected the input input_ids"
                                      : "expected one of the inputs text and input_ids");
   }
@@ -422,7 +422,7 @@ base::Status ReadEncoderTask(const engine::Request& request, const EncoderModel&
   ParameterReader reader(request.parameters);
   out.kind = TRY(ReadKind(model, reader));
   const bool scores = out.kind != EncoderTask::Kind::kEmbed;
-  const Inputs inputs = TRY(FindInputs(request, model.tokenizer != nullptr, scores));
+  const Inputs inputs = TRY(FindInputs(request, model.text != nullptr, scores));
   int64_t columns = model.head.width();
   out.normalize = out.kind == EncoderTask::Kind::kCosine || model.modules.normalize;
   if (out.kind == EncoderTask::Kind::kClassify) {
