@@ -25,12 +25,13 @@ inline engine::Description WriterDescription(const std::string& name, int64_t ve
   for (const char* input : {"text", "messages", "tools", "stop"}) {
     d.inputs.push_back({input, DType::kBytes, {-1}, true});
   }
-  for (const char* input : {"input_ids", "stop_ids"}) {
+  for (const char* input : {"input_ids", "stop_ids", "bias_ids"}) {
     d.inputs.push_back({input, DType::kI64, {-1}, true});
   }
-  d.inputs.push_back({"bias_ids", DType::kI32, {-1}, true});
   d.inputs.push_back({"bias", DType::kF32, {-1}, true});
-  d.outputs = {{"output_ids", DType::kI32, {-1}, false}, {"text", DType::kBytes, {-1}, false}};
+  d.outputs = {{"output_ids", DType::kI32, {-1}, false},
+               {"text", DType::kBytes, {-1}, false},
+               {"prompt_logprobs", DType::kF32, {-1}, true}};
   return d;
 }
 
@@ -116,6 +117,8 @@ class FakeWriter : public engine::Engine {
       engine::Reply chunk;
       chunk.terminal = false;
       chunk.parameters.emplace_back("choice", choice);
+      chunk.parameters.emplace_back("prompt_tokens",
+                                    static_cast<int64_t>(Prompt(*writing).ids.size()));
       Say(*writing, {choice}, chunk);
       replies.Chunk(request, std::move(chunk));
     }

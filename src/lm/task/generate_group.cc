@@ -119,6 +119,7 @@ engine::Reply GenerateGroup::TakeChunk() {
   engine::Reply chunk = ReplyWith({&answer, 1});
   chunk.terminal = false;
   chunk.parameters.emplace_back("choice", Count(index));
+  chunk.parameters.emplace_back("prompt_tokens", Count(asked_.prompt.size()));
   if (answer->ended()) {
     chunk.parameters.emplace_back("finish_reason", std::string(answer->finish_reason()));
   }

@@ -24,7 +24,7 @@ void WriteLogprob(float logprob, base::JsonWriter& writer) {
   if (std::isnan(logprob)) {
     writer.Null();
   } else {
-    writer.Float(std::max(logprob, kLeastLogprob));
+    writer.Float(std::max(logprob, kLeastLogprob) + 0.0F);  // no minus in front of a zero
   }
 }
 

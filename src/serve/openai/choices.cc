@@ -1,6 +1,7 @@
 #include "serve/openai/choices.h"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 
@@ -37,6 +38,8 @@ struct Tokens {
     if (i < logprobs.size()) token.logprob = logprobs[i];
     const size_t k = texts.empty() ? 0 : top_texts.size() / texts.size();
     for (size_t j = i * k; j < (i + 1) * k && j < top_logprobs.size(); ++j) {
+      // Where there are fewer tokens than asked for, the rest is filled up.
+      if (std::isnan(top_logprobs[j])) break;
       token.alternatives.emplace_back(top_texts[j], top_logprobs[j]);
     }
     return token;

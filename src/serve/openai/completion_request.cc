@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "serve/openai/chat_messages.h"
+#include "serve/openai/unbuilt_fields.h"
 
 namespace sluice::serve {
 namespace {
@@ -89,6 +90,7 @@ base::Status TakePrompt(const JsonValue& prompt, const RequestLimits& limits, Fi
     return base::Ok();
   };
   TRY(prompt.ForEachElement(look));
+  if (count == 0) return Expected("prompt", "at least one token or prompt");
   if (!nested) {
     fields.prompts.push_back(TRY(Ids(prompt, limits)));
     fields.request.echoed.emplace_back();
@@ -147,7 +149,7 @@ base::Status TakeBias(const JsonValue& value, Fields& fields) {
                                       " token ids with their bias");
   }
   if (value.size() == 0) return base::Ok();
-  Tensor ids = TRY(Tensor::Allocate(DType::kI32, Shape({value.size()}), kBiasesMax * 4));
+  Tensor ids = TRY(Tensor::Allocate(DType::kI64, Shape({value.size()}), kBiasesMax * 8));
   Tensor biases = TRY(Tensor::Allocate(DType::kF32, Shape({value.size()}), kBiasesMax * 4));
   size_t at = 0;
   const auto one = [&](std::string_view key, JsonValue bias) -> base::Status {
@@ -159,7 +161,7 @@ base::Status TakeBias(const JsonValue& value, Fields& fields) {
       return Expected("logit_bias", "token ids with a bias from -100 to 100, got '" +
                                         std::string(key.substr(0, 32)) + "'");
     }
-    ids.mutable_view().span<int32_t>()[at] = static_cast<int32_t>(id);
+    ids.mutable_view().span<int64_t>()[at] = id;
     biases.mutable_view().span<float>()[at++] = static_cast<float>(*number);
     return base::Ok();
   };
@@ -199,42 +201,19 @@ constexpr std::array kNumbers = {
     "top_k",       "min_p", "repetition_penalty"};
 // The same, of chats alone where they say so.
 constexpr std::array kFlags = {"ignore_eos", "add_special_tokens"};
-// Fields that change nothing about an answer here.
-constexpr std::array kIgnored = {"user",
-                                 "metadata",
-                                 "store",
-                                 "service_tier",
-                                 "safety_identifier",
-                                 "prompt_cache_key",
-                                 "prompt_cache_retention",
-                                 "prompt_cache_options",
-                                 "parallel_tool_calls",
-                                 "request_id"};
-// Fields that would change the answer, with the values at which they do not.
-struct Refused {
-  const char* field;
-  const char* harmless;       // as JSON; besides null
-  const char* also = "null";  // another one
-};
-constexpr std::array kRefused = {
-    Refused{"suffix", "\"\""}, Refused{"response_format", "{\"type\":\"text\"}"},
-    Refused{"functions", "[]"}, Refused{"function_call", "\"none\""},
-    Refused{"tool_choice", "\"auto\"", "\"none\""}, Refused{"prediction", "null"},
-    Refused{"audio", "null"}, Refused{"modalities", "[\"text\"]"}, Refused{"moderation", "null"},
-    Refused{"verbosity", "\"medium\""}, Refused{"web_search_options", "null"},
-    Refused{"reasoning_effort", "\"none\""}, Refused{"continue_final_message", "false"},
-    // Not of the specification, but of servers that speak it.
-    Refused{"min_tokens", "0"}, Refused{"use_beam_search", "false"},
-    Refused{"length_penalty", "1.0", "1"}, Refused{"bad_words", "[]"},
-    Refused{"allowed_token_ids", "[]"}, Refused{"prompt_logprobs", "0"},
-    Refused{"include_stop_str_in_output", "false"}, Refused{"skip_special_tokens", "true"},
-    Refused{"logits_processors", "[]"}, Refused{"structured_outputs", "{}"},
-    Refused{"guided_json", "null"}, Refused{"guided_regex", "null"}, Refused{"guided_choice", "[]"},
-    Refused{"guided_grammar", "null"}, Refused{"grammar", "\"\""}, Refused{"json_schema", "null"}};
-
 template <class List>
 bool Holds(const List& list, std::string_view field) {
   return std::find(list.begin(), list.end(), field) != list.end();
+}
+
+// Any integer of 64 bits; the engine's seeds have 53.
+base::Status TakeSeed(const JsonValue& value, Fields& fields) {
+  const auto seed = value.AsInt();
+  const auto large = value.AsUint();
+  if (!seed.ok() && !large.ok()) return Expected("seed", "an integer of 64 bits");
+  const uint64_t bits = seed.ok() ? static_cast<uint64_t>(*seed) : *large;
+  fields.parameters.emplace_back("seed", static_cast<int64_t>(bits & ((uint64_t{1} << 53) - 1)));
+  return base::Ok();
 }
 
 // Fields of one of the two kinds. False: it is none of them.
@@ -283,20 +262,12 @@ base::Result<bool> TakeChatField(std::string_view field, const JsonValue& value,
   return true;
 }
 
-base::Status TakeRefused(std::string_view field, const JsonValue& value, Fields& fields) {
-  for (const Refused& refused : kRefused) {
-    if (field != refused.field) continue;
-    std::string json;
-    TRY(CopyJson(value, json));
-    if (json != refused.harmless && json != refused.also) {
-      return base::Unimplemented("'" + std::string(field) + "' is not supported here");
-    }
-    fields.no_tools = fields.no_tools || (field == "tool_choice" && json == "\"none\"");
-    return base::Ok();
-  }
-  if (!Holds(kIgnored, field) && fields.request.unknown.size() < kUnknownMax) {
+base::Status TakeOther(std::string_view field, const JsonValue& value, Fields& fields) {
+  const bool known = TRY(IsHarmless(field, value));
+  if (!known && fields.request.unknown.size() < kUnknownMax) {
     fields.request.unknown.emplace_back(field.substr(0, kUnknownBytesMax));
   }
+  if (field == "tool_choice") fields.no_tools = TRY(value.AsString()) == "none";
   return base::Ok();
 }
 
@@ -323,6 +294,10 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
     request.stream = TRY(Flag(field, value));
   } else if (field == "stream_options") {
     return TakeStreamOptions(value, request);
+  } else if (field == "seed") {
+    return TakeSeed(value, fields);
+  } else if (field == "truncate_prompt_tokens") {
+    fields.parameters.emplace_back("truncate_prompt", TRY(Integer(field, value, 1, INT32_MAX)));
   } else if (field == "max_tokens" || field == "max_completion_tokens") {
     const auto number = value.AsDouble();
     if (!number.ok() || *number < 0) return Expected(field, "a number of tokens");
@@ -344,7 +319,7 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
   } else if (field == "timeout") {
     return TakeTimeout(field, value, base::Duration::Seconds(1), fields);
   } else {
-    return TakeRefused(field, value, fields);
+    return TakeOther(field, value, fields);
   }
   return base::Ok();
 }
@@ -369,14 +344,6 @@ base::Status Settle(Fields& fields) {
   if (!request.stream && (request.include_usage || request.usage_always)) {
     return Expected("stream_options", "'stream' to be true with it");
   }
-  // What the engine does not do.
-  const bool biased = std::any_of(fields.inputs.begin(), fields.inputs.end(),
-                                  [](const NamedTensor& input) { return input.name == "bias"; });
-  for (const auto& [asked, field] :
-       {std::pair(request.n > 1, "n"), std::pair(request.echo, "echo"),
-        std::pair(request.logprobs >= 0, "logprobs"), std::pair(biased, "logit_bias")}) {
-    if (asked) return base::Unimplemented("'" + std::string(field) + "' is not supported here");
-  }
   if (fields.no_tools) {
     std::erase_if(fields.inputs, [](const NamedTensor& input) { return input.name == "tools"; });
   }
@@ -391,13 +358,12 @@ base::Status Settle(Fields& fields) {
     parameters.emplace_back("logprobs", request.logprobs);
     parameters.emplace_back("token_texts", true);
   }
-  if (request.stream) parameters.emplace_back("stream", true);
   return base::Ok();
 }
 
-// With echo the prompt's tokens are wanted where their texts or their probabilities are.
-void AskForPrompt(bool has_text, bool no_answer, int64_t logprobs, engine::Parameters& parameters) {
-  if (has_text && logprobs < 0 && !no_answer) return;
+// With echo the prompt's tokens are wanted where their texts or their probabilities are. The engine
+// tells them with its last reply: a stream that begins with them has one event of each choice.
+void AskForPrompt(int64_t logprobs, engine::Parameters& parameters) {
   parameters.emplace_back("prompt_logprobs", std::max<int64_t>(logprobs, 0));
   if (logprobs < 0) parameters.emplace_back("token_texts", true);
 }
@@ -425,9 +391,11 @@ base::Result<CompletionRequest> ParseCompletion(std::string_view body, Completio
     infer.priority = fields.priority;
     infer.request->inputs = fields.inputs;
     infer.request->parameters = fields.parameters;
-    if (request.echo) {
-      AskForPrompt(fields.prompts[i].name == "text", no_answer, request.logprobs,
-                   infer.request->parameters);
+    const bool told = fields.prompts[i].name == "text" && request.logprobs < 0 && !no_answer;
+    if (request.echo && !told) {
+      AskForPrompt(request.logprobs, infer.request->parameters);
+    } else if (request.stream) {
+      infer.request->parameters.emplace_back("stream", true);
     }
     infer.request->inputs.push_back(std::move(fields.prompts[i]));
     request.prompts.push_back(std::move(infer));

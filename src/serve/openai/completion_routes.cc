@@ -1,5 +1,6 @@
 #include "serve/openai/completion_routes.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,21 @@
 
 namespace sluice::serve {
 namespace {
+
+// A prompt's tokens are asked for by an echo alone.
+base::Status CheckEcho(const engine::Description& description, const InferRequest& prompt) {
+  constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
+  const auto named = [&](const auto& entry) { return entry.name == kPromptLogprobs; };
+  const engine::Parameters& asked = prompt.request->parameters;
+  const bool wanted = std::any_of(asked.begin(), asked.end(), [&](const auto& parameter) {
+    return parameter.first == kPromptLogprobs;
+  });
+  if (!wanted || std::any_of(description.outputs.begin(), description.outputs.end(), named)) {
+    return base::Ok();
+  }
+  return base::Unimplemented("'echo' of token ids, with 'logprobs' or without an answer: model '" +
+                             description.model + "' does not tell its prompt's tokens");
+}
 
 base::Result<CompletionRequest> Parse(const OpenAiCall& call, CompletionKind kind,
                                       Router::Pin& pin) {
@@ -24,6 +40,7 @@ base::Result<CompletionRequest> Parse(const OpenAiCall& call, CompletionKind kin
   context.takes_chunks = parsed.stream;
   for (InferRequest& prompt : parsed.prompts) {
     prompt.model = pin;
+    TRY(CheckEcho(pin->description(), prompt));
     TRY(Ready(context, prompt));
   }
   return parsed;

@@ -143,6 +143,98 @@ TEST_F(CompletionRoutesTest, StreamsSeveralPromptsAtOnce) {
   EXPECT_EQ(texts[0], texts[1]);
 }
 
+TEST_F(CompletionRoutesTest, GivesSeveralAnswersToEachPrompt) {
+  StartWriter();
+  const HttpReply reply =
+      Post(kText, R"({"model":"writer","prompt":["a","b"],"max_tokens":2,"n":3})");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  for (int i = 0; i < 6; ++i) {
+    const std::string choice = std::to_string(i % 3);
+    EXPECT_THAT(reply.body, HasSubstr("{\"index\":" + std::to_string(i) + ",\"text\":\"" + choice +
+                                      ".0 " + choice + ".1 \""));
+  }
+  EXPECT_THAT(reply.body, HasSubstr(R"("usage":{"prompt_tokens":2,"completion_tokens":12,)"));
+}
+
+TEST_F(CompletionRoutesTest, StreamsSeveralAnswers) {
+  StartWriter();
+  const HttpReply reply = Post(kChat, Chat("\"max_tokens\":5,\"n\":3,\"stream\":true"));
+  std::string texts[3];
+  int begun[3] = {};
+  int ended[3] = {};
+  for (const std::string& event : Events(reply.body)) {
+    if (event == "[DONE]") continue;
+    const size_t index = std::stoul(Between(event, "\"index\":", ","));
+    begun[index] += Between(event, "\"role\":\"", "\"").empty() ? 0 : 1;
+    ended[index] += Between(event, "\"finish_reason\":\"", "\"").empty() ? 0 : 1;
+    texts[index] += Between(event, "\"content\":\"", "\"");
+  }
+  for (int i = 0; i < 3; ++i) {
+    std::string want;
+    for (int t = 0; t < 5; ++t) want += std::to_string(i) + "." + std::to_string(t) + " ";
+    EXPECT_EQ(texts[i], want);
+    EXPECT_EQ(begun[i], 1);
+    EXPECT_EQ(ended[i], 1);
+  }
+}
+
+TEST_F(CompletionRoutesTest, TellsLogprobsAsCompletionsDo) {
+  StartWriter();
+  const HttpReply reply = Post(kText, Body("\"max_tokens\":3,\"logprobs\":2"));
+  EXPECT_THAT(
+      reply.body,
+      HasSubstr(R"("logprobs":{"text_offset":[0,4,8],"token_logprobs":[0,-0.125,-0.25],)"
+                R"("tokens":["0.0 ","0.1 ","0.2 "],"top_logprobs":[)"
+                R"({"alt0":0,"alt1":-0.125,"0.0 ":0},{"alt0":-0.125,"alt1":-0.25,"0.1 ":-0.125},)"
+                R"({"alt0":-0.25,"alt1":-0.375,"0.2 ":-0.25}]})"))
+      << reply.body;
+}
+
+TEST_F(CompletionRoutesTest, TellsLogprobsAsChatsDo) {
+  StartWriter();
+  const HttpReply reply = Post(kChat, Chat(R"("max_tokens":1,"logprobs":true,"top_logprobs":1)"));
+  EXPECT_THAT(
+      reply.body,
+      HasSubstr(R"("logprobs":{"content":[{"token":"0.0 ","logprob":0,"bytes":[48,46,48,32],)"
+                R"("top_logprobs":[{"token":"alt0","logprob":0,"bytes":[97,108,116,48]}]}],)"
+                R"("refusal":null})"))
+      << reply.body;
+}
+
+TEST_F(CompletionRoutesTest, LogprobsOfAStreamGoOnWhereTheyStopped) {
+  StartWriter();
+  const HttpReply reply = Post(kText, Body("\"max_tokens\":4,\"logprobs\":0,\"stream\":true"));
+  std::string offsets;
+  for (const std::string& event : Events(reply.body)) {
+    const std::string some = Between(event, "\"text_offset\":[", "]");
+    if (!some.empty()) offsets += some + ",";
+  }
+  EXPECT_EQ(offsets, "0,4,8,12,");
+}
+
+TEST_F(CompletionRoutesTest, AnEchoBeginsWithThePrompt) {
+  StartWriter();
+  EXPECT_THAT(Post(kText, Body("\"max_tokens\":1,\"echo\":true")).body,
+              HasSubstr(R"("text":"one two three0.0 ","logprobs":null)"));
+  EXPECT_THAT(Post(kText, Body("\"max_tokens\":1,\"echo\":true,\"logprobs\":1")).body,
+              HasSubstr(R"("logprobs":{"text_offset":[0,4,8,13],)"
+                        R"("token_logprobs":[null,-0.125,-0.25,0],)"
+                        R"("tokens":["one ","two ","three","0.0 "],"top_logprobs":[null,)"
+                        R"({"alt0":-0.125,"two ":-0.125},)"));
+  // Of token ids the engine tells the texts.
+  EXPECT_THAT(
+      Post(kText, R"({"model":"writer","prompt":[5,6],"max_tokens":1,"echo":true,"n":2})").body,
+      HasSubstr(R"({"index":1,"text":"5,6,1.0 ")"));
+  const HttpReply streamed = Post(kText, Body("\"max_tokens\":2,\"echo\":true,\"stream\":true"));
+  EXPECT_THAT(Events(streamed.body)[0], HasSubstr(R"("text":"one two three0.0 ")"));
+  // What the engine tells last is waited for.
+  const std::vector<std::string> one = Events(
+      Post(kText, R"({"model":"writer","prompt":[5],"max_tokens":2,"echo":true,"stream":true})")
+          .body);
+  ASSERT_EQ(one.size(), 2u);
+  EXPECT_THAT(one[0], HasSubstr(R"("text":"5,0.0 0.1 ")"));
+}
+
 TEST_F(CompletionRoutesTest, AnErrorBeforeTheFirstTokenIsAnAnswerOfItsOwn) {
   StartWriter();
   const HttpReply wrong = Post(kText, Body("\"temperature\":-1,\"stream\":true"));
@@ -185,6 +277,34 @@ TEST_F(CompletionRoutesTest, AClientThatGoesFreesItsSequence) {
     while (loader_.loop().unanswered() > 0) std::this_thread::yield();
     EXPECT_EQ(control().dropped.load(), dropped + 1);
   }
+}
+
+TEST_F(CompletionRoutesTest, AStreamGoesOnToItsEndInADrain) {
+  StartWriter();
+  control().hold = true;
+  HttpClient client = Connect();
+  ASSERT_TRUE(
+      client.Write(HttpClient::Format("POST", kText, Body("\"max_tokens\":50,\"stream\":true"), ""))
+          .ok());
+  while (loader_.loop().unanswered() < 1) std::this_thread::yield();
+  std::thread drain([&] { EXPECT_TRUE(server_->Drain()); });
+  while (server_->ready()) std::this_thread::yield();
+  loader_.Release("writer");
+  base::Result<HttpReply> reply = client.Read();
+  drain.join();
+  ASSERT_TRUE(reply.ok()) << reply.error().message;
+  EXPECT_EQ(Events(reply->body).back(), "[DONE]");
+}
+
+TEST_F(CompletionRoutesTest, TellsTheUsageInEveryEventWhenAskedTo) {
+  StartWriter();
+  const HttpReply reply = Post(
+      kText,
+      Body(R"("max_tokens":2,"stream":true,"stream_options":{"continuous_usage_stats":true})"));
+  const std::vector<std::string> events = Events(reply.body);
+  ASSERT_EQ(events.size(), 3u) << reply.body;
+  EXPECT_THAT(events[0], HasSubstr(R"("usage":{"prompt_tokens":3,"completion_tokens":1,)"));
+  EXPECT_THAT(events[1], HasSubstr(R"("usage":{"prompt_tokens":3,"completion_tokens":2,)"));
 }
 
 TEST_F(CompletionRoutesTest, AReaderThatIsBehindGetsMoreTokensAtOnce) {
