@@ -56,6 +56,14 @@ base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderC
     decoder.layers_.push_back(TRY(decoder.LoadLayer(checkpoint, i, options)));
   }
   decoder.final_norm_ = TRY(decoder.LoadNorm(checkpoint, "model.norm.weight", config.hidden));
+  if (config.classes > 0) {
+    const StoredTensor classes =
+        TRY(checkpoint.GetStored("score.weight", tensor::Shape({config.classes, config.hidden})));
+    // It is small, and it decides.
+    decoder.head_ = TRY(Linear::Load({classes}, LinearForm(kernels::WeightForm::kF32)));
+    return decoder;
+  }
+  if (!config.has_head) return decoder;
   StoredTensor head = decoder.embedding_;
   if (!config.tied_head) {
     head = TRY(

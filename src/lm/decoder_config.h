@@ -60,6 +60,8 @@ struct DecoderConfig {
   float norm_epsilon = 1e-5f;
   float attention_scale = 0;  // of scores
   bool tied_head = false;     // the head is the embedding
+  bool has_head = true;       // false: its states are all that is wanted
+  int64_t classes = 0;        // above 0: the head is a classifier's, of the last token's state
   kernels::Activation activation = kernels::Activation::kSilu;
   RotaryConfig rotary;
 

@@ -107,7 +107,9 @@ base::Status ReadLengths(ParameterReader& reader, const GenerationLimits& limits
   TRY(reader.Bool(kFillContext, to_context));
   out.answer_max = limits.length_max - length;
   if (!to_context) out.answer_max = std::min(limits.answer_default, out.answer_max);
-  TRY(reader.Integer("max_tokens", 1, limits.length_max - length, out.answer_max));
+  TRY(reader.Integer(kPromptLogprobs, -1, kLogprobsMax, out.prompt_top));
+  const int64_t least = out.prompt_top < 0 ? 1 : 0;
+  TRY(reader.Integer("max_tokens", least, limits.length_max - length, out.answer_max));
   return reader.Integer("n", 1, limits.answers_max, out.answers);
 }
 

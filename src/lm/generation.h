@@ -27,6 +27,13 @@ inline constexpr const char* kTopIds = "top_ids";            // I32 [tokens, top
 inline constexpr const char* kTopLogprobs = "top_logprobs";  // F32 [tokens, top]
 inline constexpr const char* kTokenTexts = "token_texts";    // BYTES [tokens]
 inline constexpr const char* kTopTexts = "top_texts";        // BYTES [tokens, top]
+// The same of the prompt's tokens, in a request's last reply; of the first one nothing is known.
+inline constexpr const char* kPromptIds = "prompt_ids";
+inline constexpr const char* kPromptLogprobs = "prompt_logprobs";  // also the parameter
+inline constexpr const char* kPromptTopIds = "prompt_top_ids";
+inline constexpr const char* kPromptTopLogprobs = "prompt_top_logprobs";
+inline constexpr const char* kPromptTexts = "prompt_texts";
+inline constexpr const char* kPromptTopTexts = "prompt_top_texts";
 
 // A parameter: without max_tokens the answer may fill the context, as chats expect.
 inline constexpr const char* kFillContext = "fill_context";
@@ -46,10 +53,11 @@ struct GenerationLimits {
 struct Generation : Asked {
   Generation() : Asked(Task::kGenerate) {}
   int64_t row_count() const override { return static_cast<int64_t>(prompt.size()); }
-  int64_t serial_steps() const override { return answer_max - 1; }
+  int64_t serial_steps() const override { return answer_max > 0 ? answer_max - 1 : 0; }
 
   int64_t answers = 1;
-  int64_t answer_max = 0;         // tokens of each
+  int64_t answer_max = 0;         // tokens of each; 0: the prompt's logprobs alone are asked
+  int32_t prompt_top = -1;        // as sampling.logprobs, of the prompt
   std::vector<int32_t> stop_ids;  // ends the answer, which does not hold it; sorted
   std::vector<std::string> stop;  // texts that end the answer, which does not hold them
   size_t stop_bytes = 0;          // of the longest

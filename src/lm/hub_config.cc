@@ -307,6 +307,25 @@ base::Status ReadEndIds(const ConfigKeys& keys, int64_t vocabulary, std::vector<
   return base::Ok();
 }
 
+// How many a sequence classifier has; 0: the model is none.
+base::Status ReadClasses(const ConfigKeys& keys, int64_t& out) {
+  const std::optional<JsonValue> architectures = TRY(keys.Find("architectures"));
+  if (!architectures.has_value() || !architectures->is_array()) return base::Ok();
+  bool classifies = false;
+  const auto look = [&](JsonValue name) -> base::Status {
+    const std::string_view text = TRY(name.AsString());
+    classifies = classifies || text.ends_with("ForSequenceClassification");
+    return base::Ok();
+  };
+  TRY(architectures->ForEachElement(look));
+  if (!classifies) return base::Ok();
+  // Two is what transformers takes where the file names none.
+  out = TRY(keys.Size("num_labels", 2));
+  const std::optional<JsonValue> names = TRY(keys.Find("id2label"));
+  if (names.has_value() && names->size() > 0) out = names->size();
+  return base::Ok();
+}
+
 }  // namespace
 
 base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view generation) {
@@ -317,6 +336,7 @@ base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view
   HubConfig hub;
   hub.family = TRY(keys.Text("model_type", ""));
   TRY(ReadDecoder(keys, hub.family, hub.decoder));
+  TRY(ReadClasses(keys, hub.decoder.classes));
   TRY(ReadEndIds(keys, hub.decoder.vocabulary, hub.end_ids));
   if (!generation.empty()) {
     base::JsonDocument second;

@@ -3,8 +3,68 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
+#include <vector>
+
+#include "lm/task_names.h"
 
 namespace sluice::lm {
+
+namespace {
+
+void Describe(bool has_text, const LanguageModel::Options& options, const DecoderConfig& config,
+              engine::Description& out) {
+  using tensor::DType;
+  out.platform = "language_model";
+  if (config.classes > 0) {
+    out.tasks = {kTaskScore};
+  } else if (options.embeds) {
+    out.tasks = {kTaskEmbed, kTaskScore};
+  } else {
+    out.tasks = {"generate", kTaskScore, kTaskEmbed};
+  }
+  const auto input = [&](const char* name, DType dtype) {
+    out.inputs.push_back({name, dtype, {-1}, true});
+  };
+  out.inputs = {{kInputIds, DType::kI64, {-1}, has_text}};
+  for (const char* name : {kStopIds, kBiasIds, kItemIds, kItemLengths, kLabelIds, kLengths}) {
+    input(name, DType::kI64);
+  }
+  input(kBias, DType::kF32);
+  if (has_text) {
+    input(kText, DType::kBytes);
+    for (const char* name : {kMessages, kTools}) {
+      out.inputs.push_back({name, DType::kBytes, {1}, true});
+    }
+    for (const char* name : {kStop, kItems, kLabelTexts}) input(name, DType::kBytes);
+  }
+  const auto output = [&](const char* name, DType dtype, std::vector<int64_t> dims) {
+    out.outputs.push_back({name, dtype, std::move(dims), true});
+  };
+  if (config.classes == 0 && !options.embeds) {
+    out.outputs.push_back({kOutputIds, DType::kI32, {-1}, false});
+    output(kOutputLengths, DType::kI32, {-1});
+    output(kFinishReasons, DType::kBytes, {-1});
+    output(kLogprobs, DType::kF32, {-1});
+    output(kTopIds, DType::kI32, {-1, -1});
+    output(kTopLogprobs, DType::kF32, {-1, -1});
+    output(kPromptIds, DType::kI32, {-1});
+    output(kPromptLogprobs, DType::kF32, {-1});
+    output(kPromptTopIds, DType::kI32, {-1, -1});
+    output(kPromptTopLogprobs, DType::kF32, {-1, -1});
+    if (has_text) {
+      out.outputs.push_back({kText, DType::kBytes, {-1}, false});
+      output(kTokenTexts, DType::kBytes, {-1});
+      output(kTopTexts, DType::kBytes, {-1, -1});
+      output(kPromptTexts, DType::kBytes, {-1});
+      output(kPromptTopTexts, DType::kBytes, {-1, -1});
+    }
+  }
+  if (config.classes == 0) output(kEmbedding, DType::kF32, {-1, -1});
+  output(kScores, DType::kF32, {-1, -1});
+  output(kTopItems, DType::kI32, {-1});
+}
+
+}  // namespace
 
 base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
                                               std::shared_ptr<const ModelText> text,
@@ -34,26 +94,7 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
   model.blocks = static_cast<int32_t>(blocks);
   model.end_ids = std::move(end_ids);
   std::sort(model.end_ids.begin(), model.end_ids.end());
-  using tensor::DType;
-  model.description.platform = "language_model";
-  const bool has_text = text != nullptr;
-  model.description.inputs = {{kInputIds, DType::kI64, {-1}, has_text},
-                              {kStopIds, DType::kI64, {-1}, true}};
-  model.description.inputs.push_back({kBiasIds, DType::kI64, {-1}, true});
-  model.description.inputs.push_back({kBias, DType::kF32, {-1}, true});
-  model.description.outputs = {
-      {kOutputIds, DType::kI32, {-1}, false},      {kOutputLengths, DType::kI32, {-1}, true},
-      {kFinishReasons, DType::kBytes, {-1}, true}, {kLogprobs, DType::kF32, {-1}, true},
-      {kTopIds, DType::kI32, {-1, -1}, true},      {kTopLogprobs, DType::kF32, {-1, -1}, true}};
-  if (has_text) {
-    for (const char* name : {kText, kMessages, kTools}) {
-      model.description.inputs.push_back({name, DType::kBytes, {1}, true});
-    }
-    model.description.inputs.push_back({kStop, DType::kBytes, {-1}, true});
-    model.description.outputs.push_back({kText, DType::kBytes, {-1}, false});
-    model.description.outputs.push_back({kTokenTexts, DType::kBytes, {-1}, true});
-    model.description.outputs.push_back({kTopTexts, DType::kBytes, {-1, -1}, true});
-  }
+  Describe(text != nullptr, model.options, config, model.description);
   model.description.batch_reason = "sequences of different requests share steps row by row";
   model.text = std::move(text);
   model.decoder = std::move(decoder);

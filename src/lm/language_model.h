@@ -10,6 +10,7 @@
 #include "lm/decoder.h"
 #include "lm/generation.h"
 #include "lm/model_text.h"
+#include "lm/task/scoring.h"
 
 namespace sluice::lm {
 
@@ -22,6 +23,10 @@ struct LanguageModel {
     int64_t length_max = 0;                  // tokens of a request; 0: the model's context, or
                                              // what the cache holds where that is less
     int32_t priority_default = 1;
+    // Of embeddings.
+    bool embeds = false;  // what the model is for: it is asked for nothing else
+    StatePooling pooling = StatePooling::kLast;
+    bool normalize = true;
   };
 
   Decoder decoder;

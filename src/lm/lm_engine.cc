@@ -6,8 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "lm/task/generate_group.h"
-#include "lm/task/text_task.h"
+#include "lm/task/requests.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
@@ -23,11 +22,6 @@ constexpr double kBytesPerNs = 8;
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 // Sequences that the scheduler holds beyond one of each request, as multiples of those that run.
 constexpr int32_t kBranchesMax = 4;
-
-std::unique_ptr<Group> MakeGroup(const LanguageModel& model,
-                                 std::unique_ptr<engine::Request> request) {
-  return std::make_unique<GenerateGroup>(model, std::move(request));
-}
 
 }  // namespace
 
@@ -77,15 +71,7 @@ base::Duration LmEngine::PrepareCost(const engine::Request& request) const {
 }
 
 base::Status LmEngine::Prepare(engine::Request& request) const {
-  request.answer =
-      TRY(AnswerTextTask(request, {model_->text.get(), description().model,
-                                   model_->limits.vocabulary, model_->limits.length_max}));
-  if (request.answer.has_value()) return base::Ok();
-  auto generation = std::make_unique<Generation>();
-  TRY(ReadGeneration(request, model_->limits, model_->text.get(), *generation));
-  request.rows = 1;
-  request.prepared = std::move(generation);
-  return base::Ok();
+  return PrepareRequest(*model_, request);
 }
 
 engine::MemoryUse LmEngine::memory() const {
@@ -146,6 +132,7 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
   std::unique_ptr<Group> group = MakeGroup(*model_, std::move(request));
   group->place().index = groups_.size();
   group->place().frame = std::move(frame);
+  group->place().cached = found;
   groups_.push_back(std::move(group));
   CHECK(Feed(*groups_.back())) << "a request without a sequence";
   if (groups_.back()->feeds()) feeding_.push_back(groups_.back().get());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "lm/encoder/sentence_modules.h"
 #include "lm/gguf_checkpoint.h"
 #include "lm/gguf_config.h"
 #include "lm/gguf_text.h"
@@ -15,6 +16,7 @@
 namespace sluice::lm {
 namespace {
 
+constexpr const char* kModulesFile = "modules.json";
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationFile = "generation_config.json";
 constexpr int64_t kConfigBytesMax = int64_t{16} << 20;
@@ -28,6 +30,24 @@ base::Result<bool> Holds(const std::string& folder, const char* name) {
 
 base::Result<std::string> ReadText(const std::string& folder, const char* name) {
   return base::ReadFile(folder + "/" + name, kConfigBytesMax);
+}
+
+// Of sentence-transformers: the model gives embeddings, and nothing else is asked of it.
+base::Status ReadPooling(const std::string& folder, DecoderConfig& decoder,
+                         LanguageModel::Options& serving) {
+  const SentenceModules modules = TRY(ReadSentenceModules(folder));
+  const bool last = modules.pooling == std::vector<PoolingMode>{PoolingMode::kLast};
+  const bool mean = modules.pooling == std::vector<PoolingMode>{PoolingMode::kMean};
+  if (!modules.dense.empty() || (!last && !mean)) {
+    return base::Unimplemented(
+        std::string(kModulesFile) +
+        ": of decoders the last token's state and the mean are built, without a Dense module");
+  }
+  decoder.has_head = false;
+  serving.embeds = true;
+  serving.pooling = last ? StatePooling::kLast : StatePooling::kMean;
+  serving.normalize = modules.normalize;
+  return base::Ok();
 }
 
 }  // namespace
@@ -110,13 +130,16 @@ base::Result<DecoderSources> OpenDecoderFolder(const std::string& folder,
 base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
                                                    const LoadOptions& options) {
   DecoderSources sources = TRY(OpenDecoderFolder(folder, options.gguf_file));
+  LanguageModel::Options serving = options.serving;
+  const bool is_embedding = TRY(Holds(folder, kModulesFile));
+  if (is_embedding) TRY(ReadPooling(folder, sources.decoder, serving));
   Decoder::Options decoder_options;
   decoder_options.form = options.form.value_or(sources.form);
   decoder_options.cache_type = options.cache_type;
   decoder_options.length_max = options.serving.length_max;
   Decoder decoder = TRY(Decoder::Load(*sources.checkpoint, sources.decoder, decoder_options));
   LanguageModel model = TRY(MakeLanguageModel(std::move(decoder), std::move(sources.text),
-                                              std::move(sources.end_ids), options.serving));
+                                              std::move(sources.end_ids), serving));
   model.description.model = options.model;
   model.description.version = options.version;
   if (model.text != nullptr) DescribeTextTasks(model.description);

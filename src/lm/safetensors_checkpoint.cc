@@ -10,7 +10,10 @@ base::Result<SafetensorsCheckpoint> SafetensorsCheckpoint::Open(const std::strin
 }
 
 base::Result<tensor::Tensor> SafetensorsCheckpoint::Find(const std::string& name) const {
-  const tensor::SafetensorsEntry* const entry = files_->Find(name);
+  constexpr std::string_view kBase = "model.";
+  const tensor::SafetensorsEntry* entry = files_->Find(name);
+  // Saved as the base model alone, tensors lack the name of its place within others.
+  if (entry == nullptr && name.starts_with(kBase)) entry = files_->Find(name.substr(kBase.size()));
   if (entry == nullptr) return base::NotFound("there is no tensor " + name);
   tensor::Tensor tensor;
   tensor.dtype = entry->view.dtype;

@@ -38,6 +38,7 @@ class RandomCheckpoint : public Checkpoint {
     if (has("o_proj")) return {config_.hidden, queries};
     if (has("gate_proj") || has("up_proj")) return {config_.feed_forward, config_.hidden};
     if (has("down_proj")) return {config_.hidden, config_.feed_forward};
+    if (has("score.weight")) return {config_.classes, config_.hidden};
     return {config_.vocabulary, config_.hidden};
   }
 

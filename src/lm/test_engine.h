@@ -124,11 +124,11 @@ struct Ask {
 class LmEngineTest : public testing::Test {
  protected:
   void SetUp() override { Load({}, kernels::WeightForm::kF32); }
-  void Load(LanguageModel::Options options, kernels::WeightForm form, Ids end_ids = {}) {
+  void Load(LanguageModel::Options options, kernels::WeightForm form, Ids end_ids = {},
+            const DecoderConfig& config = SmallConfig()) {
     TearDown();
     // Small: its integrity is checked after every turn.
     options.cache_bytes = std::min(options.cache_bytes, int64_t{1} << 20);
-    const DecoderConfig config = SmallConfig();
     auto decoder = Decoder::Load(RandomCheckpoint(config), config, {.form = form});
     ASSERT_TRUE(decoder.ok()) << decoder.error().message;
     auto model = MakeLanguageModel(*std::move(decoder), nullptr, std::move(end_ids), options);
@@ -155,7 +155,7 @@ class LmEngineTest : public testing::Test {
                                            std::shared_ptr<Sink> sink) {
     auto request = std::make_unique<engine::Request>();
     request->call = std::make_shared<engine::Call>(std::move(call));
-    request->inputs.push_back(Named(kInputIds, ask.prompt));
+    if (!ask.prompt.empty()) request->inputs.push_back(Named(kInputIds, ask.prompt));
     for (const tensor::NamedTensor& input : ask.more) request->inputs.push_back(input);
     if (!ask.stop_ids.empty()) request->inputs.push_back(Named(kStopIds, ask.stop_ids));
     request->parameters = ask.parameters;

@@ -10,6 +10,8 @@ namespace {
 
 constexpr TokenOutputNames kAnswerNames = {kOutputIds,   kLogprobs,   kTopIds,
                                            kTopLogprobs, kTokenTexts, kTopTexts};
+constexpr TokenOutputNames kPromptNames = {kPromptIds,         kPromptLogprobs, kPromptTopIds,
+                                           kPromptTopLogprobs, kPromptTexts,    kPromptTopTexts};
 
 engine::Parameter Count(size_t n) {
   return static_cast<int64_t>(n);
@@ -20,7 +22,8 @@ engine::Parameter Count(size_t n) {
 GenerateGroup::GenerateGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request)
     : Group(std::move(request)),
       model_(model),
-      asked_(static_cast<const Generation&>(*this->request().prepared)) {
+      asked_(static_cast<const Generation&>(*this->request().prepared)),
+      prompt_({asked_.prompt_top, asked_.token_texts}) {
   answers_.reserve(static_cast<size_t>(asked_.answers));
   for (int64_t i = 0; i < asked_.answers; ++i) {
     answers_.push_back(std::make_unique<Answer>(asked_, model.text.get(), model.end_ids, i));
@@ -31,7 +34,11 @@ bool GenerateGroup::Next(SequenceSpec& spec) {
   if (branches_.empty()) {
     spec.tokens = asked_.prompt;
     // The last token is said, never computed.
-    spec.generated_max = asked_.answer_max - 1;
+    spec.generated_max = asked_.serial_steps();
+    if (asked_.prompt_top >= 0) {
+      prompt_.AddUnknown(asked_.prompt[0]);
+      spec.outputs_from = 0;
+    }
     branches_.push_back(0);
     next_ = 1;
     return true;
@@ -48,10 +55,18 @@ bool GenerateGroup::Next(SequenceSpec& spec) {
 }
 
 void GenerateGroup::Ask(int32_t branch, const Scheduler::Member& member, Readings& readings) {
-  if (!member.whole) return;
   const int64_t row = member.first_output + member.outputs - 1;
+  if (!begun_ && asked_.prompt_top >= 0) {
+    for (int64_t p = member.to - member.outputs; p < member.to; ++p) {
+      if (p + 1 == asked_.row_count()) break;  // what follows the prompt is drawn
+      readings.AddToken(row + 1 + p - member.to, asked_.prompt[static_cast<size_t>(p + 1)],
+                        asked_.prompt_top);
+    }
+  }
+  if (!member.whole) return;
   if (!begun_) {
     for (const auto& answer : answers_) {
+      if (asked_.answer_max == 0) break;
       readings.AddDraw(row, asked_.sampling, answer->counts(), answer->seed(), member.to);
     }
     return;
@@ -68,17 +83,33 @@ void GenerateGroup::Heed(Answer& answer, const Sample& sample) {
 
 std::optional<int32_t> GenerateGroup::Hear(int32_t branch, const Scheduler::Member& member,
                                            const Readings::Results& results) {
-  if (!member.whole) return std::nullopt;
   if (!begun_) {
-    begun_ = true;
-    for (size_t i = 0; i < answers_.size(); ++i) Heed(*answers_[i], results.samples[i]);
-  } else {
+    HearPrompt(member, results);
+  } else if (member.whole) {
     CHECK_EQ(results.samples.size(), 1u);
     Heed(*answers_[branches_[static_cast<size_t>(branch)]], results.samples[0]);
   }
   const Answer& answer = *answers_[branches_[static_cast<size_t>(branch)]];
-  if (answer.ended()) return std::nullopt;
+  if (!member.whole || answer.ended()) return std::nullopt;
   return answer.tokens().ids().back();
+}
+
+void GenerateGroup::HearPrompt(const Scheduler::Member& member, const Readings::Results& results) {
+  size_t known = 0;
+  if (asked_.prompt_top >= 0) {
+    known = static_cast<size_t>(member.outputs) - (member.whole ? 1 : 0);
+    for (const Sample& sample : results.samples.first(known)) prompt_.Add(sample);
+  }
+  if (!member.whole) return;
+  begun_ = true;
+  for (size_t i = 0; i < answers_.size(); ++i) {
+    if (asked_.answer_max == 0) {
+      answers_[i]->EndAtLength();
+      ++ended_;
+    } else {
+      Heed(*answers_[i], results.samples[known + i]);
+    }
+  }
 }
 
 engine::Reply GenerateGroup::ReplyWith(std::span<Answer* const> answers) const {
@@ -145,6 +176,10 @@ engine::Reply GenerateGroup::Finish() {
   const auto count = static_cast<int64_t>(reasons.size());
   reply.outputs.push_back(
       {kFinishReasons, tensor::Tensor::FromStrings(tensor::Shape({count}), reasons)});
+  if (asked_.prompt_top >= 0) {
+    const TokenRange whole = {&prompt_, 0};
+    AppendTokenOutputs(kPromptNames, {&whole, 1}, model_.text.get(), reply.outputs);
+  }
   if (count == 1) reply.parameters.emplace_back("finish_reason", reasons[0]);
   reply.parameters.emplace_back("prompt_tokens", Count(asked_.prompt.size()));
   reply.parameters.emplace_back("completion_tokens", Count(said));

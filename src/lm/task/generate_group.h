@@ -30,12 +30,14 @@ class GenerateGroup : public Group {
 
  private:
   void Heed(Answer& answer, const Sample& sample);
+  void HearPrompt(const Scheduler::Member& member, const Readings::Results& results);
   // With what was not said yet of these answers.
   engine::Reply ReplyWith(std::span<Answer* const> answers) const;
 
   const LanguageModel& model_;
   const Generation& asked_;
   std::vector<std::unique_ptr<Answer>> answers_;
+  ScoredTokens prompt_;           // where its logprobs are asked for
   std::vector<size_t> branches_;  // the answer that a branch continues; the first one begins all
   size_t next_ = 0;               // the answer whose branch comes next
   size_t next_chunk_ = 0;         // whose turn it is to be told

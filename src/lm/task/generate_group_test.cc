@@ -107,6 +107,42 @@ TEST_F(GenerateGroupTest, ReportsTheLikeliestBesideEachToken) {
   EXPECT_EQ(twice->top_ids.size(), 8 * sink->ids.size());
 }
 
+TEST_F(GenerateGroupTest, ReportsThePromptsOwnLogprobs) {
+  const Ids prompt = Random(90, 5);
+  // The last token's logprob is that of an answer, which a bias makes say it.
+  const auto logprob_of = [&](size_t position) {
+    const Ids before(prompt.begin(), prompt.begin() + static_cast<int64_t>(position));
+    Ask ask{before, {{"temperature", 0.0}, {"max_tokens", int64_t{1}}, {"logprobs", int64_t{0}}}};
+    ask.more = {Named(kBiasIds, {prompt[position]}), NamedFloats(kBias, {900})};
+    const auto sink = Send(ask);
+    Run();
+    return sink->logprobs.at(0);
+  };
+  for (const int64_t tokens : {0, 5}) {
+    // Cached rows have no logits: the prompt is computed again, and its cached part is not.
+    Ask ask{prompt,
+            {{"temperature", 0.0}, {"max_tokens", tokens}, {"prompt_logprobs", int64_t{2}}}};
+    if (tokens > 0) ask.parameters.emplace_back("n", int64_t{2});
+    const auto sink = Send(ask);
+    Run();
+    EXPECT_EQ(sink->Values<int32_t>(kPromptIds), prompt);
+    const auto logprobs = sink->Values<float>(kPromptLogprobs);
+    ASSERT_EQ(logprobs.size(), prompt.size());
+    EXPECT_TRUE(std::isnan(logprobs[0]));
+    for (const size_t position : {size_t{1}, size_t{31}, size_t{32}, size_t{60}, size_t{89}}) {
+      EXPECT_EQ(logprobs[position], logprob_of(position)) << position;
+    }
+    const auto top = sink->Values<float>(kPromptTopLogprobs);
+    ASSERT_EQ(top.size(), 2 * prompt.size());
+    EXPECT_EQ(sink->Values<int32_t>(kPromptTopIds)[0], -1);
+    for (size_t i = 1; i < prompt.size(); ++i) EXPECT_GE(top[2 * i], logprobs[i]);
+    EXPECT_EQ(sink->Number("completion_tokens"), 2 * tokens);
+    EXPECT_EQ(sink->Texts(kFinishReasons)[0], "length");
+    EXPECT_EQ(sink->Number("cached_tokens"), 0);
+  }
+  EXPECT_NE(PrepareError({prompt, {{"max_tokens", int64_t{0}}}}).find("[1, "), std::string::npos);
+}
+
 TEST_F(GenerateGroupTest, ABiasMakesATokenCertainOrImpossible) {
   Ask ask{Random(30, 1), kGreedy};
   const Ids plain = RunAlone(ask);

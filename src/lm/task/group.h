@@ -61,6 +61,7 @@ class Group {
     std::vector<Branch> branches;  // that the scheduler has
     int32_t branches_begun = 0;
     int32_t in_step = 0;        // branches that a step computes
+    int64_t cached = 0;         // tokens of the prompt that the cache had when it came
     int64_t found_tokens = -1;  // of the first sequence, in the cache; -1: not started
     uint64_t formed = 0;        // which step took its sequences last
   };

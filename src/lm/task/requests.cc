@@ -1,0 +1,86 @@
+#include "lm/task/requests.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lm/generation.h"
+#include "lm/task/embed_group.h"
+#include "lm/task/generate_group.h"
+#include "lm/task/score_group.h"
+#include "lm/task/scoring.h"
+#include "lm/task/text_task.h"
+#include "lm/task_names.h"
+
+namespace sluice::lm {
+namespace {
+
+base::Result<std::string> ReadTask(const LanguageModel& model, const engine::Request& request) {
+  const std::vector<std::string>& tasks = model.description.tasks;
+  std::string task = tasks[0];
+  ParameterReader reader(request.parameters);
+  TRY(reader.Text(kTask, 64, task));
+  if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) return task;
+  std::string known;
+  for (const std::string& own : tasks) known += (known.empty() ? "" : ", ") + own;
+  return base::InvalidArgument("parameter task: model " + model.description.model +
+                               " does not do \"" + task + "\"; expected " + known);
+}
+
+ScoringModel ScoringModelOf(const LanguageModel& model) {
+  ScoringModel scoring;
+  scoring.limits.vocabulary = model.limits.vocabulary;
+  scoring.limits.length_max = model.limits.length_max;
+  scoring.text = model.text.get();
+  scoring.classes = model.decoder.config().classes;
+  scoring.hidden = model.decoder.config().hidden;
+  scoring.pooling = model.options.pooling;
+  scoring.normalize = model.options.normalize;
+  return scoring;
+}
+
+}  // namespace
+
+base::Status PrepareRequest(const LanguageModel& model, engine::Request& request) {
+  request.answer = TRY(AnswerTextTask(request, {model.text.get(), model.description.model,
+                                                model.limits.vocabulary, model.limits.length_max}));
+  if (request.answer.has_value()) return base::Ok();
+  const std::string task = TRY(ReadTask(model, request));
+  std::unique_ptr<Asked> asked;
+  if (task == kTaskEmbed) {
+    auto embedding = std::make_unique<Embedding>();
+    TRY(ReadEmbedding(request, ScoringModelOf(model), *embedding));
+    asked = std::move(embedding);
+  } else if (task == kTaskScore && model.options.embeds) {
+    auto embedding = std::make_unique<Embedding>();
+    TRY(ReadComparison(request, ScoringModelOf(model), *embedding));
+    asked = std::move(embedding);
+  } else if (task == kTaskScore) {
+    auto scoring = std::make_unique<Scoring>();
+    TRY(ReadScoring(request, ScoringModelOf(model), *scoring));
+    asked = std::move(scoring);
+  } else {
+    auto generation = std::make_unique<Generation>();
+    TRY(ReadGeneration(request, model.limits, model.text.get(), *generation));
+    asked = std::move(generation);
+  }
+  request.rows = 1;
+  request.prepared = std::move(asked);
+  return base::Ok();
+}
+
+std::unique_ptr<Group> MakeGroup(const LanguageModel& model,
+                                 std::unique_ptr<engine::Request> request) {
+  switch (static_cast<const Asked&>(*request->prepared).task) {
+    case Asked::Task::kScore:
+      return std::make_unique<ScoreGroup>(model, std::move(request));
+    case Asked::Task::kEmbed:
+      return std::make_unique<EmbedGroup>(model, std::move(request));
+    case Asked::Task::kGenerate:
+      break;
+  }
+  return std::make_unique<GenerateGroup>(model, std::move(request));
+}
+
+}  // namespace sluice::lm

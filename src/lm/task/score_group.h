@@ -1,0 +1,42 @@
+// A request for scores: one prefix, computed once, and items as leaves on it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "lm/language_model.h"
+#include "lm/task/group.h"
+#include "lm/task/scoring.h"
+
+namespace sluice::lm {
+
+// Every item is a branch: the prefix and the item behind it. Items come when the first one has
+// computed the prefix; their own rows are left to nobody.
+class ScoreGroup : public Group {
+ public:
+  // `request` has been prepared as a Scoring.
+  ScoreGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request);
+
+  bool Next(SequenceSpec& spec) override;
+  bool feeds() const override { return next_ < asked_.items.size(); }
+  void Ask(int32_t branch, const Scheduler::Member& member, Readings& readings) override;
+  std::optional<int32_t> Hear(int32_t branch, const Scheduler::Member& member,
+                              const Readings::Results& results) override;
+  bool done() const override { return ended_ == asked_.items.size(); }
+  engine::Reply Finish() override;
+
+ private:
+  int64_t prefix_size() const { return static_cast<int64_t>(asked_.prompt.size()); }
+  void HearLabels(size_t item, std::span<const float> logits);
+
+  const Scoring& asked_;
+  const int64_t columns_;
+  std::vector<float> scores_;         // [items, columns]
+  std::vector<double> sums_;          // of likelihoods, [items]
+  std::vector<float> item_logprobs_;  // of all items' tokens, where they are asked for
+  size_t next_ = 0;                   // the item that comes next; a branch's number is its item
+  size_t ended_ = 0;
+  bool prefix_ready_ = false;
+};
+
+}  // namespace sluice::lm

@@ -1,0 +1,21 @@
+// From what a model gives to the vectors and scores of a reply.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/request.h"
+#include "lm/task/scoring.h"
+
+namespace sluice::lm {
+
+// To the length 1.
+void NormalizeVector(std::span<float> vector);
+// One row of a classifier's logits.
+void ActivateScores(ScoreActivation activation, std::span<float> scores);
+// `scores` [items, columns], all of them or the best: outputs scores and top_items.
+void AppendScores(std::span<const float> scores, int64_t columns, const Ranking& ranking,
+                  std::vector<tensor::NamedTensor>& outputs);
+
+}  // namespace sluice::lm
