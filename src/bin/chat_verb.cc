@@ -135,18 +135,19 @@ class Margin {
                  terminal_ ? "\x1b[0m" : "");
   }
   void Tell(const AnswerFigures& figures) const {
-    const double rate = static_cast<double>(figures.answer_tokens - 1) /
-                        std::max(figures.behind_first.seconds(), 1e-9);
+    if (figures.cancelled) return Say("(stopped)");
     char text[160];
     std::snprintf(text, sizeof text,
-                  "%lld tokens of prompt (%lld cached), %lld of answer, %.0f ms to the first%s",
+                  "%lld tokens of prompt (%lld cached), %lld of answer, %.0f ms to the first",
                   static_cast<long long>(figures.prompt_tokens),
                   static_cast<long long>(figures.cached_tokens),
-                  static_cast<long long>(figures.answer_tokens), figures.to_first.us() / 1e3,
-                  figures.answer_tokens > 1 ? "" : ".");
-    std::string line = figures.cancelled ? "(stopped)" : text;
-    if (!figures.cancelled && figures.answer_tokens > 1) {
-      std::snprintf(text, sizeof text, ", then %.1f a second.", rate);
+                  static_cast<long long>(figures.answer_tokens), figures.to_first.us() / 1e3);
+    std::string line = text;
+    // What took next to no time has no rate.
+    if (figures.answer_tokens > 1 && figures.behind_first > base::Duration::Millis(20)) {
+      std::snprintf(
+          text, sizeof text, ", then %.1f a second",
+          static_cast<double>(figures.answer_tokens - 1) / figures.behind_first.seconds());
       line += text;
     }
     Say(line);

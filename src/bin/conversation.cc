@@ -7,6 +7,7 @@
 namespace sluice::bin {
 namespace {
 
+constexpr int kChunksAhead = 7;  // that wait while one is shown
 constexpr base::Duration kLookForStop = base::Duration::Millis(20);
 
 base::Time Now() {
@@ -103,6 +104,7 @@ base::Result<AnswerFigures> Conversation::Receive(
     std::unique_ptr<engine::Request> request, base::FunctionRef<void(std::string_view piece)> show,
     std::string& answer) {
   const std::shared_ptr<engine::Call> call = request->call;
+  call->GrantCredit(kChunksAhead);
   const auto replies = std::make_shared<ReplyQueue>();
   request->sink = replies;
   const base::Time asked = Now();

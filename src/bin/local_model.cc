@@ -7,7 +7,9 @@ namespace sluice::bin {
 
 base::Result<std::unique_ptr<LocalModel>> LocalModel::Load(const ModelPlace& place,
                                                            const Options& options) {
-  std::unique_ptr<LocalModel> model(new LocalModel(options.runtime));
+  RuntimeOptions runtime = options.runtime;
+  runtime.inline_below_us = 0;  // whoever asks shows chunks meanwhile
+  std::unique_ptr<LocalModel> model(new LocalModel(runtime));
   serve::ModelSource source;
   source.name = place.name;
   source.version = 1;

@@ -30,6 +30,8 @@ class Hub:
         self.seen = []  # (server, method, path, headers)
         self.loop = False
         self.ranges = True
+        self.moved = False  # what it has lies under other paths, as for models that were renamed
+        self.chunked = False  # answers come in chunks, without their length
         self.extra_names = []
         self.released = threading.Event()
         self.content = self._serve("content")
@@ -76,6 +78,9 @@ class Hub:
         if self.loop:
             return self._redirect(to, to.path)
         path = urllib.parse.urlsplit(to.path).path
+        if self.moved and not path.startswith("/moved/"):
+            return self._redirect(to, f"/moved{to.path}")
+        path = path.removeprefix("/moved")
         listing = f"/api/models/{self.repo}/revision/"
         if path.startswith(listing):
             if self.listing_faults:
@@ -125,6 +130,8 @@ class Hub:
         to.send_response(status)
         for name, value in headers.items():
             to.send_header(name, value)
+        if self.chunked and to.command == "GET" and status == 200:
+            return self._reply_in_chunks(to, body)
         to.send_header("Content-Length", str(len(body)))
         to.end_headers()
         if to.command == "GET":
@@ -134,6 +141,14 @@ class Hub:
             if stall:
                 self.released.wait(60)
             to.close_connection = True
+
+    def _reply_in_chunks(self, to, body):
+        to.send_header("Transfer-Encoding", "chunked")
+        to.end_headers()
+        for begin in range(0, len(body), 1000):
+            piece = body[begin:begin + 1000]
+            to.wfile.write(b"%x;name=value\r\n%s\r\n" % (len(piece), piece))
+        to.wfile.write(b"0\r\nX-Trailer: 1\r\n\r\n")
 
     def _redirect(self, to, location, headers=None):
         self._reply(to, 302, b"", {"Location": location, **(headers or {})})

@@ -258,6 +258,21 @@ def test_what_is_not_there_is_told(make_hub, tmp_path):
     assert done.returncode == 1 and "connect" in done.stderr
 
 
+def test_a_renamed_model_is_found_where_it_is_now(make_hub, tmp_path):
+    hub = make_hub(token="hf_secret")
+    hub.moved = True
+    folder = folder_of(pull(hub, tmp_path, HF_TOKEN="hf_secret"))
+    assert open(f"{folder}/model.safetensors", "rb").read() == hub.files["model.safetensors"]
+
+
+def test_answers_in_chunks_are_read(make_hub, tmp_path):
+    hub = make_hub()
+    hub.chunked = True
+    folder = folder_of(pull(hub, tmp_path))
+    for name in os.listdir(folder):
+        assert open(f"{folder}/{name}", "rb").read() == hub.files[name]
+
+
 def test_redirects_end(make_hub, tmp_path):
     hub = make_hub()
     hub.loop = True

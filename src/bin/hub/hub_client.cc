@@ -52,11 +52,10 @@ std::string HubClient::FileTarget(const RepoName& repo, const std::string& commi
          serve::EscapeForUrl(path, "/");
 }
 
-base::Error HubClient::Refusal(const serve::HttpFetch& answer, const std::string& what,
-                               HubPatience& patience) const {
+base::Error HubClient::Refusal(const serve::HttpFetch& answer, const serve::Url& from,
+                               const std::string& what, HubPatience& patience) const {
   const int status = answer.status();
-  std::string message =
-      what + ": " + settings_.endpoint.origin() + " answers " + std::to_string(status);
+  std::string message = what + ": " + from.origin() + " answers " + std::to_string(status);
   const std::string said = Printable(answer.header("X-Error-Message"));
   if (!said.empty()) message += " (" + said + ")";
   if (MayPass(status)) {
@@ -64,7 +63,8 @@ base::Error HubClient::Refusal(const serve::HttpFetch& answer, const std::string
     patience.wait = base::Duration::Seconds(std::clamp<int64_t>(seconds, 0, kRetryAfterSecondsMax));
     return base::Unavailable(std::move(message));
   }
-  if (status == 401 || status == 403) {
+  const bool is_hub = from.origin() == settings_.endpoint.origin();
+  if (is_hub && (status == 401 || status == 403)) {
     message += settings_.token.empty()
                    ? ": there is no such model, or it is private or its terms must be accepted: "
                      "set HF_TOKEN"
@@ -99,7 +99,7 @@ base::Result<serve::HttpFetch> HubClient::Ask(const Asked& asked, const std::str
     if (!asked.range.empty()) request.headers.emplace_back("Range", asked.range);
     serve::HttpFetch answer = TRY(serve::HttpFetch::Begin(request));
     if (answer.status() / 100 == 2) return answer;
-    if (!IsRedirect(answer.status())) return Refusal(answer, what, patience);
+    if (!IsRedirect(answer.status())) return Refusal(answer, url, what, patience);
     base::Result<serve::Url> next = serve::ResolveUrl(url, answer.header("Location"));
     if (!next.ok()) {
       return base::Internal(what + ": a redirect without an address: " + next.error().message);

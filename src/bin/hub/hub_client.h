@@ -56,8 +56,8 @@ class HubClient {
   };
   base::Result<serve::HttpFetch> Ask(const Asked& asked, const std::string& what,
                                      HubPatience& patience) const;
-  base::Error Refusal(const serve::HttpFetch& answer, const std::string& what,
-                      HubPatience& patience) const;
+  base::Error Refusal(const serve::HttpFetch& answer, const serve::Url& from,
+                      const std::string& what, HubPatience& patience) const;
   base::Result<serve::Url> AddressOf(const std::string& target) const;
   std::string FileTarget(const RepoName& repo, const std::string& commit,
                          const std::string& path) const;
