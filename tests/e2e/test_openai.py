@@ -9,6 +9,7 @@ import socket
 import time
 import urllib.request
 
+import numpy as np
 import openai
 import pytest
 
@@ -308,3 +309,28 @@ def test_an_echo_begins_with_its_prompt(client):
     want = words().decode(expected("llama", "greedy"))
     answer = client.completions.create(model="words", prompt=prompt_text() + " ", max_tokens=len(want.split()), echo=True, **GREEDY)
     assert answer.choices[0].text == prompt_text() + " " + want
+
+
+def test_an_echo_with_logprobs_scores_its_prompt(client):
+    ids = expected("llama", "tokens")[:PROMPT].tolist()
+    scored = client.completions.create(model="words", prompt=ids, max_tokens=0, echo=True, logprobs=2,
+                                       temperature=0).choices[0]
+    assert [token.strip() for token in scored.logprobs.tokens] == [f"w{token}" for token in ids]
+    assert scored.logprobs.token_logprobs[0] is None
+    assert all(logprob < 0 for logprob in scored.logprobs.token_logprobs[1:])
+    assert len(scored.logprobs.tokens) == PROMPT
+    # The reference's own numbers; keys and values are kept in f16.
+    logits = expected("llama", "logits")[:PROMPT].astype(np.float64)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    np.testing.assert_allclose(scored.logprobs.token_logprobs[1:],
+                               [logprobs[i, ids[i + 1]] for i in range(PROMPT - 1)], atol=5e-3)
+    streamed = list(client.completions.create(model="words", prompt=ids, max_tokens=3, echo=True, logprobs=2,
+                                              stream=True, **GREEDY))
+    assert streamed[0].choices[0].logprobs.token_logprobs[:PROMPT] == scored.logprobs.token_logprobs
+
+
+def test_tells_the_usage_in_every_event_when_asked_to(client):
+    chunks = list(client.completions.create(model="words", prompt=prompt_text(), max_tokens=6, stream=True,
+                                            stream_options={"continuous_usage_stats": True}, **GREEDY))
+    assert all(chunk.usage.prompt_tokens == PROMPT for chunk in chunks)
+    assert chunks[-1].usage.completion_tokens == 6
