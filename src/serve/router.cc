@@ -20,6 +20,11 @@ base::Result<Router::Pin> Router::Find(std::string_view name, std::string_view v
     return "Request for unknown model: '" + std::string(name.substr(0, 128)) + "'";
   };
   auto found = models->find(name);
+  // No model's own name has a slash: ORG/NAME, as hubs and other servers call a model, is NAME.
+  const size_t slash = name.find('/');
+  if (found == models->end() && slash != 0 && slash != std::string_view::npos) {
+    found = models->find(name.substr(slash + 1));
+  }
   if (found == models->end()) return base::NotFound(shown() + " is not found");
   const Versions& versions = found->second;
   if (version.empty()) {

@@ -31,6 +31,16 @@ TEST(RouterTest, FindsTheHighestVersionOrTheOneAskedFor) {
   EXPECT_THAT(router.Find("m", "").error().message, HasSubstr("no available versions"));
 }
 
+TEST(RouterTest, FindsAModelByItsNameOnAHub) {
+  Router router;
+  router.Publish("m", {{1, Version("m", 1)}});
+  EXPECT_EQ((*router.Find("org/m", ""))->name, "m");
+  EXPECT_EQ((*router.Find("org/m", "1"))->name, "m");
+  for (const char* name : {"/m", "a/b/m", "org/n", "org/", "m/"}) {
+    EXPECT_EQ(router.Find(name, "").error().code, base::Code::kNotFound) << name;
+  }
+}
+
 TEST(RouterTest, ReadsVersionsWithoutThrowingOrWrapping) {
   EXPECT_EQ(ParseVersion("17"), 17);
   for (const char* wrong : {"", "-1", "+1", "1.0", " 1", "0x1", "999999999999999999999", "0"}) {

@@ -49,11 +49,11 @@ def serve(tmp_path):
     assert all(server.stop() == 0 for server in servers)
 
 
-def complete(server, model):
+def complete(server, model, asked=None):
     client = openai.OpenAI(base_url=f"http://{server.http}/v1", api_key="none", max_retries=0)
     assert [found.id for found in client.models.list()] == [model]
     want = expected("llama", "greedy")
-    answer = client.completions.create(model=model, prompt=words().decode(expected("llama", "tokens")[:PROMPT]),
+    answer = client.completions.create(model=asked or model, prompt=words().decode(expected("llama", "tokens")[:PROMPT]),
                                        max_tokens=len(want), temperature=0, extra_body={"ignore_eos": True})
     return answer.choices[0].text == words().decode(want)
 
@@ -71,7 +71,8 @@ def test_a_name_is_brought_from_the_hub_and_then_found(folder, serve, tmp_path):
         assert complete(serve(REPO, env=env), "Words-1")
         assert hub.requests("content")
         hub.seen.clear()
-        assert complete(serve(REPO, env=env), "Words-1")
+        server = serve(REPO, env=env)
+        assert complete(server, "Words-1") and complete(server, "Words-1", asked=REPO)
         assert not hub.seen
     finally:
         hub.stop()
