@@ -77,6 +77,7 @@ class Fixture {
     return rows;
   }
   size_t sequences() const { return Expected<int32_t>("lengths").size(); }
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
   const EncoderConfig& config() const { return config_; }
   const EncoderHead& head() const { return head_; }
   const SentenceModules& modules() const { return modules_; }
@@ -193,6 +194,63 @@ TEST_P(SentenceEncodersTest, StaysNearInNarrowForms) {
     const Answer answer = Ask(fixture, encoder, fixture.Rows(0, 100));
     EXPECT_GT(Cosine(answer.hidden, fixture.Expected<float>("hidden")), 0.998) << "form " << form;
   }
+}
+
+// The same tensors under other names.
+class Renamed : public Checkpoint {
+ public:
+  Renamed(const Checkpoint& from, std::string prefix) : from_(from), prefix_(std::move(prefix)) {}
+  base::Result<tensor::Tensor> Find(const std::string& name) const override {
+    if (name.rfind(prefix_, 0) != 0) return base::NotFound(name);
+    std::string own = name.substr(prefix_.size());
+    const auto replace = [&](const std::string& there, const std::string& here) {
+      const size_t at = own.find(there);
+      if (at != std::string::npos) own.replace(at, there.size(), here);
+    };
+    if (own.find("LayerNorm.weight") != std::string::npos) return base::NotFound(name);
+    replace("LayerNorm.gamma", "LayerNorm.weight");
+    replace("LayerNorm.beta", "LayerNorm.bias");
+    return from_.Find(own);
+  }
+
+ private:
+  const Checkpoint& from_;
+  const std::string prefix_;
+};
+
+TEST(SentenceEncoders, OlderNamesOfTensorsAreTheSameModel) {
+  const Fixture fixture("minilm");
+  const EncoderRows rows = fixture.Rows(0, 3);
+  const Answer want = Ask(fixture, fixture.Load(kernels::WeightForm::kF32), rows);
+  const Renamed renamed(fixture.checkpoint(), "bert.");
+  const auto encoder = Encoder::Load(renamed, fixture.config(), kernels::WeightForm::kF32);
+  ASSERT_TRUE(encoder.ok()) << encoder.error().message;
+  EXPECT_EQ(Ask(fixture, *encoder, rows).hidden, want.hidden);
+}
+
+TEST(SentenceEncoders, ATensorOfAnotherShapeIsNamed) {
+  const Fixture fixture("minilm");
+  EncoderConfig config = fixture.config();
+  config.feed_forward += 1;
+  const auto encoder = Encoder::Load(fixture.checkpoint(), config, kernels::WeightForm::kF32);
+  ASSERT_FALSE(encoder.ok());
+  EXPECT_NE(encoder.error().message.find("encoder.layer.0.intermediate.dense.weight"),
+            std::string::npos)
+      << encoder.error().message;
+}
+
+TEST(SentenceEncoders, AnAbandonedStepGivesNothing) {
+  struct Abandoning : engine::Safepoint {
+    bool Reach() override { return --left > 0; }
+    base::Duration quantum() const override { return base::Duration::Micros(1); }
+    int left = 5;
+  } safepoint;
+  const Fixture fixture("modernbert");
+  const Encoder encoder = fixture.Load(kernels::WeightForm::kF32);
+  const EncoderRows rows = fixture.Rows(0, 100);
+  tensor::Buffer memory = tensor::Buffer::Allocate(encoder.MemoryBytes(rows.rows()));
+  Runner runner({.safepoint = &safepoint});
+  EXPECT_EQ(encoder.Run(rows, memory.mutable_data(), runner), nullptr);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SentenceEncodersTest,
