@@ -305,6 +305,8 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
   } else if (Holds(kNumbers, field)) {
     const auto number = value.AsDouble();
     if (!number.ok()) return Expected(field, "a number");
+    // What other servers call no limit.
+    if (field == "top_k" && *number == -1) return base::Ok();
     fields.parameters.emplace_back(field, *number);
   } else if (Holds(kFlags, field)) {
     fields.parameters.emplace_back(field, TRY(Flag(field, value)));

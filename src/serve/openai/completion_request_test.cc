@@ -192,6 +192,19 @@ TEST(CompletionRequest, RemembersFieldsThatNobodyKnowsWithinBounds) {
   EXPECT_EQ(parsed->unknown[0], std::string(kUnknownBytesMax, 'x'));
 }
 
+TEST(CompletionRequest, TakesMinusOneOfTheLikeliestForAllOfThem) {
+  const auto parsed = Parse(R"({"model":"m","prompt":"p","top_k":-1})");
+  EXPECT_EQ(ParameterOf<double>(*parsed, "top_k", -7), -7);
+  EXPECT_EQ(ParameterOf<double>(*Parse(R"({"model":"m","prompt":"p","top_k":5})"), "top_k", -7), 5);
+}
+
+TEST(CompletionRequest, AnEchoIsOfCompletionsAlone) {
+  EXPECT_TRUE(Parse(R"({"model":"m","prompt":"p","echo":true})")->echo);
+  EXPECT_NE(ErrorOf(R"({"model":"m","messages":[],"echo":true})", CompletionKind::kChat)
+                .find("'echo' is not supported"),
+            std::string::npos);
+}
+
 TEST(CompletionRequest, TakesTheShortestOfTheTimesAllowed) {
   const auto parsed = Parse(R"({"model":"m","prompt":"p","timeout":1.5,"deadline_ms":700})");
   EXPECT_EQ(parsed->prompts[0].timeout, base::Duration::Millis(700));
