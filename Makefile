@@ -1,6 +1,6 @@
 # Everything a newcomer types. Each target does its own set-up from nothing and may be run again at any time.
 #
-#   make demo      serve the two demo models, ask them real questions, print a table (STOP=1 stops the server)
+#   make demo      serve the demo's models, ask them real questions, print what they say (STOP=1 stops the server)
 #   make test      unit, simulator, conformance, server and client tests
 #   make build     build/release/sluice
 #   make bench     benchmarks of kernels and loop

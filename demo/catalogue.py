@@ -12,6 +12,7 @@ import package_catalogue  # noqa: E402  needs the standard library only
 from package_catalogue import Package  # noqa: E402
 
 ENOUGH = 2000
+WRITER_HELD_OUT_ONE_IN = 32  # as python/train_writer.py has it
 PROGRAMS = {"admin", "comm", "database", "editors", "education", "games", "graphics", "mail", "net",
             "news", "science", "shells", "sound", "text", "utils", "vcs", "video", "web"}
 
@@ -61,3 +62,16 @@ def choose_documents(packages: list[Package], held_out: set[str], count: int, se
     rest = [package for package in packages if package.name not in held_out]
     rest.sort(key=lambda package: package.section not in PROGRAMS)
     return new + rest[:count - len(new)]
+
+
+def choose_described(packages: list[Package], count: int, seed: int) -> list[Package]:
+    """Up to `count` packages whose descriptions the writer takes, held-out ones first.
+
+    It was trained on texts of up to 224 tokens, which 700 characters seldom exceed.
+    """
+    packages = [package for package in package_catalogue.distinct_by_long(packages)
+                if 80 <= len(package.long) <= 700]
+    random.Random(seed).shuffle(packages)
+    packages.sort(key=lambda package: not package_catalogue.is_held_out(
+        package.source, WRITER_HELD_OUT_ONE_IN))
+    return packages[:count]

@@ -1,19 +1,21 @@
-"""Asks a running server real questions: finds packages by meaning, predicts clicks, prints a table.
+"""Asks a running server real questions: finds packages by meaning, predicts clicks, writes lines.
 
-Needs numpy and tritonclient only. `make demo` builds and starts the server and then runs this.
+Needs numpy, tritonclient and openai. `make demo` builds and starts the server and then runs this.
 
     python demo/demo.py --url 127.0.0.1:8000
 """
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tritonclient.http as oip
 
 import catalogue
-from served_models import ClickModel, PackageEncoder, read_impressions, time_calls
+from served_models import (ClickModel, PackageEncoder, PackageWriter, read_impressions,
+                           time_calls)
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 100
@@ -43,13 +45,17 @@ def milliseconds(seconds: np.ndarray) -> str:
     return f"p50 {p50:8.2f} ms    p99 {p99:8.2f} ms    ({len(seconds)} requests, one at a time)"
 
 
-def find_packages(encoder: PackageEncoder, options: argparse.Namespace) -> dict:
-    """Embeds packages of this machine's catalogue and answers the queries."""
+def read_packages(options: argparse.Namespace) -> tuple[list[catalogue.Package], str]:
+    """Packages, and a phrase that says where they come from."""
     say("catalogue", "reading package descriptions")
     if options.installed:
-        packages, origin = catalogue.read_installed(), "the packages installed on this machine"
-    else:
-        packages, origin = catalogue.read_catalogue(options.work / "catalogue")
+        return catalogue.read_installed(), "the packages installed on this machine"
+    return catalogue.read_catalogue(options.work / "catalogue")
+
+
+def find_packages(encoder: PackageEncoder, packages: list[catalogue.Package], origin: str,
+                  options: argparse.Namespace) -> dict:
+    """Embeds packages of this machine's catalogue and answers the queries."""
     held_out = set((HERE / "models/package_encoder/held_out.txt").read_text().split())
     documents = catalogue.choose_documents(packages, held_out, options.packages, seed=1)
     say("catalogue", f"{len(documents):,} of {len(packages):,} packages from {origin}")
@@ -80,6 +86,16 @@ def find_packages(encoder: PackageEncoder, options: argparse.Namespace) -> dict:
             "recall": recall, "rate": len(documents) / seconds, "latency": latency}
 
 
+def cross_check(graph: PackageEncoder, checkpoint: PackageEncoder, packages: list[catalogue.Package]
+                ) -> str:
+    """The encoder run by the graph engine from ONNX and by the language engine from a checkpoint."""
+    texts = QUERIES + [package.long for package in packages[:256]]
+    vectors = [encoder.embed_many(texts, 32, 4, lambda done: None)
+               for encoder in (graph, checkpoint)]
+    worst = float(np.abs(vectors[0] - vectors[1]).max())
+    return f"{len(texts)} vectors from its checkpoint differ by at most {worst:.1e}"
+
+
 def predict_clicks(model: ClickModel, options: argparse.Namespace) -> dict:
     """Scores the logged impressions."""
     rows = read_impressions(HERE / "impressions.csv")
@@ -91,6 +107,30 @@ def predict_clicks(model: ClickModel, options: argparse.Namespace) -> dict:
     return {"predicted": predicted, "clicked": np.array([int(row["click"]) for row in rows]),
             "weight": np.array([float(row["weight"]) for row in rows]), "rows": rows,
             "latency": latency}
+
+
+def write_lines(writer: PackageWriter, packages: list[catalogue.Package],
+                options: argparse.Namespace) -> dict:
+    """Streams lines, first for packages that the writer never saw; then asks for many at once."""
+    packages = catalogue.choose_described(packages, 64, seed=2)
+    rule("one line for a long description, as it comes (the maintainer's own below)")
+    first, whole = [], []
+    for package in packages[:options.lines]:
+        print(f"{shorten(package.name, 26):<26} ", end="", flush=True)
+        begun, came = time.perf_counter(), 0.0
+        for piece in writer.stream(package.long):
+            came = came or time.perf_counter() - begun
+            print(piece, end="", flush=True)
+        whole.append(time.perf_counter() - begun)
+        first.append(came or whole[-1])
+        print(f"\n{'':<26} ({shorten(package.short, 70)})")
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(16) as pool:
+        tokens = sum(count for _, count in
+                     pool.map(lambda package: writer.write(package.long), packages))
+    seconds = time.perf_counter() - begun
+    return {"first": np.array(first), "whole": np.array(whole), "lines": len(packages) / seconds,
+            "tokens": tokens / seconds}
 
 
 def print_answers(found: dict) -> None:
@@ -145,6 +185,7 @@ def parse_options() -> argparse.Namespace:
                         help="read the installed packages' descriptions only: no network")
     parser.add_argument("--packages", type=int, default=6000, help="documents to embed")
     parser.add_argument("--top", type=int, default=3, help="documents shown a query")
+    parser.add_argument("--lines", type=int, default=8, help="descriptions written and shown")
     parser.add_argument("--requests", type=int, default=300, help="single requests timed a model")
     return parser.parse_args()
 
@@ -161,16 +202,25 @@ def main() -> None:
         raise SystemExit(f"no server answers at {options.url}: {error}") from error
     server = client.get_server_metadata()
     say("server", f"{server['name']} {server['version']} at http://{options.url}")
-    found = find_packages(PackageEncoder(client, "package_encoder"), options)
+    packages, origin = read_packages(options)
+    found = find_packages(PackageEncoder(client, "package_encoder"), packages, origin, options)
+    if client.is_model_ready("package_encoder_native"):
+        say("encoder", cross_check(PackageEncoder(client, "package_encoder"),
+                                   PackageEncoder(client, "package_encoder_native"), packages))
     clicks = predict_clicks(ClickModel(client, "click", HERE / "models/click/vocabulary.json"),
                             options)
     client.close()
     print_answers(found)
     print_clicks(clicks)
+    lines = write_lines(PackageWriter(options.url, "package_writer"), packages, options)
     rule("latencies, client included")
     print(f"package_encoder  one query as text   {milliseconds(found['latency'])}")
     print(f"click            one impression      {milliseconds(clicks['latency'])}")
     print(f"package_encoder  long descriptions   {found['rate']:,.0f} documents a second")
+    print(f"package_writer   first of a line     {milliseconds(lines['first'])}")
+    print(f"package_writer   a line, streamed    {milliseconds(lines['whole'])}")
+    print(f"package_writer   16 at a time        {lines['lines']:,.0f} lines, "
+          f"{lines['tokens']:,.0f} tokens a second")
     rule("server")
     print(f"http://{options.url} keeps running; make demo STOP=1 stops it.")
 

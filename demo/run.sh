@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# start: serves the demo's two models, asks them real questions, prints the table; the server keeps running.
+# start: serves the demo's models, asks them real questions, prints the table; the server keeps running.
 # stop:  ends the server that start left running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,8 +40,13 @@ start_server() {
     echo "something answers at http://$url already; stop it or set DEMO_URL" >&2
     exit 1
   fi
+  # The encoder a second time, as a checkpoint of the same weights: the demo compares the two.
+  rm -rf "$work/models"
+  cp -r demo/models "$work/models"
+  build/venv/bin/python demo/encoder_checkpoint.py demo/models/package_encoder/1 \
+    "$work/models/package_encoder_native/1"
   # A session of its own: the server outlives this shell and a Ctrl-C in it.
-  setsid build/release/sluice serve --models demo/models --http-port "${url##*:}" \
+  setsid build/release/sluice serve --models "$work/models" --http-port "${url##*:}" \
     >"$log" 2>&1 </dev/null &
   echo $! >"$pid_file"
   for _ in $(seq 1500); do

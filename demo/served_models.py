@@ -1,4 +1,4 @@
-"""The two served models as the demo sees them: text to vectors, impressions to probabilities."""
+"""The served models as the demo sees them: text to vectors, shown to clicked, long to short."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import openai
 import tritonclient.http as oip
 
 
@@ -17,11 +18,13 @@ class PackageEncoder:
         self.client, self.name = client, name
         metadata = client.get_model_metadata(name)
         texts = [entry for entry in metadata["inputs"] if entry["datatype"] == "BYTES"]
+        texts.sort(key=lambda entry: entry["name"] != "text")
         if not texts:
             raise SystemExit(f"model {name}: expected a BYTES input, found "
                              f"{[entry['name'] for entry in metadata['inputs']]}")
         self.input, self.rank = texts[0]["name"], len(texts[0]["shape"])
-        self.output = metadata["outputs"][0]["name"]
+        self.output = next(entry["name"] for entry in metadata["outputs"]
+                           if entry["name"] == "embedding")
 
     def request(self, texts: list[str]) -> list[oip.InferInput]:
         """The request's inputs for one batch."""
@@ -75,6 +78,30 @@ class ClickModel:
         inputs[1].set_data_from_numpy(dense)
         answer = self.client.infer(self.name, inputs)
         return answer.as_numpy("click_probability")[:, 0].astype(np.float64)
+
+
+class PackageWriter:
+    """Writes one-line descriptions through OpenAI's API, with its own client."""
+
+    def __init__(self, url: str, name: str):
+        self.client = openai.OpenAI(base_url=f"http://{url}/v1", api_key="none", max_retries=0)
+        self.name = name
+
+    def stream(self, description: str) -> Iterator[str]:
+        """The line for a long description, in the pieces in which it comes."""
+        chunks = self.client.chat.completions.create(
+            model=self.name, messages=[{"role": "user", "content": description}], max_tokens=32,
+            temperature=0, stream=True)
+        for chunk in chunks:
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield chunk.choices[0].delta.content
+
+    def write(self, description: str) -> tuple[str, int]:
+        """The line in one answer, and how many tokens it has."""
+        answer = self.client.chat.completions.create(
+            model=self.name, messages=[{"role": "user", "content": description}], max_tokens=32,
+            temperature=0)
+        return answer.choices[0].message.content, answer.usage.completion_tokens
 
 
 def read_impressions(path: Path) -> list[dict[str, str]]:
