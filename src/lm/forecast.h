@@ -31,6 +31,7 @@ class Forecast {
     int32_t running_max = 0;
     base::Duration step_max = base::Duration::Max();  // prompts are cut so that steps take no more
     int64_t prompt_rows_min = 1;  // that such a step computes of prompts all the same
+    double stretch = 1;           // time that passes in a step's time, others running beside
   };
   // Steps that a forecast plays at most, several equal ones counted as one. What is not done by
   // then counts as in time.
@@ -46,11 +47,16 @@ class Forecast {
     size_t errand;
     int64_t rows;
   };
+  static bool IsMoreUrgent(const std::vector<Errand>& errands, size_t a, size_t b);
   void FormStep(const Options& options, const StepCost& cost, const std::vector<Errand>& errands);
+  // The step's parts are computed so many times; it was now when they were.
+  void Advance(int64_t repeats, base::Time now, std::vector<Errand>& errands);
   // How often this step can be repeated until one of its members does something else.
   int64_t Repeats(const std::vector<Errand>& errands) const;
 
-  std::vector<size_t> turn_;  // those not done, the more urgent first
+  // Those not done, the more urgent first.
+  std::vector<size_t> running_;
+  std::vector<size_t> waiting_;
   std::vector<Part> parts_;
   StepLoad load_;
 };

@@ -54,6 +54,7 @@ struct Generation : Asked {
   Generation() : Asked(Task::kGenerate) {}
   int64_t row_count() const override { return static_cast<int64_t>(prompt.size()); }
   int64_t serial_steps() const override { return answer_max > 0 ? answer_max - 1 : 0; }
+  bool may_end_early() const override { return !ignore_eos || !stop.empty() || !stop_ids.empty(); }
 
   int64_t answers = 1;
   int64_t answer_max = 0;         // tokens of each; 0: the prompt's logprobs alone are asked

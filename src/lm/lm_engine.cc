@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "lm/lm_step.h"
 #include "lm/task/requests.h"
 #include "tensor/align.h"
 
@@ -16,37 +17,21 @@ constexpr double kPrepareNs = 2000;
 // Of a token id, and of a byte of text to be tokenised.
 constexpr double kPrepareNsPerToken = 2;
 constexpr double kPrepareNsPerByte = 25;
-// Of a prior: one lane's f32 products and reading memory. Measured steps correct it.
-constexpr double kFlopsPerNs = 40;
-constexpr double kBytesPerNs = 8;
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 // Sequences that the scheduler holds beyond one of each request, as multiples of those that run.
 constexpr int32_t kBranchesMax = 4;
 
 }  // namespace
 
-// What a step computes and reads. The groups that it points to stay until it is committed.
-struct LmEngine::LmStep : engine::Step {
-  LmStep(const Decoder* decoder, int64_t logits_max) : readings(decoder, logits_max) {}
-  bool wanted(base::Time now) const override {
-    return probe || std::any_of(groups.begin(), groups.end(), [&](const Group* group) {
-             return !group->call().cancelled() && !group->call().expired(now);
-           });
-  }
-
-  Scheduler::Plan plan;
-  std::vector<Group*> groups;  // whose sequences are among the members
-  Readings readings;
-};
-
 LmEngine::LmEngine(std::shared_ptr<const LanguageModel> model)
     : model_(std::move(model)),
-      costs_([this](uint64_t, int64_t rows) { return PriorOf(rows); }),
+      costs_(PriorOf(*model_)),
       scheduler_({.cache = {.blocks = model_->blocks,
                             .block_rows = static_cast<int32_t>(kernels::kCacheBlockRows)},
                   .running_max = model_->options.running_max,
                   .sequences_max =
-                      model_->options.sequences_max + kBranchesMax * model_->options.running_max}) {
+                      model_->options.sequences_max + kBranchesMax * model_->options.running_max}),
+      measures_(model_->blocks, static_cast<int32_t>(kernels::kCacheBlockRows)) {
   const Decoder& decoder = model_->decoder;
   cache_.type = decoder.cache_type();
   cache_.layer_bytes = decoder.cache_layer_bytes();
@@ -86,26 +71,6 @@ std::unique_ptr<engine::Step> LmEngine::MakeStep(int) {
   return std::make_unique<LmStep>(&model_->decoder, model_->options.running_max);
 }
 
-base::Duration LmEngine::PriorOf(int64_t rows) const {
-  const auto bytes = static_cast<double>(model_->decoder.weight_bytes());
-  const double flops =
-      2.0 * static_cast<double>(model_->decoder.parameters()) * static_cast<double>(rows);
-  return {static_cast<int64_t>(std::max(bytes / kBytesPerNs, flops / kFlopsPerNs))};
-}
-
-engine::Cost LmEngine::PredictAnswer(const Asked& asked, int64_t found) const {
-  // At the least its own rows, and a step for each token that waits for the one before.
-  const int64_t length = asked.row_count() - found;
-  const int64_t rows = std::min(length, model_->options.step_rows_max);
-  const engine::Cost prompt = costs_.Predict(0, rows);
-  const engine::Cost token = costs_.Predict(0, 1);
-  const int64_t steps = (length + rows - 1) / rows;
-  engine::Cost cost;
-  cost.predicted = {prompt.predicted.ns * steps + token.predicted.ns * asked.serial_steps()};
-  cost.measured = prompt.measured && token.measured;
-  return cost;
-}
-
 SequenceSpec LmEngine::FrameOf(const Asked& asked, const engine::Call& call) {
   SequenceSpec frame;
   frame.priority = call.priority() > 0 ? call.priority() : model_->options.priority_default;
@@ -123,19 +88,26 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
   const std::span<const int32_t> prompt(asked.prompt);
   const int64_t found =
       prompt.empty() ? 0 : scheduler_.cache().Find(frame.domain, prompt.first(prompt.size() - 1));
-  const engine::Cost cost = PredictAnswer(asked, found);
-  if (cost.measured && outlook.device_free + cost.predicted > frame.deadline &&
-      !costs_.TakeProbe(outlook.now)) {
+  if (IsTooLate(asked, frame, found, outlook) && !costs_.TakeProbe(outlook.now)) {
     return engine::Admission::kTooLate;
   }
   ++arrivals_;
+  // Not every asker says when its request arrived.
+  const base::Time arrived =
+      request->arrival == base::Time{} ? request->enqueued : request->arrival;
+  if (asked.first_token_max < base::Duration::Max()) {
+    frame.due = arrived + asked.first_token_max;
+    frame.deadline = std::min(frame.deadline, frame.due);
+  }
   std::unique_ptr<Group> group = MakeGroup(*model_, std::move(request));
+  group->place().arrived = arrived;
   group->place().index = groups_.size();
   group->place().frame = std::move(frame);
   group->place().cached = found;
   groups_.push_back(std::move(group));
   CHECK(Feed(*groups_.back())) << "a request without a sequence";
   if (groups_.back()->feeds()) feeding_.push_back(groups_.back().get());
+  measures_.Follow(scheduler_);
   return engine::Admission::kQueued;
 }
 
@@ -194,6 +166,7 @@ void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
     // A step that runs points to its groups: they go when it is committed.
     if (groups_[i]->place().in_step > 0 || (!call.cancelled() && !call.expired(now))) continue;
     const bool cancelled = call.cancelled();
+    measures_.CountAbort();
     replies.Refuse(TakeOut(i)->TakeRequest(),
                    cancelled ? engine::reason::kCancelled : engine::reason::kDeadlineQueue);
   }
@@ -206,29 +179,31 @@ const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work)
   offer = {};
   offer.work = work;
   offer.priority = std::numeric_limits<int>::max();
-  base::Time deadline = base::Time::Never();
+  base::Time due = base::Time::Never();
   for (const std::unique_ptr<Group>& group : groups_) {
     const Group::Place& place = group->place();
     const bool idle = place.in_step == static_cast<int32_t>(place.branches.size());
-    if ((place.frame.deadline != base::Time::Never()) != timed || (idle && place.in_step > 0)) {
-      continue;
-    }
+    const base::Time own = DueOf(*group);
+    if (own.never() == timed || (idle && place.in_step > 0)) continue;
     any = true;
-    deadline = std::min(deadline, place.frame.deadline);
+    due = std::min(due, own);
     offer.priority = std::min(offer.priority, static_cast<int>(place.frame.priority));
   }
   if (!any) return nullptr;
-  offer.cost =
-      costs_.Predict(0, std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max)));
+  StepLoad load;
+  load.rows = std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max));
+  load.logits = std::min<int64_t>(load.rows, scheduler_.running());
+  offer.cost = costs_.High(load);
   offer.wait_until = now;
-  if (deadline != base::Time::Never()) offer.latest_start = deadline - offer.cost.predicted;
+  if (!due.never()) offer.latest_start = due - offer.cost.predicted;
   return &offer;
 }
 
 bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Replies&) {
   auto& step = static_cast<LmStep&>(base_step);
   FeedAll();
-  if (!scheduler_.Form(model_->options.step_rows_max, step.plan)) return false;
+  const StepLimits limits = {model_->options.step_rows_max, &costs_, step.formed, step.room};
+  if (!scheduler_.Form(limits, step.plan)) return false;
   ++forms_;
   step.groups.clear();
   step.readings.Clear();
@@ -236,13 +211,16 @@ bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Repli
     const Owner owner = OwnerOf(member.id);
     Group::Place& place = owner.group->place();
     ++place.in_step;
-    if (place.found_tokens < 0) place.found_tokens = member.from;
+    if (place.found_tokens < 0) {
+      place.found_tokens = member.from;
+      measures_.CountStart(step.formed - owner.group->request().enqueued);
+    }
     if (std::exchange(place.formed, forms_) != forms_) step.groups.push_back(owner.group);
     step.readings.BeginMember();
     owner.group->Ask(owner.branch, member, step.readings);
   }
   step.rows = step.plan.rows.rows();
-  step.predicted = costs_.Predict(0, step.rows).predicted;
+  step.predicted = costs_.High(step.plan.load).predicted;
   return true;
 }
 
@@ -261,9 +239,10 @@ void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safep
 
 void LmEngine::HearMember(const LmStep& step, size_t index) {
   const Scheduler::Member& member = step.plan.members[index];
-  const Owner owner = OwnerOf(member.id);
+  Owner& owner = OwnerOf(member.id);
   const std::optional<int32_t> token =
       owner.group->Hear(owner.branch, member, step.readings.ResultsOf(index));
+  if (member.whole) NoteToken(owner, member.id, step.finished, token.has_value());
   if (token.has_value()) {
     scheduler_.Append(member.id, *token);
   } else if (member.whole) {
@@ -277,6 +256,7 @@ void LmEngine::TellAll(const LmStep& step, engine::Replies& replies) {
       // Another step may still point to it.
       if (group->place().in_step > 0) continue;
       engine::Reply reply = group->Finish();
+      NoteAnswer(*group, reply, step.finished);
       replies.Finish(TakeOut(group->place().index)->TakeRequest(), std::move(reply));
       continue;
     }
@@ -295,15 +275,14 @@ void LmEngine::Commit(engine::Step& base_step, engine::StepStatus status,
   for (const Scheduler::Member& member : step.plan.members) {
     --OwnerOf(member.id).group->place().in_step;
   }
-  if (status != engine::StepStatus::kDone) {
+  if (status == engine::StepStatus::kDone) {
+    scheduler_.Complete(step.plan);
+    for (size_t i = 0; i < step.plan.members.size(); ++i) HearMember(step, i);
+    TellAll(step, replies);
+  } else {
     scheduler_.Abandon(step.plan);
-    costs_.RecordAtLeast(0, step.rows, step.computed(), step.finished);
-    return;
   }
-  scheduler_.Complete(step.plan);
-  costs_.Record(0, step.rows, step.computed(), step.finished);
-  for (size_t i = 0; i < step.plan.members.size(); ++i) HearMember(step, i);
-  TellAll(step, replies);
+  NoteStep(step, status);
 }
 
 void LmEngine::CheckIntegrity() const {

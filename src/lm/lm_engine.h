@@ -5,11 +5,13 @@
 #include <memory>
 #include <vector>
 
-#include "engine/cost_model.h"
 #include "engine/engine.h"
+#include "lm/forecast.h"
 #include "lm/language_model.h"
 #include "lm/scheduler.h"
+#include "lm/step_cost.h"
 #include "lm/task/group.h"
+#include "lm/token_measures.h"
 
 namespace sluice::lm {
 
@@ -24,6 +26,7 @@ class LmEngine : public engine::Engine {
   base::Duration PrepareCost(const engine::Request& request) const override;
   base::Status Prepare(engine::Request& request) const override;
   engine::MemoryUse memory() const override;
+  const std::vector<engine::Measure>& measures() const override { return measures_.list(); }
   std::unique_ptr<engine::Step> MakeStep(int slot) override;
 
   engine::Admission Admit(std::unique_ptr<engine::Request>& request,
@@ -47,11 +50,24 @@ class LmEngine : public engine::Engine {
   struct Owner {
     Group* group = nullptr;
     int32_t branch = 0;
+    base::Time heard = {};  // its last token; zero: none yet
   };
 
-  base::Duration PriorOf(int64_t rows) const;
-  // What the request will take at the least, alone; measured: it is more than the prior.
-  engine::Cost PredictAnswer(const Asked& asked, int64_t found) const;
+  // Time: lm_engine_time.cc.
+  static StepCost::Prior PriorOf(const LanguageModel& model);
+  // Whether the request, of whose prompt the cache has `found` tokens, cannot be in time behind
+  // what is there, or makes something as important late.
+  bool IsTooLate(const Asked& asked, const SequenceSpec& frame, int64_t found,
+                 const engine::Outlook& outlook);
+  void CollectErrands(bool timed_only);
+  // Steps behind the first token, as many as such answers have had of what they may have.
+  int64_t ExpectedSteps(const Asked& asked) const;
+  // A branch has been given a token at `now`, and another one comes if it `goes_on`.
+  void NoteToken(Owner& owner, Scheduler::Id id, base::Time now, bool goes_on);
+  void NoteAnswer(const Group& group, const engine::Reply& reply, base::Time now);
+  void NoteStep(const LmStep& step, engine::StepStatus status);
+  // By when a step must be done, of what waits; Never: no matter.
+  static base::Time DueOf(const Group& group);
   SequenceSpec FrameOf(const Asked& asked, const engine::Call& call);
   // Hands sequences of the group to the scheduler, as many as it takes now.
   bool Feed(Group& group);
@@ -64,7 +80,7 @@ class LmEngine : public engine::Engine {
   void TellAll(const LmStep& step, engine::Replies& replies);
 
   const std::shared_ptr<const LanguageModel> model_;
-  engine::CostModel costs_;
+  StepCost costs_;
   Scheduler scheduler_;
   tensor::Buffer blocks_;
   CacheMemory cache_;
@@ -75,6 +91,13 @@ class LmEngine : public engine::Engine {
   uint64_t arrivals_ = 0;
   uint64_t forms_ = 0;
   engine::Offer offers_[2];  // by class
+  TokenMeasures measures_;
+  Forecast forecast_;
+  std::vector<Errand> errands_;
+  std::vector<Errand> played_;
+  double said_share_ = 1;  // of the tokens that answers may have, those that they had; a mean
+  double stretch_ = 1;     // time that passes while a step is computed, by that time; a mean
+  base::Time busy_since_ = base::Time::Never();  // the end of the last step, if others waited then
 };
 
 }  // namespace sluice::lm

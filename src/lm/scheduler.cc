@@ -1,6 +1,7 @@
 #include "lm/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -85,25 +86,59 @@ void Scheduler::Erase(std::vector<Id>& list, Id id) {
   list.erase(found);
 }
 
-bool Scheduler::Form(int64_t rows_max, Plan& plan) {
+bool Scheduler::Form(const StepLimits& limits, Plan& plan) {
   plan.rows.Clear();
   plan.members.clear();
+  plan.load = {};
   ++forms_;
+  const auto to_go = [this](Id id) {
+    return static_cast<int64_t>(at(id).spec.tokens.size()) - at(id).computed;
+  };
   // Preempting changes the list that is walked.
   turn_ = running_;
+  base::Duration within = limits.time_max;
   for (const Id id : turn_) {
-    if (plan.rows.rows() >= rows_max) break;
-    if (at(id).state == State::kRunning) AddMember(id, rows_max, plan);
+    if (plan.rows.rows() >= limits.rows_max) break;
+    if (at(id).state != State::kRunning || to_go(id) != 1) continue;
+    if (!AddMember(id, 1, plan)) continue;
+    within = std::min(within, TimeOf(limits, at(id).spec.due));
   }
-  turn_ = waiting_;
+  turn_.clear();
+  std::merge(running_.begin(), running_.end(), waiting_.begin(), waiting_.end(),
+             std::back_inserter(turn_), [this](Id a, Id b) { return IsMoreUrgent(a, b); });
+  int64_t prompt_rows = 0;
   for (const Id id : turn_) {
-    if (plan.rows.rows() >= rows_max || running() >= options_.running_max) break;
-    // Who has just given way does not come back in the same step.
-    if (at(id).preempted_in == forms_ || AwaitsPrefix(at(id))) continue;
-    Start(id);
-    if (!AddMember(id, rows_max, plan)) break;
+    if (plan.rows.rows() >= limits.rows_max) break;
+    Entry& entry = at(id);
+    const bool waits = entry.state == State::kWaiting;
+    if (waits) {
+      // Who has just given way does not come back in the same step.
+      if (running() >= options_.running_max || entry.preempted_in == forms_) continue;
+      if (AwaitsPrefix(entry)) continue;
+      Start(id);
+    }
+    if (entry.in_step || to_go(id) == 0) continue;
+    const int64_t rows = PromptRows(entry, limits, within, prompt_rows, plan);
+    if (rows == 0) break;
+    if (!AddMember(id, rows, plan)) {
+      if (waits) break;
+      continue;
+    }
+    prompt_rows += rows;
+    if (plan.members.back().whole) within = std::min(within, TimeOf(limits, entry.spec.due));
   }
   return !plan.members.empty();
+}
+
+int64_t Scheduler::PromptRows(const Entry& entry, const StepLimits& limits, base::Duration within,
+                              int64_t prompt_rows, const Plan& plan) const {
+  const auto size = static_cast<int64_t>(entry.spec.tokens.size());
+  const int64_t most = std::min(size - entry.computed, limits.rows_max - plan.rows.rows());
+  if (limits.cost == nullptr || within == base::Duration::Max()) return most;
+  const int64_t fit = limits.cost->RowsWithin(within, plan.load, entry.computed, most,
+                                              most == size - entry.computed);
+  // Who waits for a first token is not kept waiting for ever.
+  return std::max(fit, std::min(most, StepLimits::kPromptRowsMin - prompt_rows));
 }
 
 bool Scheduler::AwaitsPrefix(const Entry& entry) const {
@@ -166,7 +201,7 @@ bool Scheduler::AddMember(Id id, int64_t rows_max, Plan& plan) {
   Entry& entry = at(id);
   const auto size = static_cast<int64_t>(entry.spec.tokens.size());
   if (entry.in_step || entry.computed == size) return true;
-  const int64_t to = std::min(size, entry.computed + rows_max - plan.rows.rows());
+  const int64_t to = std::min(size, entry.computed + rows_max);
   if (!MakeRoom(id, to, plan)) return false;
   entry.in_step = true;
   Member member{id, entry.computed, to};
@@ -174,6 +209,8 @@ bool Scheduler::AddMember(Id id, int64_t rows_max, Plan& plan) {
   member.whole = to == size;
   plan.rows.Add(entry.rows, entry.spec.tokens, entry.computed, to);
   member.first_output = plan.rows.Want(entry.spec.output, member.outputs);
+  plan.load.Add(to - member.from, member.from, false);
+  plan.load.logits += entry.spec.output == RowOutput::kLogits ? member.outputs : 0;
   plan.members.push_back(member);
   return true;
 }

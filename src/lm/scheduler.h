@@ -9,6 +9,7 @@
 // holds when its turn comes again need not be computed twice.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -17,6 +18,7 @@
 
 #include "base/clock.h"
 #include "kv/prefix_cache.h"
+#include "lm/step_cost.h"
 #include "lm/step_rows.h"
 
 namespace sluice::lm {
@@ -30,6 +32,8 @@ struct SequenceSpec {
   int32_t priority = 1;
   base::Time deadline = base::Time::Never();
   uint64_t arrival = 0;
+  // By when its next token is wanted: steps are cut so that it comes in time. Never: no matter.
+  base::Time due = base::Time::Never();
   kv::DomainId domain = kv::kNoDomain;
   kv::EvictionClass eviction = 1;
   // The outputs of positions from here on are wanted: each is given once. kLast: of the last one,
@@ -39,6 +43,17 @@ struct SequenceSpec {
   RowOutput output = RowOutput::kLogits;
   // Rows of positions below this are left to the cache; what nobody else begins with need not be.
   int64_t shared_max = std::numeric_limits<int64_t>::max();
+};
+
+// What bounds a step.
+struct StepLimits {
+  // Of prompts, a step computes so many rows even if it is late for somebody then.
+  static constexpr int64_t kPromptRowsMin = 16;
+
+  int64_t rows_max = 0;
+  const StepCost* cost = nullptr;  // null: rows alone
+  base::Time now = {};
+  base::Duration time_max = base::Duration::Max();
 };
 
 // Owner: one engine, its loop's lease holder.
@@ -68,6 +83,7 @@ class Scheduler {
   struct Plan {
     StepRows rows;
     std::vector<Member> members;
+    StepLoad load;
   };
   // Since construction.
   struct Statistics {
@@ -84,9 +100,12 @@ class Scheduler {
   // Forgets the sequence, now or, while a step computes rows of it, when that is completed.
   void Remove(Id id);
 
-  // Rows for a step of at most `rows_max`, the most urgent sequences first. False: there is nothing
-  // to compute. Sequences in steps that are not completed take no part.
-  bool Form(int64_t rows_max, Plan& plan);
+  // Rows for a step within the limits: sequences with a single row to go, which speak, go on
+  // speaking; then come others, the most urgent first, as many rows as leave those that speak in
+  // time. False: there is nothing to compute. Sequences in steps that are not completed take no
+  // part.
+  bool Form(const StepLimits& limits, Plan& plan);
+  bool Form(int64_t rows_max, Plan& plan) { return Form(StepLimits{.rows_max = rows_max}, plan); }
   // The step's rows are computed. Whole members then expect Append or Remove before they are
   // computed further.
   void Complete(const Plan& plan);
@@ -94,6 +113,7 @@ class Scheduler {
   void Abandon(const Plan& plan);
   // The next token of a sequence whose tokens are all computed.
   void Append(Id id, int32_t token);
+  void SetDue(Id id, base::Time due) { at(id).spec.due = due; }
 
   // Rows that steps could compute now, at most `most`.
   int64_t RowsToGo(int64_t most) const;
@@ -101,6 +121,7 @@ class Scheduler {
   int64_t Find(const SequenceSpec& spec) const { return cache_.Find(spec.domain, Findable(spec)); }
   const std::vector<int32_t>& tokens(Id id) const { return at(id).spec.tokens; }
   int64_t computed(Id id) const { return at(id).computed; }
+  bool is_running(Id id) const { return at(id).state == State::kRunning; }
   bool is_removed(Id id) const { return at(id).removed; }
   int32_t sequences_max() const { return options_.sequences_max; }
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
@@ -145,7 +166,15 @@ class Scheduler {
   // Makes the next rows writable, taking blocks from less urgent sequences. False: `id` itself is
   // the least urgent one and was preempted, or everybody else is in a step.
   bool MakeRoom(Id id, int64_t to, Plan& plan);
+  // With at most `rows_max` rows of it.
   bool AddMember(Id id, int64_t rows_max, Plan& plan);
+  // How long a step of the plan may take, for those in it that wait for a token.
+  static base::Duration TimeOf(const StepLimits& limits, base::Time due) {
+    return std::min(limits.time_max, due.never() ? base::Duration::Max() : due - limits.now);
+  }
+  // How many rows of a prompt fit into the step.
+  int64_t PromptRows(const Entry& entry, const StepLimits& limits, base::Duration within,
+                     int64_t prompt_rows, const Plan& plan) const;
   void Publish(Entry& entry);
 
   const Options options_;

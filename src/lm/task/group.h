@@ -47,6 +47,7 @@ class Group {
   virtual engine::Reply TakeChunk() { return {}; }
 
   const engine::Call& call() const { return *request_->call; }
+  const Asked& asked() const { return static_cast<const Asked&>(*request_->prepared); }
   engine::Request& request() { return *request_; }
   std::unique_ptr<engine::Request> TakeRequest() { return std::move(request_); }
 
@@ -64,6 +65,8 @@ class Group {
     int64_t cached = 0;         // tokens of the prompt that the cache had when it came
     int64_t found_tokens = -1;  // of the first sequence, in the cache; -1: not started
     uint64_t formed = 0;        // which step took its sequences last
+    base::Time arrived;
+    base::Time first_token;  // zero: none yet
   };
   Place& place() { return place_; }
   const Place& place() const { return place_; }
