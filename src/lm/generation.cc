@@ -134,7 +134,6 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
   if (out.token_texts && text == nullptr) {
     return base::InvalidArgument("parameter token_texts: the model has no tokeniser");
   }
-  TRY(ReadObjectives(reader, out));
   TRY(reader.Bool("stream", out.stream));
   TRY(reader.Bool("ignore_eos", out.ignore_eos));
   return reader.Text("cache_salt", 256, out.cache_salt);

@@ -88,15 +88,17 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
   const std::span<const int32_t> prompt(asked.prompt);
   const int64_t found =
       prompt.empty() ? 0 : scheduler_.cache().Find(frame.domain, prompt.first(prompt.size() - 1));
-  if (IsTooLate(asked, frame, found, outlook) && !costs_.TakeProbe(outlook.now)) {
+  // While there are others, their steps tell what steps cost.
+  if (IsTooLate(asked, frame, found, outlook) &&
+      (pending() > 0 || !costs_.TakeProbe(outlook.now))) {
     return engine::Admission::kTooLate;
   }
   ++arrivals_;
   // Not every asker says when its request arrived.
   const base::Time arrived =
       request->arrival == base::Time{} ? request->enqueued : request->arrival;
-  if (asked.first_token_max < base::Duration::Max()) {
-    frame.due = arrived + asked.first_token_max;
+  if (request->call->ttft() < base::Duration::Max()) {
+    frame.due = arrived + request->call->ttft();
     frame.deadline = std::min(frame.deadline, frame.due);
   }
   std::unique_ptr<Group> group = MakeGroup(*model_, std::move(request));

@@ -129,7 +129,7 @@ void LmEngine::NoteToken(Owner& owner, Scheduler::Id id, base::Time now, bool go
   owner.heard = now;
   if (!goes_on) return;
   base::Time due = base::Time::Never();
-  if (asked.between_tokens_max < base::Duration::Max()) due = now + asked.between_tokens_max;
+  if (group.call().tpot() < base::Duration::Max()) due = now + group.call().tpot();
   const base::Time deadline = group.call().deadline();
   if (!deadline.never()) {
     // An even pace until the deadline, where steps can keep it at all.

@@ -2,17 +2,19 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace sluice::lm {
 namespace {
 
-constexpr double kFactorMax = 64;       // a prior is never trusted to be further off
-constexpr double kSpreadFirst = 1;      // variance of a factor that was never measured
+// Of logarithms of factors.
+constexpr double kLogMax = 12;          // a prior is never trusted to be further off
+constexpr double kSpreadMax = 4;        // variance of one that was never measured
 constexpr double kWander = 4e-6;        // by which it grows from step to step
-constexpr double kNoise = 0.05 * 0.05;  // variance of a measurement, as part of the prediction
-constexpr double kFall = -0.5;          // a sample tells at most so much less
-constexpr double kRise = 1;             // or more than was predicted
-constexpr double kMeanStep = 0.05;      // how fast the mean of an octave follows
+constexpr double kNoise = 0.05 * 0.05;  // variance of a measurement's logarithm
+constexpr double kDoubt = 0.1;          // of a surprise's square, added to that variance
+constexpr int64_t kSettling = 16;       // samples until octaves follow
+constexpr double kMeanStep = 0.05;      // how fast the mean of an octave does
 constexpr double kQuantile = 0.95;
 constexpr double kQuantileStep = 0.1;
 constexpr double kHighMax = 4;
@@ -22,7 +24,7 @@ constexpr int64_t kSamplesNeeded = 2;
 
 StepCost::StepCost(const Prior& prior) : prior_{prior.step, prior.row, prior.logit, prior.pair} {
   factors_.fill(1);
-  for (size_t i = 0; i < kFactors; ++i) spread_[i][i] = kSpreadFirst;
+  for (size_t i = 0; i < kFactors; ++i) spread_[i][i] = kSpreadMax;
 }
 
 size_t StepCost::OctaveOf(int64_t rows) {
@@ -79,24 +81,25 @@ int64_t StepCost::RowsWithin(base::Duration within, const StepLoad& load, int64_
 void StepCost::Record(const StepLoad& load, base::Duration measured) {
   Octave& octave = octaves_[OctaveOf(load.rows)];
   if (octave.samples++ == 0) return;
-  Factors x = TermsOf(load);
-  const double predicted = Linear(x);
   const auto took = static_cast<double>(std::max<int64_t>(measured.ns, 1));
-  const double off = std::clamp((took - predicted) / predicted, kFall, kRise);
-  for (double& term : x) term /= predicted;
+  // By how much of itself the prediction grows with each factor.
+  Factors share = TermsOf(load);
+  const double predicted = Linear(share);
+  for (size_t i = 0; i < kFactors; ++i) share[i] *= factors_[i] / predicted;
+  const double surprise = std::log(took / predicted);
   Factors gain{};
-  double variance = kNoise;
+  double variance = kNoise + kDoubt * surprise * surprise;
   for (size_t i = 0; i < kFactors; ++i) {
-    for (size_t j = 0; j < kFactors; ++j) gain[i] += spread_[i][j] * x[j];
-    variance += x[i] * gain[i];
+    for (size_t j = 0; j < kFactors; ++j) gain[i] += spread_[i][j] * share[j];
+    variance += share[i] * gain[i];
   }
   for (size_t i = 0; i < kFactors; ++i) {
-    factors_[i] = std::clamp(factors_[i] + gain[i] / variance * off, 1 / kFactorMax, kFactorMax);
-  }
-  for (size_t i = 0; i < kFactors; ++i) {
+    const double moved = std::log(factors_[i]) + gain[i] / variance * surprise;
+    factors_[i] = std::exp(std::clamp(moved, -kLogMax, kLogMax));
     for (size_t j = 0; j < kFactors; ++j) spread_[i][j] -= gain[i] * gain[j] / variance;
-    if (spread_[i][i] < kSpreadFirst) spread_[i][i] += kWander;
+    if (spread_[i][i] < kSpreadMax) spread_[i][i] += kWander;
   }
+  if (++samples_ < kSettling) return;
   // What the filter could not explain.
   const double ratio = std::min(took / Linear(TermsOf(load)), kHighMax);
   octave.mean += kMeanStep * (ratio - octave.mean);

@@ -2,9 +2,10 @@
 // took.
 //
 // time = step + rows * row + logits * logit + pairs * pair, each coefficient the prior's times a
-// factor that follows what was measured (a Kalman filter over the four factors whose truths may
-// wander: Kalman, "A New Approach to Linear Filtering and Prediction Problems", 1960). What is not
-// linear in the rows, as products of few of them are not, is in a correction by octave of rows.
+// factor that follows what was measured (a Kalman filter over the logarithms of the four factors,
+// which may wander: Kalman, "A New Approach to Linear Filtering and Prediction Problems", 1960).
+// What is not linear in the rows, as products of few of them are not, is in a correction by octave
+// of rows.
 #pragma once
 
 #include <array>
@@ -79,8 +80,9 @@ class StepCost {
 
   const Factors prior_;
   Factors factors_;
-  std::array<Factors, kFactors> spread_{};  // covariance of the factors
+  std::array<Factors, kFactors> spread_{};  // covariance of their logarithms
   std::array<Octave, kOctaves> octaves_;
+  int64_t samples_ = 0;
   base::Time next_probe_;
 };
 

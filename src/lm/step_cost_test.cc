@@ -30,10 +30,11 @@ StepLoad RandomLoad(std::mt19937& random) {
 }
 
 TEST(StepCostTest, FollowsAMachineThatThePriorMisjudged) {
-  for (const double off : {0.1, 1.0, 12.0}) {
+  for (const double off : {0.1, 1.0, 12.0, 1000.0}) {
     std::mt19937 random(7);
     std::normal_distribution<double> noise(1, 0.03);
-    StepCost cost({18e6 * off, 0.5e6 / off, 0.3e6 * off, 90 * off});
+    const double skew = off == 12.0 ? 1 / off : off;
+    StepCost cost({18e6 * off, 0.5e6 * skew, 0.3e6 * off, 90 * off});
     for (int i = 0; i < 600; ++i) {
       const StepLoad load = RandomLoad(random);
       cost.Record(load, {static_cast<int64_t>(Truth(load) * noise(random))});

@@ -67,16 +67,4 @@ base::Result<std::vector<int32_t>> ReadPrompt(const PromptInputs& inputs, Prompt
   return tokens;
 }
 
-base::Status ReadObjectives(ParameterReader& reader, Asked& out) {
-  constexpr double kMillisMax = 1e9;
-  const auto read = [&](const char* name, base::Duration& to) -> base::Status {
-    float ms = -1;
-    TRY(reader.Number(name, 0.001, kMillisMax, ms));
-    if (ms > 0) to = {static_cast<int64_t>(static_cast<double>(ms) * 1e6)};
-    return base::Ok();
-  };
-  TRY(read("slo_ttft_ms", out.first_token_max));
-  return read("slo_tpot_ms", out.between_tokens_max);
-}
-
 }  // namespace sluice::lm

@@ -33,14 +33,7 @@ struct Asked : engine::Prepared {
   const Task task;
   std::vector<int32_t> prompt;
   std::string cache_salt;  // requests of different salts share no cached prefix
-  // Objectives: until the first token, counted from the request's arrival, and between tokens. Max:
-  // none.
-  base::Duration first_token_max = base::Duration::Max();
-  base::Duration between_tokens_max = base::Duration::Max();
 };
-
-// The parameters slo_ttft_ms and slo_tpot_ms.
-base::Status ReadObjectives(ParameterReader& reader, Asked& out);
 
 // The tensors of a request that make its prompt.
 struct PromptInputs {

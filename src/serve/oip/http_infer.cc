@@ -108,6 +108,8 @@ base::Result<InferRequest> Parse(const Service& service, const HttpRequest& requ
   context.transport_timeout =
       std::min(ParseGrpcTimeout(request.header("grpc-timeout")),
                ParseMillis(request.header("x-envoy-expected-rq-timeout-ms")));
+  context.ttft = ParseMillis(request.header("x-slo-ttft-ms"));
+  context.tpot = ParseMillis(request.header("x-slo-tpot-ms"));
   context.trace_parent = request.header("traceparent");
   TRY(Ready(context, infer));
   return infer;
