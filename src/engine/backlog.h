@@ -31,6 +31,7 @@ class Backlog {
     friend Sum operator-(const Sum& a, const Sum& b);
   };
   static constexpr int kLevelsMax = 32;  // of priority; 0 is the most urgent
+  static constexpr base::Duration kPatienceKept = base::Duration::Seconds(5);
 
   // Returns the slice, to be given back to Remove. Allocates when a level is used first.
   int Add(int level, base::Time when, base::Time now, const Work& work);
@@ -39,6 +40,11 @@ class Backlog {
   // What waits on `level` and is due at `bound` at the latest, less what of it is also in `own`
   // (null: nothing).
   Sum Before(int level, base::Time bound, base::Time now, const Backlog* own = nullptr) const;
+  // The least time that lengthy work of the last seconds had until its latest start when it came:
+  // a step that takes longer may make such work late that comes while it runs. Max: there was none.
+  base::Duration patience(base::Time now) const {
+    return now < patience_until_ ? patience_ : base::Duration::Max();
+  }
   // All that waits on `level`.
   Sum All(int level) const;
   Sum All() const;
@@ -61,6 +67,8 @@ class Backlog {
     Sum all;
   };
   std::vector<Level> levels_;
+  base::Duration patience_;
+  base::Time patience_until_;  // forgotten then
 };
 
 }  // namespace sluice::engine

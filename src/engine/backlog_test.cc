@@ -91,5 +91,21 @@ TEST(Backlog, LevelsAndKindsOfWorkAreApartAndOnesOwnCanBeLeftOut) {
   EXPECT_EQ(all.Before(7, soon, now).units, 0);
 }
 
+TEST(BacklogTest, TellsThePatienceOfTheLengthyWorkOfTheLastSeconds) {
+  Backlog backlog;
+  const base::Time now = base::Time{} + base::Duration::Seconds(9);
+  EXPECT_EQ(backlog.patience(now), base::Duration::Max());
+  const auto add = [&](int64_t ms, bool brief) {
+    backlog.Add(0, now + base::Duration::Millis(ms), now, {1, base::Duration::Millis(1), brief});
+  };
+  add(3, true);
+  EXPECT_EQ(backlog.patience(now), base::Duration::Max()) << "it runs at safepoints";
+  add(50, false);
+  add(30, false);
+  add(40, false);
+  EXPECT_EQ(backlog.patience(now), base::Duration::Millis(30));
+  EXPECT_EQ(backlog.patience(now + Backlog::kPatienceKept), base::Duration::Max());
+}
+
 }  // namespace
 }  // namespace sluice::engine

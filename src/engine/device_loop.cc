@@ -69,14 +69,6 @@ void DeviceLoop::TakeRequest(std::unique_ptr<Request> request, base::Time now) {
   }
   Seat& seat = request->pin->seat();
   seat.idle = false;
-  if (const base::Time deadline = request->call->deadline(); !deadline.never()) {
-    const base::Duration left = deadline - now;
-    if (seat.patience_seen == base::Time{} || left <= seat.patience ||
-        now > seat.patience_seen + kPatienceKept) {
-      seat.patience = left;
-      seat.patience_seen = now;
-    }
-  }
   switch (seat.engine->Admit(request, OutlookFor(now))) {
     case Admission::kQueued:
     case Admission::kParked:
@@ -99,19 +91,6 @@ Outlook DeviceLoop::OutlookFor(base::Time now) {
       may_nest ? std::min(options_.quantum * kNestShare, ahead) : base::Duration{};
   const base::Duration brief = options_.nesting ? options_.quantum * kNestShare : base::Duration{};
   return {now, now + ahead, nest_below, brief, &backlog_};
-}
-
-// What arrives while a step runs may have to wait for its end, unless it is brief enough to run at
-// a safepoint.
-base::Duration DeviceLoop::RoomFor(const Seat& seat, base::Time now) const {
-  base::Duration room = base::Duration::Max();
-  for (const Seat* other : seats_) {
-    if (other == &seat || other->patience_seen == base::Time{}) continue;
-    if (now > other->patience_seen + kPatienceKept) continue;
-    if (options_.nesting && other->cost <= options_.quantum * kNestShare) continue;
-    room = std::min(room, std::max(other->patience - other->cost, base::Duration{}));
-  }
-  return room;
 }
 
 base::Duration DeviceLoop::RemainingOf(const Slot& slot, base::Time now) const {
@@ -184,8 +163,6 @@ bool DeviceLoop::Form(const Choice& choice, Slot& slot, base::Time now) {
   step.nested = {};
   step.status = {};
   step.probe = false;
-  step.room = RoomFor(*choice.seat, now);
-  if (choice.offer.work == WorkClass::kTimed) choice.seat->cost = choice.offer.cost.predicted;
   step.rows = choice.offer.cost.rows;
   step.predicted = choice.offer.cost.predicted;
   if (!slot.seat->engine->Form(slot.offer, step, replies_)) return false;

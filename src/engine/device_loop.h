@@ -35,9 +35,6 @@ struct Seat {
   int in_flight = 0;                         // steps between Form and Commit
   bool idle = true;                          // holds no request: nothing to ask it
   base::Duration served;                     // device time, to take turns where urgency is equal
-  base::Duration patience;              // the least that requests with deadlines lately left it
-  base::Time patience_seen;             // when; zero: never
-  base::Duration cost;                  // predicted of its last timed step
   std::atomic<bool> short_steps{true};  // read by Submit: whether running inline is worth a try
 };
 
@@ -65,7 +62,6 @@ class DeviceLoop {
   static constexpr int kDepthMax = 4;
   static constexpr int64_t kNestShare =
       9;  // a nested step takes at most so many quanta: the outer one keeps a tenth
-  static constexpr base::Duration kPatienceKept = base::Duration::Seconds(5);
   static constexpr int64_t kCaution =
       8;  // an unmeasured step may take so many times its prior, before it may nest
 
@@ -168,7 +164,6 @@ class DeviceLoop {
   bool ReachSafepoint(Slot& slot);
   bool MayNest(const Slot& around, const Offer& offer, base::Time now) const;
   Outlook OutlookFor(base::Time now);
-  base::Duration RoomFor(const Seat& seat, base::Time now) const;
   base::Duration RemainingOf(const Slot& slot, base::Time now) const;
   Slot& OldestSlot() { return *slots_[static_cast<size_t>(committed_ % options_.depth)]; }
   int64_t in_flight() const { return launched_ - committed_; }

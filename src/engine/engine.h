@@ -83,8 +83,8 @@ enum class StepStatus {
 };
 
 // A plain value in a numbered slot: everything that Launch may read besides the model. Engines
-// derive their own. The loop sets slot, the times, `nested` and `room`; Form sets predicted and
-// rows; Launch may set status.
+// derive their own. The loop sets slot, the times and `nested`; Form sets predicted and rows;
+// Launch may set status.
 struct Step {
   virtual ~Step() = default;
   // Whether the answer is of use to anybody. The loop asks at safepoints; false abandons the step.
@@ -95,9 +95,6 @@ struct Step {
   int64_t rows = 0;
   bool probe = false;  // Form: runs to its end also when it is late, since its time is not known
   base::Time formed;   // before Form: what Form takes for now
-  // Before Form: how long a step may take that leaves other engines' steps in time which are too
-  // long to run at its safepoints. Where an engine can choose what a step holds, it keeps to it.
-  base::Duration room = base::Duration::Max();
   base::Time launched;
   base::Time finished;
   base::Duration nested;  // spent in steps of other engines between launched and finished

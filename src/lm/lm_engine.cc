@@ -83,6 +83,7 @@ SequenceSpec LmEngine::FrameOf(const Asked& asked, const engine::Call& call) {
 engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
                                   const engine::Outlook& outlook) {
   if (pending() >= model_->options.sequences_max) return engine::Admission::kQueueFull;
+  backlog_ = outlook.backlog;
   const auto& asked = static_cast<const Asked&>(*request->prepared);
   SequenceSpec frame = FrameOf(asked, *request->call);
   const std::span<const int32_t> prompt(asked.prompt);
@@ -204,8 +205,7 @@ const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work)
 bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Replies&) {
   auto& step = static_cast<LmStep&>(base_step);
   FeedAll();
-  const StepLimits limits = {model_->options.step_rows_max, &costs_, step.formed, step.room};
-  if (!scheduler_.Form(limits, step.plan)) return false;
+  if (!scheduler_.Form(LimitsAt(step.formed), step.plan)) return false;
   ++forms_;
   step.groups.clear();
   step.readings.Clear();

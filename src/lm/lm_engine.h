@@ -66,6 +66,7 @@ class LmEngine : public engine::Engine {
   void NoteToken(Owner& owner, Scheduler::Id id, base::Time now, bool goes_on);
   void NoteAnswer(const Group& group, const engine::Reply& reply, base::Time now);
   void NoteStep(const LmStep& step, engine::StepStatus status);
+  StepLimits LimitsAt(base::Time now) const;
   // By when a step must be done, of what waits; Never: no matter.
   static base::Time DueOf(const Group& group);
   SequenceSpec FrameOf(const Asked& asked, const engine::Call& call);
@@ -95,6 +96,7 @@ class LmEngine : public engine::Engine {
   Forecast forecast_;
   std::vector<Errand> errands_;
   std::vector<Errand> played_;
+  const engine::Backlog* backlog_ = nullptr;  // the loop's, once a request was admitted
   double said_share_ = 1;  // of the tokens that answers may have, those that they had; a mean
   double stretch_ = 1;     // time that passes while a step is computed, by that time; a mean
   base::Time busy_since_ = base::Time::Never();  // the end of the last step, if others waited then

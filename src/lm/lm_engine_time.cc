@@ -115,6 +115,16 @@ bool LmEngine::IsTooLate(const Asked& asked, const SequenceSpec& frame, int64_t 
   return false;
 }
 
+StepLimits LmEngine::LimitsAt(base::Time now) const {
+  StepLimits limits;
+  limits.rows_max = model_->options.step_rows_max;
+  limits.cost = &costs_;
+  limits.now = now;
+  // Steps of other engines that are too long for a safepoint wait for the end of this one.
+  if (backlog_ != nullptr) limits.time_max = backlog_->patience(now);
+  return limits;
+}
+
 void LmEngine::NoteToken(Owner& owner, Scheduler::Id id, base::Time now, bool goes_on) {
   Group& group = *owner.group;
   const Asked& asked = group.asked();

@@ -171,5 +171,74 @@ TEST_F(SchedulerTest, TwoStepsInFlightShareNoSequence) {
   EXPECT_EQ(scheduler.computed(first), 20);
 }
 
+// 10 ms a step and 1 ms a row, measured at every size.
+StepCost MillisARow() {
+  StepCost cost({10e6, 1e6, 0, 0});
+  for (int64_t rows = 1; rows <= 256; rows *= 2) {
+    for (int i = 0; i < 3; ++i) {
+      StepLoad load;
+      load.rows = rows;
+      cost.Record(load, base::Duration::Millis(10 + rows));
+    }
+  }
+  return cost;
+}
+
+TEST_F(SchedulerTest, CutsPromptsSoThatATokenComesWhenItIsDue) {
+  const StepCost cost = MillisARow();
+  const base::Time now = base::Time{} + base::Duration::Seconds(1);
+  for (const int64_t due_ms : {40, 60, 100}) {
+    Scheduler scheduler = Make(32);
+    const auto speaks = scheduler.Add({.tokens = Range(0, 10), .generated_max = 9});
+    Step(scheduler, 64);
+    scheduler.Append(speaks, 50);
+    scheduler.SetDue(speaks, now + base::Duration::Millis(due_ms));
+    const auto prompt = scheduler.Add({.tokens = Range(100, 200)});
+    ASSERT_TRUE(scheduler.Form({.rows_max = 256, .cost = &cost, .now = now}, plan_));
+    ASSERT_EQ(plan_.members.size(), 2u);
+    EXPECT_EQ(plan_.members[1].id, prompt);
+    EXPECT_NEAR(static_cast<double>(plan_.rows.rows()), static_cast<double>(due_ms - 10),
+                0.1 * static_cast<double>(due_ms));
+    scheduler.Complete(plan_);
+  }
+}
+
+TEST_F(SchedulerTest, APromptGoesOnALittleWhereNoStepIsShortEnough) {
+  const StepCost cost = MillisARow();
+  Scheduler scheduler = Make(32);
+  scheduler.Add({.tokens = Range(100, 200)});
+  ASSERT_TRUE(scheduler.Form(
+      {.rows_max = 256, .cost = &cost, .time_max = base::Duration::Millis(1)}, plan_));
+  EXPECT_EQ(plan_.rows.rows(), StepLimits::kPromptRowsMin);
+  scheduler.Complete(plan_);
+}
+
+TEST_F(SchedulerTest, StepsKeepToTheTimeThatOthersLeave) {
+  const StepCost cost = MillisARow();
+  Scheduler scheduler = Make(32);
+  scheduler.Add({.tokens = Range(100, 200)});
+  ASSERT_TRUE(scheduler.Form(
+      {.rows_max = 256, .cost = &cost, .time_max = base::Duration::Millis(74)}, plan_));
+  EXPECT_NEAR(static_cast<double>(plan_.rows.rows()), 64, 8);
+  scheduler.Complete(plan_);
+}
+
+TEST_F(SchedulerTest, ThoseThatSpeakGoOnBeforeAMoreUrgentPrompt) {
+  Scheduler scheduler = Make(32);
+  const auto speaks = scheduler.Add({.tokens = Range(0, 10), .generated_max = 9});
+  Step(scheduler, 64);
+  scheduler.Append(speaks, 50);
+  const auto urgent = scheduler.Add({.tokens = Range(100, 200), .priority = 0});
+  EXPECT_EQ(Step(scheduler, 64), (Parts{{speaks, 1}, {urgent, 63}}));
+}
+
+TEST_F(SchedulerTest, AWaitingPromptGoesBeforeALessUrgentOneThatRuns) {
+  Scheduler scheduler = Make(32);
+  const auto runs = scheduler.Add({.tokens = Range(0, 200)});
+  Step(scheduler, 32);
+  const auto urgent = scheduler.Add({.tokens = Range(300, 40), .priority = 0});
+  EXPECT_EQ(Step(scheduler, 64), (Parts{{urgent, 40}, {runs, 24}}));
+}
+
 }  // namespace
 }  // namespace sluice::lm
