@@ -69,6 +69,13 @@ void LmEngine::CollectErrands(bool timed_only) {
       errand.further = std::max<int64_t>(0, ExpectedSteps(asked) - std::max<int64_t>(0, said));
       errands_.push_back(errand);
     }
+    if (group->feeds() && asked.serial_steps() == 0) {
+      // Items that the scheduler does not have yet: about half of them all, in the mean.
+      errand.running = false;
+      errand.rows = std::max<int64_t>(1, asked.row_count() / 2);
+      errand.further = 0;
+      errands_.push_back(errand);
+    }
   }
 }
 
