@@ -31,7 +31,9 @@ def repository(folder, names):
         version = folder / name / "1"
         version.mkdir(parents=True, exist_ok=True)
         if name == "qwen":
-            checkpoints.write(version)
+            for file in checkpoints.write(harness.WORK / "qwen2.5-0.5b").iterdir():
+                if not (version / file.name).exists():
+                    os.link(file, version / file.name)
             (folder / name / "config.pbtxt").write_text(
                 'parameters { key: "weights" value { string_value: "int8" } }\n'
                 'parameters { key: "max_model_len" value { string_value: "2048" } }\n', encoding="utf-8")

@@ -176,30 +176,34 @@ void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
 }
 
 const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work) {
+  if (groups_.empty()) return nullptr;
   const bool timed = work == engine::WorkClass::kTimed;
   bool any = false;
   engine::Offer& offer = offers_[timed ? 0 : 1];
   offer = {};
   offer.work = work;
   offer.priority = std::numeric_limits<int>::max();
-  base::Time due = base::Time::Never();
-  for (const std::unique_ptr<Group>& group : groups_) {
-    const Group::Place& place = group->place();
-    const bool idle = place.in_step == static_cast<int32_t>(place.branches.size());
-    const base::Time own = DueOf(*group);
-    if (own.never() == timed || (idle && place.in_step > 0)) continue;
-    any = true;
-    due = std::min(due, own);
-    offer.priority = std::min(offer.priority, static_cast<int>(place.frame.priority));
-  }
-  if (!any) return nullptr;
+  offer.wait_until = now;
   StepLoad load;
   load.rows = std::max<int64_t>(1, scheduler_.RowsToGo(model_->options.step_rows_max));
   load.logits = std::min<int64_t>(load.rows, scheduler_.running());
   offer.cost = costs_.High(load);
-  offer.wait_until = now;
-  if (!due.never()) offer.latest_start = due - offer.cost.predicted;
-  return &offer;
+  for (const std::unique_ptr<Group>& group : groups_) {
+    const Group::Place& place = group->place();
+    const bool idle = place.in_step == static_cast<int32_t>(place.branches.size());
+    if (IsTimed(*group) != timed || (idle && place.in_step > 0)) continue;
+    any = true;
+    offer.priority = std::min(offer.priority, static_cast<int>(place.frame.priority));
+    const base::Time deadline = group->call().deadline();
+    if (!deadline.never()) {
+      offer.latest_start = std::min(offer.latest_start, deadline - offer.cost.predicted);
+    }
+    // What cannot come when it is due any more is not urgent for that.
+    const base::Time due = place.frame.due;
+    if (due.never() || due - offer.cost.predicted < now) continue;
+    offer.latest_start = std::min(offer.latest_start, due - offer.cost.predicted);
+  }
+  return any ? &offer : nullptr;
 }
 
 bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Replies&) {

@@ -67,8 +67,8 @@ class LmEngine : public engine::Engine {
   void NoteAnswer(const Group& group, const engine::Reply& reply, base::Time now);
   void NoteStep(const LmStep& step, engine::StepStatus status);
   StepLimits LimitsAt(base::Time now) const;
-  // By when a step must be done, of what waits; Never: no matter.
-  static base::Time DueOf(const Group& group);
+  // Whether somebody waits for it with a deadline or an objective.
+  static bool IsTimed(const Group& group);
   SequenceSpec FrameOf(const Asked& asked, const engine::Call& call);
   // Hands sequences of the group to the scheduler, as many as it takes now.
   bool Feed(Group& group);

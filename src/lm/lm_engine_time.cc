@@ -45,9 +45,10 @@ int64_t LmEngine::ExpectedSteps(const Asked& asked) const {
   return static_cast<int64_t>(static_cast<double>(most) * said_share_);
 }
 
-base::Time LmEngine::DueOf(const Group& group) {
-  const Group::Place& place = group.place();
-  return std::min(place.frame.deadline, place.frame.due);
+bool LmEngine::IsTimed(const Group& group) {
+  const engine::Call& call = group.call();
+  return !call.deadline().never() || call.ttft() < base::Duration::Max() ||
+         call.tpot() < base::Duration::Max();
 }
 
 void LmEngine::CollectErrands(bool timed_only) {
