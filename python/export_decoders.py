@@ -5,6 +5,11 @@ random weights, and expected.safetensors: `tokens` [T], `logits` [T, vocabulary]
 in f32, and `greedy`, what greedy decoding appends to the first PROMPT tokens.
 
     python export_decoders.py ../tests/conformance/decoders
+
+With --heads the folders are a classifier and an embedding model instead: `tokens` [T], and of each
+of the first T tokens' beginnings `classes` [T, labels] or `states` [T, hidden].
+
+    python export_decoders.py --heads ../tests/conformance/decoder_heads
 """
 
 import argparse
@@ -115,12 +120,47 @@ def export(name: str, config, folder: Path) -> None:
           f"{json.loads((folder / 'config.json').read_text())['model_type']}")
 
 
+def export_heads(folder: Path) -> None:
+    """A classifier, and a model without a head whose tensors lack its place within others."""
+    config = transformers.Qwen3Config(**COMMON, head_dim=16, num_labels=3)
+    tokens = torch.randint(3, VOCABULARY, (TOKENS,), generator=torch.Generator().manual_seed(SEED))
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    for name, kind in (("qwen3_classes", transformers.Qwen3ForSequenceClassification),
+                       ("qwen3_embedding", transformers.Qwen3Model)):
+        model = kind._from_config(config, attn_implementation="eager").float().eval()
+        randomize(model)
+        with torch.no_grad():
+            if name == "qwen3_classes":
+                rows = [model(tokens[None, :count]).logits[0] for count in range(1, TOKENS + 1)]
+                expected = {"classes": torch.stack(rows)}
+            else:
+                expected = {"states": model(tokens[None]).last_hidden_state[0].contiguous()}
+        model.save_pretrained(folder / name, safe_serialization=True)
+        save_file({"tokens": tokens.to(torch.int32), **expected},
+                  folder / name / "expected.safetensors", metadata=versions)
+    pooling = folder / "qwen3_embedding" / "1_Pooling"
+    pooling.mkdir(exist_ok=True)
+    (pooling / "config.json").write_text(json.dumps(
+        {"word_embedding_dimension": COMMON["hidden_size"], "pooling_mode_lasttoken": True,
+         "pooling_mode_mean_tokens": False}, indent=2) + "\n")
+    (folder / "qwen3_embedding" / "modules.json").write_text(json.dumps(
+        [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+         {"idx": 1, "name": "1", "path": "1_Pooling",
+          "type": "sentence_transformers.models.Pooling"},
+         {"idx": 2, "name": "2", "path": "2_Normalize",
+          "type": "sentence_transformers.models.Normalize"}], indent=2) + "\n")
+
+
 def main() -> None:
     """All families, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--heads", action="store_true")
     arguments = parser.parse_args()
+    if arguments.heads:
+        export_heads(arguments.folder)
+        return
     for name, config in families().items():
         if arguments.only and name not in arguments.only.split(","):
             continue

@@ -25,8 +25,11 @@ void Describe(bool has_text, const LanguageModel::Options& options, const Decode
   const auto input = [&](const char* name, DType dtype) {
     out.inputs.push_back({name, dtype, {-1}, true});
   };
-  out.inputs = {{kInputIds, DType::kI64, {-1}, has_text}};
-  for (const char* name : {kStopIds, kBiasIds, kItemIds, kItemLengths, kLabelIds, kLengths}) {
+  // First what a request in tokens cannot do without: a probe of the model sends that.
+  const bool classifies = config.classes > 0;
+  out.inputs = {{classifies ? kItemIds : kInputIds, DType::kI64, {-1}, has_text}};
+  input(classifies ? kInputIds : kItemIds, DType::kI64);
+  for (const char* name : {kStopIds, kBiasIds, kItemLengths, kLabelIds, kLengths}) {
     input(name, DType::kI64);
   }
   input(kBias, DType::kF32);

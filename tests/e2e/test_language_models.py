@@ -18,9 +18,12 @@ FAMILIES = ["llama", "llama3", "mistral", "qwen2", "qwen3", "qwen3_moe", "gemma2
 PROMPT = 8
 
 
-def expected(family, name):
+HEADS = ROOT / "tests" / "conformance" / "decoder_heads"
+
+
+def expected(family, name, root=DECODERS):
     """A tensor of expected.safetensors."""
-    data = (DECODERS / family / "expected.safetensors").read_bytes()
+    data = (root / family / "expected.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     entry = json.loads(data[8:8 + length])[name]
     begin, end = entry["data_offsets"]
@@ -38,6 +41,10 @@ def server(tmp_path_factory, start):
             shutil.copy(DECODERS / family / name, version / name)
         (models / family / "config.pbtxt").write_text(
             'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n')
+    for name in ("qwen3_classes", "qwen3_embedding"):
+        shutil.copytree(HEADS / name, models / name / "1")
+        (models / name / "1" / "expected.safetensors").unlink()
+        shutil.copy(models / "qwen3" / "config.pbtxt", models / name / "config.pbtxt")
     shutil.copytree(models / "llama", models / "words")
     words().save(str(models / "words" / "1" / "tokenizer.json"))
     (models / "words" / "1" / "chat_template.jinja").write_text(
@@ -185,3 +192,126 @@ def test_prompts_in_text_that_cannot_be_are_refused(server):
     for inputs, text in cases:
         with pytest.raises(InferenceServerException, match=text):
             client.infer("words", inputs)
+
+
+def ids_input(client, name, values):
+    values = np.asarray(values, dtype=np.int64)
+    tensor = client.InferInput(name, values.shape, "INT64")
+    tensor.set_data_from_numpy(values)
+    return tensor
+
+
+def scores_of(client, model, prefix, items, parameters, **named):
+    inputs = [ids_input(tritonclient.http, "item_ids", np.concatenate(items)),
+              ids_input(tritonclient.http, "item_lengths", [len(item) for item in items])]
+    if len(prefix) > 0:
+        inputs.append(ids_input(tritonclient.http, "input_ids", prefix))
+    inputs += [ids_input(tritonclient.http, name, values) for name, values in named.items()]
+    return client.infer(model, inputs, parameters={"task": "score", **parameters})
+
+
+def log_softmax(rows):
+    rows = rows.astype(np.float64)
+    return rows - np.log(np.exp(rows - rows.max(-1, keepdims=True)).sum(-1, keepdims=True)) \
+        - rows.max(-1, keepdims=True)
+
+
+def test_several_answers_begin_with_the_one_of_a_request_for_one(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+
+    def ask(**parameters):
+        return client.infer("llama", [prompt(tritonclient.http, "llama")],
+                            parameters={"max_tokens": 12, "ignore_eos": True, "seed": 5, **parameters})
+
+    one, several = ask(), ask(n=4)
+    lengths = several.as_numpy("output_lengths")
+    np.testing.assert_array_equal(lengths, [12] * 4)
+    answers = several.as_numpy("output_ids").reshape(4, 12)
+    np.testing.assert_array_equal(answers[0], one.as_numpy("output_ids"))
+    assert len({tuple(answer) for answer in answers}) > 1
+    assert [reason.decode() for reason in several.as_numpy("finish_reasons")] == ["length"] * 4
+    assert several.get_response()["parameters"]["completion_tokens"] == 48
+
+
+def test_streams_several_answers_by_their_choice(server):
+    client = tritonclient.grpc.InferenceServerClient(server.grpc)
+    parameters = {"max_tokens": 10, "ignore_eos": True, "seed": 5, "n": 3}
+    whole = client.infer("qwen3", [prompt(tritonclient.grpc, "qwen3")], parameters=parameters)
+    parts = queue.Queue()
+    client.start_stream(lambda result, error: parts.put((result, error)))
+    client.async_stream_infer("qwen3", [prompt(tritonclient.grpc, "qwen3")],
+                              parameters={**parameters, "stream": True})
+    said, last = [[], [], []], False
+    while not last:
+        result, error = parts.get(timeout=30)
+        assert error is None
+        response = result.get_response()
+        last = response.parameters["triton_final_response"].bool_param
+        ids = list(result.as_numpy("output_ids"))
+        if last:
+            for choice, length in enumerate(result.as_numpy("output_lengths")):
+                said[choice] += ids[:length]
+                ids = ids[length:]
+        else:
+            said[response.parameters["choice"].int64_param] += ids
+    client.stop_stream()
+    np.testing.assert_array_equal(np.array(said),
+                                  whole.as_numpy("output_ids").reshape(3, 10))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "qwen3_moe"])
+def test_scores_items_and_prompts_as_transformers_logits_say(server, family):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    tokens, logits = expected(family, "tokens"), expected(family, "logits")
+    logprobs = log_softmax(logits)
+    own = np.array([logprobs[i, tokens[i + 1]] for i in range(len(tokens) - 1)])
+    items = [tokens[40:60], tokens[40:41], tokens[40:47]]
+    answer = scores_of(client, family, tokens[:40], items, {"token_logprobs": True})
+    np.testing.assert_allclose(answer.as_numpy("scores")[:, 0],
+                               [own[39:59].sum(), own[39], own[39:46].sum()], atol=2e-2)
+    np.testing.assert_allclose(answer.as_numpy("item_logprobs"),
+                               np.concatenate([own[39:59], own[39:40], own[39:46]]), atol=4e-3)
+    answer = scores_of(client, family, tokens[:40], items, {}, label_ids=[3, 9, 50])
+    np.testing.assert_allclose(answer.as_numpy("scores"),
+                               logprobs[[59, 40, 46]][:, [3, 9, 50]], atol=4e-3)
+    answer = scores_of(client, family, tokens[:40], items, {"top_k": 1, "over": "labels"},
+                       label_ids=[3, 9, 50])
+    shares = np.exp(log_softmax(logits[[59, 40, 46]][:, [3, 9, 50]]))
+    assert answer.as_numpy("top_items")[0] == shares[:, 0].argmax()
+    np.testing.assert_allclose(answer.as_numpy("scores")[0], shares[shares[:, 0].argmax()], atol=4e-3)
+    answer = client.infer(family, [ids_input(tritonclient.http, "input_ids", tokens)],
+                          parameters={"max_tokens": 0, "prompt_logprobs": 1})
+    np.testing.assert_allclose(answer.as_numpy("prompt_logprobs")[1:], own, atol=4e-3)
+    np.testing.assert_array_equal(answer.as_numpy("prompt_top_ids")[1:, 0],
+                                  logits[:-1].argmax(-1))
+
+
+def test_a_classifier_scores_as_transformers(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    tokens, classes = (expected("qwen3_classes", name, HEADS) for name in ("tokens", "classes"))
+    items = [tokens[40:60], tokens[40:41], tokens[40:72]]
+    answer = scores_of(client, "qwen3_classes", tokens[:40], items, {"activation": "none"})
+    np.testing.assert_allclose(answer.as_numpy("scores"), classes[[59, 40, 71]], atol=4e-3)
+    answer = scores_of(client, "qwen3_classes", [], [tokens[:30]], {})
+    np.testing.assert_allclose(answer.as_numpy("scores"), np.exp(log_softmax(classes[[29]])), atol=4e-3)
+    with pytest.raises(InferenceServerException, match='does not do "generate"'):
+        client.infer("qwen3_classes", [ids_input(tritonclient.http, "item_ids", tokens[:4])],
+                     parameters={"task": "generate"})
+
+
+def test_an_embedding_model_embeds_as_transformers(server):
+    client = tritonclient.http.InferenceServerClient(server.http)
+    tokens, states = (expected("qwen3_embedding", name, HEADS) for name in ("tokens", "states"))
+    lengths = [72, 5, 33]
+    inputs = [ids_input(tritonclient.http, "input_ids",
+                        np.concatenate([tokens[:length] for length in lengths])),
+              ids_input(tritonclient.http, "lengths", lengths)]
+    answer = client.infer("qwen3_embedding", inputs)
+    want = states[[length - 1 for length in lengths]].astype(np.float64)
+    unit = want / np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(answer.as_numpy("embedding"), unit, atol=4e-3)
+    answer = client.infer("qwen3_embedding", inputs,
+                          parameters={"dimensions": 8, "normalize": False})
+    np.testing.assert_allclose(answer.as_numpy("embedding"), want[:, :8], atol=4e-3)
+    answer = scores_of(client, "qwen3_embedding", tokens[:72], [tokens[:5], tokens[:33]], {})
+    np.testing.assert_allclose(answer.as_numpy("scores")[:, 0], unit[1:] @ unit[0], atol=4e-3)
