@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "serve/service.h"
+
 namespace sluice::serve {
 
 int64_t ParseVersion(std::string_view text) {
@@ -22,7 +24,8 @@ base::Result<Router::Pin> Router::Find(std::string_view name, std::string_view v
   auto found = models->find(name);
   // No model's own name has a slash: ORG/NAME, as hubs and other servers call a model, is NAME.
   const size_t slash = name.find('/');
-  if (found == models->end() && slash != 0 && slash != std::string_view::npos) {
+  if (found == models->end() && slash != std::string_view::npos &&
+      IsModelName(name.substr(0, slash))) {
     found = models->find(name.substr(slash + 1));
   }
   if (found == models->end()) return base::NotFound(shown() + " is not found");

@@ -36,7 +36,7 @@ TEST(RouterTest, FindsAModelByItsNameOnAHub) {
   router.Publish("m", {{1, Version("m", 1)}});
   EXPECT_EQ((*router.Find("org/m", ""))->name, "m");
   EXPECT_EQ((*router.Find("org/m", "1"))->name, "m");
-  for (const char* name : {"/m", "a/b/m", "org/n", "org/", "m/"}) {
+  for (const char* name : {"/m", "a/b/m", "../m", "org/n", "org/", "m/"}) {
     EXPECT_EQ(router.Find(name, "").error().code, base::Code::kNotFound) << name;
   }
 }
