@@ -28,7 +28,8 @@ def server(tmp_path_factory, start):
         shutil.copy(DECODERS / "llama" / name, version / name)
     words().save(str(version / "tokenizer.json"))
     (version / "chat_template.jinja").write_text(
-        "{% for message in messages %}{{ message.content }}{% if not loop.last %} {% endif %}{% endfor %}")
+        "{% for message in messages %}{{ message.content }}{% if not loop.last %} {% endif %}{% endfor %}"
+        "{% if more %} {{ more }}{% endif %}")
     return start(models)
 
 
@@ -334,3 +335,15 @@ def test_tells_the_usage_in_every_event_when_asked_to(client):
                                             stream_options={"continuous_usage_stats": True}, **GREEDY))
     assert all(chunk.usage.prompt_tokens == PROMPT for chunk in chunks)
     assert chunks[-1].usage.completion_tokens == 6
+
+
+def test_variables_of_a_chat_template_come_with_the_request(client):
+    def prompt_tokens(**extra):
+        answer = client.chat.completions.create(model="words", messages=[{"role": "user", "content": "w1 w2"}],
+                                                max_tokens=1, extra_body=extra)
+        return answer.usage.prompt_tokens
+
+    assert prompt_tokens() == 2
+    assert prompt_tokens(chat_template_kwargs={"more": "w3 w4 w5"}) == 5
+    with pytest.raises(openai.BadRequestError, match="chat_template_kwargs"):
+        prompt_tokens(chat_template_kwargs=[1])

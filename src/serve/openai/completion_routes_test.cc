@@ -249,10 +249,10 @@ TEST_F(CompletionRoutesTest, AnErrorWithinAStreamIsItsLastEventButOne) {
   StartWriter();
   control().hold = true;
   HttpClient client = Connect();
-  ASSERT_TRUE(client
-                  .Write(HttpClient::Format("POST", kText,
-                                            Body("\"max_tokens\":100000,\"stream\":true"), ""))
-                  .ok());
+  ASSERT_TRUE(
+      client
+          .Write(HttpClient::Format("POST", kText, Body("\"max_tokens\":1e9,\"stream\":true"), ""))
+          .ok());
   while (loader_.loop().unanswered() < 1) std::this_thread::yield();
   loader_.Release("writer");
   base::Result<std::string> begun = client.ReadSome();
