@@ -153,16 +153,16 @@ base::Result<std::string> Run(const Guest& guest, const bin::ServerAddress& addr
     request = bin::HttpBinaryRequest(guest.model, tensors, parameters);
   }
   uint64_t caller = 0;
-  const bin::LoadReport report =
-      TRY(bin::RunLoad(options, [&]() -> base::Result<std::unique_ptr<bin::Caller>> {
-        serve::HttpClient connected = TRY(client());
-        if (guest.kind == "chat") {
-          return std::unique_ptr<bin::Caller>(std::make_unique<ChatCaller>(
-              std::move(connected), guest, seed * 1000 + ++caller, outcome));
-        }
-        return std::unique_ptr<bin::Caller>(
-            std::make_unique<InferCaller>(std::move(connected), request, outcome));
-      }));
+  const auto connect = [&]() -> base::Result<std::unique_ptr<bin::Caller>> {
+    serve::HttpClient connected = TRY(client());
+    if (guest.kind == "chat") {
+      return std::unique_ptr<bin::Caller>(std::make_unique<ChatCaller>(
+          std::move(connected), guest, seed * 1000 + ++caller, outcome));
+    }
+    return std::unique_ptr<bin::Caller>(
+        std::make_unique<InferCaller>(std::move(connected), request, outcome));
+  };
+  const bin::LoadReport report = TRY(bin::RunLoad(options, connect));
   const int64_t in_time =
       deadline_ms > 0 ? report.latency.AtMost(options.bound) : report.latency.count();
   std::string out;
