@@ -73,6 +73,12 @@ base::Result<int64_t> CountOf(const serve::ModelSource& source, const char* key,
   return value;
 }
 
+// A text of config.pbtxt's parameters; empty where it is not given.
+std::string TextOf(const serve::ModelSource& source, const char* key) {
+  const auto given = source.settings.parameters.find(key);
+  return given == source.settings.parameters.end() ? std::string() : given->second;
+}
+
 // An engine and what is reserved for it besides its weights.
 struct Loaded {
   std::unique_ptr<engine::Engine> engine;
@@ -96,6 +102,8 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
   serving.length_max = TRY(CountOf(source, "max_model_len", serving.length_max));
   serving.priority_default = priority_default;
+  options.rerank_template = TextOf(source, "rerank_template");
+  options.score_labels = TextOf(source, "score_labels");
   Loaded loaded;
   loaded.state = TRY(ledger.Reserve(name + " keys and values", serving.cache_bytes));
   loaded.engine = TRY(lm::Load(source.version_folder, options));

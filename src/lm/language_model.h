@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/description.h"
 #include "lm/decoder.h"
 #include "lm/generation.h"
 #include "lm/model_text.h"
+#include "lm/task/rerank.h"
 #include "lm/task/scoring.h"
 
 namespace sluice::lm {
@@ -35,7 +37,8 @@ struct LanguageModel {
   Options options;
   engine::Description description;
   GenerationLimits limits;
-  int32_t blocks = 0;  // of the cache
+  int32_t blocks = 0;                // of the cache
+  std::optional<RerankForm> rerank;  // how it ranks documents; nothing: as it scores items
 };
 
 // kInvalidArgument when the cache cannot hold a single request of the length that the options say.

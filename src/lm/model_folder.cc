@@ -143,6 +143,12 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
   model.description.model = options.model;
   model.description.version = options.version;
   if (model.text != nullptr) DescribeTextTasks(model.description);
+  if (!options.rerank_template.empty()) {
+    if (model.text == nullptr) {
+      return base::InvalidArgument("rerank_template: the folder has no tokenizer.json");
+    }
+    model.rerank = TRY(MakeRerankForm(options.rerank_template, options.score_labels, *model.text));
+  }
   return std::unique_ptr<engine::Engine>(
       std::make_unique<LmEngine>(std::make_shared<const LanguageModel>(std::move(model))));
 }

@@ -37,6 +37,9 @@ struct LoadOptions {
   std::optional<LinearForm> form;  // none: as in a GGUF file, f32 of safetensors
   tensor::DType cache_type = tensor::DType::kF16;
   LanguageModel::Options serving;
+  // Of a decoder that ranks documents, as MakeRerankForm takes them; empty: it is none.
+  std::string rerank_template;
+  std::string score_labels;
 };
 // Errors name the file and what is wrong or not built.
 base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,

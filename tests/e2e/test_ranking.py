@@ -40,8 +40,12 @@ def server(tmp_path_factory, start):
     for name in ("config.json", "model.safetensors"):
         shutil.copy(DECODERS / "llama" / name, version / name)
     words().save(str(version / "tokenizer.json"))
-    (models / "words" / "config.pbtxt").write_text(
-        'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n')
+    cache = 'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n'
+    (models / "words" / "config.pbtxt").write_text(cache)
+    shutil.copytree(version, models / "judge" / "1")
+    (models / "judge" / "config.pbtxt").write_text(
+        cache + 'parameters { key: "rerank_template" value { string_value: "w1 {query} w2 {document} w3" } }\n'
+        'parameters { key: "score_labels" value { string_value: "w4,w5" } }\n')
     return start(models)
 
 
@@ -144,6 +148,36 @@ def test_jina_and_tei_rank(server):
         [(row["index"], row["relevance_score"]) for row in jina["results"]]
     status, error = ask(server, "/rerank", {"query": query, "texts": documents})
     assert (status, error["error_type"]) == (422, "Validation")
+
+
+def test_items_are_scored_behind_one_prefix(server):
+    body = {"model": "words", "prefix": "w9 w8 w7", "items": ["w1 w2", "w3", "w4 w5 w6"], "labels": ["w10", "w11"]}
+    status, answer = ask(server, "/v1/score", body)
+    assert status == 200
+    logprobs = np.array([row["scores"] for row in answer["data"]])
+    assert logprobs.shape == (3, 2) and (logprobs < 0).all()
+    shares = np.array([row["scores"] for row in ask(server, "/v1/score", {**body, "over": "labels"})[1]["data"]])
+    weights = np.exp(logprobs)
+    np.testing.assert_allclose(shares, weights / weights.sum(-1, keepdims=True), rtol=1e-4)
+    # The same alone, in tokens, and among the best.
+    alone = ask(server, "/v1/score", {**body, "prefix": [9, 8, 7], "items": [[3]], "labels": [10, 11]})[1]
+    assert alone["data"][0]["scores"] == answer["data"][1]["scores"]
+    best = ask(server, "/v1/score", {**body, "top_k": 1})[1]["data"]
+    assert best == [answer["data"][int(np.argmax(logprobs[:, 0]))]]
+    # Without labels: how likely an item is behind the prefix.
+    likely = ask(server, "/v1/score", {"model": "words", "prefix": "w9 w8 w7", "items": ["w3"]})[1]["data"][0]
+    assert likely["score"] < 0 and "scores" not in likely
+
+
+def test_a_decoder_ranks_by_its_template(server):
+    documents = ["w20 w21", "w22", "w23 w24 w25"]
+    status, answer = ask(server, "/rerank", {"model": "judge", "query": "w30 w31", "texts": documents})
+    assert status == 200
+    body = {"model": "words", "prefix": "w1 w30 w31 w2", "items": [each + " w3" for each in documents],
+            "labels": ["w4", "w5"], "over": "labels"}
+    scores = [row["score"] for row in ask(server, "/v1/score", body)[1]["data"]]
+    assert [row["index"] for row in answer] == ranking(scores)
+    assert [row["score"] for row in answer] == [scores[i] for i in ranking(scores)]
 
 
 def test_several_labels_are_no_relevance(server):

@@ -58,6 +58,10 @@ base::Status PrepareRequest(const LanguageModel& model, engine::Request& request
     asked = std::move(embedding);
   } else if (task == kTaskScore) {
     auto scoring = std::make_unique<Scoring>();
+    scoring->relevance = model.rerank.has_value() && AsksForRanking(request);
+    if (scoring->relevance) {
+      TRY(WriteInForm(*model.rerank, *model.text, model.limits.length_max, request));
+    }
     TRY(ReadScoring(request, ScoringModelOf(model), *scoring));
     asked = std::move(scoring);
   } else {

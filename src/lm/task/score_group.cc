@@ -106,7 +106,15 @@ void ScoreGroup::HearLabels(size_t item, std::span<const float> logits) {
 
 engine::Reply ScoreGroup::Finish() {
   engine::Reply reply;
-  AppendScores(scores_, columns_, asked_.ranking, reply.outputs);
+  if (asked_.relevance) {
+    std::vector<float> first;
+    for (size_t i = 0; i < asked_.items.size(); ++i) {
+      first.push_back(scores_[i * static_cast<size_t>(columns_)]);
+    }
+    AppendScores(first, 1, asked_.ranking, reply.outputs);
+  } else {
+    AppendScores(scores_, columns_, asked_.ranking, reply.outputs);
+  }
   if (asked_.token_logprobs) {
     reply.outputs.push_back(
         {"item_logprobs", CopiedTensor<float>(tensor::DType::kF32, item_logprobs_)});

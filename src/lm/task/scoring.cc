@@ -188,6 +188,7 @@ base::Status ReadScoring(const engine::Request& request, const ScoringModel& mod
   } else {
     TRY(reader.Bool("token_logprobs", out.token_logprobs));
   }
+  if (out.relevance) columns = 1;
   TRY(ReadRanking(reader, out.items.size(), columns, out.ranking));
   return reader.Text("cache_salt", 256, out.cache_salt);
 }

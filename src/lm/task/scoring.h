@@ -57,6 +57,7 @@ struct Scoring : Asked {
   bool over_labels = false;     // probabilities among the labels, else logprobs among all tokens
   ScoreActivation activation = ScoreActivation::kNone;  // of kClasses
   bool token_logprobs = false;                          // of kLikelihood
+  bool relevance = false;                               // of kLabels: the first one's score alone
   Ranking ranking;
 };
 

@@ -112,7 +112,6 @@ base::Result<std::optional<engine::Reply>> AnswerTextTask(const engine::Request&
 }
 
 void DescribeTextTasks(engine::Description& description) {
-  if (description.tasks.empty()) description.tasks = {"generate"};
   for (const char* task : {kTaskTokenize, kTaskDetokenize}) description.tasks.emplace_back(task);
   description.outputs.push_back({kOffsets, DType::kI32, {-1, 2}, true});
   description.outputs.push_back({kSpecialTokens, DType::kBool, {-1}, true});

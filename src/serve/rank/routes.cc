@@ -37,7 +37,8 @@ bool Can(const ServedModel& model, std::string_view task) {
   return tasks.empty() || std::find(tasks.begin(), tasks.end(), task) != tasks.end();
 }
 
-// The model that is named, or the only one that can do the task where none is.
+// The model that is named; where none is, the only one whose own task it is, or the only one that
+// can do it.
 base::Result<Router::Pin> FindModel(const Service& service, const std::string& name,
                                     std::string_view task) {
   if (!name.empty()) {
@@ -46,17 +47,22 @@ base::Result<Router::Pin> FindModel(const Service& service, const std::string& n
     return base::InvalidArgument("'model': expected one for the task " + std::string(task) +
                                  ", model " + name + " is not");
   }
-  Router::Pin only;
+  Router::Pin own, able;  // the latest version of the last one
+  int64_t owns = 0, ables = 0;
   for (const Router::Pin& pin : service.router->All()) {
     if (!IsLanguageModel(*pin) || !Can(*pin, task)) continue;
-    if (only != nullptr && only->description().model != pin->description().model) {
-      return base::InvalidArgument("'model': expected a name, there are several for the task " +
-                                   std::string(task));
-    }
-    only = pin;  // the versions of one ascend
+    const engine::Description& description = pin->description();
+    if (able == nullptr || able->description().model != description.model) ++ables;
+    able = pin;
+    if (description.tasks.empty() || description.tasks[0] != task) continue;
+    if (own == nullptr || own->description().model != description.model) ++owns;
+    own = pin;
   }
-  if (only != nullptr) return only;
-  return base::NotFound("there is no model for the task " + std::string(task));
+  if (owns == 1) return own;
+  if (ables == 1) return able;
+  if (ables == 0) return base::NotFound("there is no model for the task " + std::string(task));
+  return base::InvalidArgument("'model': expected a name, there are several for the task " +
+                               std::string(task));
 }
 
 void Refuse(const OpenAiCall& call, RankErrors errors, const base::Error& error) {
