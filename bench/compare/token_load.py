@@ -121,8 +121,8 @@ class Cases:
         self._seconds(prefix, 1)
         ids = [token for _ in range(items) for token in random_tokens(self.generator, 20)]
         inputs = [{"name": name, "shape": [len(data)], "datatype": kind, "data": data}
-                  for name, kind, data in (("input_ids", "INT64", prefix), ("item_ids", "INT32", ids),
-                                           ("item_lengths", "INT32", [20] * items), ("label_ids", "INT32", [7, 8]))]
+                  for name, kind, data in (("input_ids", "INT64", prefix), ("item_ids", "INT64", ids),
+                                           ("item_lengths", "INT64", [20] * items), ("label_ids", "INT64", [7, 8]))]
         seconds, answers = run(self.port, [(f"/v2/models/{self.model}/infer",
                                             {"parameters": {"task": "score"}, "inputs": inputs})], 1)
         scores = next(o for o in answers[0]["outputs"] if o["name"] == "scores")
