@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <charconv>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -79,6 +80,16 @@ std::string TextOf(const serve::ModelSource& source, const char* key) {
   return given == source.settings.parameters.end() ? std::string() : given->second;
 }
 
+// The parameter `pooling` of config.pbtxt: what an embedding is made of.
+base::Result<std::optional<lm::StatePooling>> PoolingOf(const serve::ModelSource& source) {
+  const std::string pooling = TextOf(source, "pooling");
+  if (pooling.empty()) return std::optional<lm::StatePooling>();
+  if (pooling == "last") return std::optional(lm::StatePooling::kLast);
+  if (pooling == "mean") return std::optional(lm::StatePooling::kMean);
+  return base::InvalidArgument("parameter 'pooling' of model '" + source.name +
+                               "': expected last or mean, got \"" + pooling + "\"");
+}
+
 // An engine and what is reserved for it besides its weights.
 struct Loaded {
   std::unique_ptr<engine::Engine> engine;
@@ -104,6 +115,7 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   serving.priority_default = priority_default;
   options.rerank_template = TextOf(source, "rerank_template");
   options.score_labels = TextOf(source, "score_labels");
+  options.pooling = TRY(PoolingOf(source));
   Loaded loaded;
   loaded.state = TRY(ledger.Reserve(name + " keys and values", serving.cache_bytes));
   loaded.engine = TRY(lm::Load(source.version_folder, options));

@@ -133,6 +133,7 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
   LanguageModel::Options serving = options.serving;
   const bool is_embedding = TRY(Holds(folder, kModulesFile));
   if (is_embedding) TRY(ReadPooling(folder, sources.decoder, serving));
+  serving.pooling = options.pooling.value_or(serving.pooling);
   Decoder::Options decoder_options;
   decoder_options.form = options.form.value_or(sources.form);
   decoder_options.cache_type = options.cache_type;

@@ -40,6 +40,7 @@ struct LoadOptions {
   // Of a decoder that ranks documents, as MakeRerankForm takes them; empty: it is none.
   std::string rerank_template;
   std::string score_labels;
+  std::optional<StatePooling> pooling;  // none: as modules.json says, or the last token's state
 };
 // Errors name the file and what is wrong or not built.
 base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,

@@ -45,6 +45,9 @@ def server(tmp_path_factory, start):
         shutil.copytree(HEADS / name, models / name / "1")
         (models / name / "1" / "expected.safetensors").unlink()
         shutil.copy(models / "qwen3" / "config.pbtxt", models / name / "config.pbtxt")
+    shutil.copytree(models / "qwen3_embedding", models / "qwen3_mean")
+    with open(models / "qwen3_mean" / "config.pbtxt", "a") as config:
+        config.write('parameters { key: "pooling" value { string_value: "mean" } }\n')
     shutil.copytree(models / "llama", models / "words")
     words().save(str(models / "words" / "1" / "tokenizer.json"))
     (models / "words" / "1" / "chat_template.jinja").write_text(
@@ -313,5 +316,8 @@ def test_an_embedding_model_embeds_as_transformers(server):
     answer = client.infer("qwen3_embedding", inputs,
                           parameters={"dimensions": 8, "normalize": False})
     np.testing.assert_allclose(answer.as_numpy("embedding"), want[:, :8], atol=4e-3)
+    answer = client.infer("qwen3_mean", inputs, parameters={"normalize": False})
+    want = np.stack([states[:length].mean(0) for length in lengths])
+    np.testing.assert_allclose(answer.as_numpy("embedding"), want, atol=4e-3)
     answer = scores_of(client, "qwen3_embedding", tokens[:72], [tokens[:5], tokens[:33]], {})
     np.testing.assert_allclose(answer.as_numpy("scores")[:, 0], unit[1:] @ unit[0], atol=4e-3)
