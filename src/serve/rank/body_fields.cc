@@ -190,13 +190,13 @@ InferRequest EngineRequest(const RankFields& fields, const char* task,
   InferRequest infer;
   infer.request->inputs = std::move(inputs);
   engine::Parameters& parameters = infer.request->parameters;
-  for (const auto& [name, value] : fields.parameters) {
+  for (const auto& parameter : fields.parameters) {
     const auto same = std::find_if(parameters.begin(), parameters.end(),
-                                   [&](const auto& one) { return one.first == name; });
+                                   [&](const auto& one) { return one.first == parameter.first; });
     if (same == parameters.end()) {
-      parameters.emplace_back(name, value);
+      parameters.push_back(parameter);
     } else {
-      same->second = value;
+      same->second = parameter.second;
     }
   }
   parameters.emplace_back("task", std::string(task));
