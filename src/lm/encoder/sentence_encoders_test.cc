@@ -98,16 +98,25 @@ struct Answer {
 
 Answer Ask(const Fixture& fixture, const Encoder& encoder, const EncoderRows& rows,
            base::ThreadPool* pool = nullptr) {
-  tensor::Buffer memory = tensor::Buffer::Allocate(encoder.MemoryBytes(rows.rows()));
-  // What nobody wrote must not matter.
-  std::memset(memory.mutable_data(), 0xff, static_cast<size_t>(memory.bytes()));
-  tensor::Buffer more = tensor::Buffer::Allocate(fixture.head().MemoryBytes(rows.sequences()));
+  // What nobody wrote must not matter, and what lies behind stays as it is.
+  constexpr int64_t kBehind = 4096;
+  const auto allocate = [](int64_t bytes) {
+    tensor::Buffer memory = tensor::Buffer::Allocate(bytes + kBehind);
+    std::memset(memory.mutable_data(), 0xff, static_cast<size_t>(memory.bytes()));
+    return memory;
+  };
+  tensor::Buffer memory = allocate(encoder.MemoryBytes(rows.rows()));
+  tensor::Buffer more = allocate(fixture.head().MemoryBytes(rows.sequences()));
   Runner runner({.pool = pool});
   const float* const hidden = encoder.Run(rows, memory.mutable_data(), runner);
   Answer answer;
   answer.hidden.assign(hidden, hidden + rows.rows() * encoder.config().hidden);
   const float* const vectors = fixture.head().Run(hidden, rows, more.mutable_data(), runner);
   answer.vectors.assign(vectors, vectors + rows.sequences() * fixture.head().width());
+  for (const tensor::Buffer* buffer : {&memory, &more}) {
+    const std::byte* const end = buffer->data() + buffer->bytes();
+    EXPECT_TRUE(std::all_of(end - kBehind, end, [](std::byte b) { return b == std::byte{0xff}; }));
+  }
   return answer;
 }
 
