@@ -52,6 +52,7 @@ int RunPull(const Arguments& arguments) {
     const HubSettings settings =
         TRY(ReadHubSettings([](const char* name) -> const char* { return std::getenv(name); }));
     const PulledModel pulled = TRY(Pull(repo, options, settings, progress));
+    progress.Clear();
     if (json) {
       PrintJson(repo, pulled);
     } else {
@@ -61,7 +62,7 @@ int RunPull(const Arguments& arguments) {
   };
   const base::Status done = run();
   if (done.ok()) return kExitOk;
-  progress.Say("");
+  progress.Clear();
   return Fail(kUsage, done.error());
 }
 

@@ -16,7 +16,7 @@ struct Verb {
 };
 
 constexpr Verb kVerbs[] = {
-    {"serve", "serve a model repository over HTTP and gRPC", RunServe},
+    {"serve", "serve a repository, a folder or a model of a hub over HTTP and gRPC", RunServe},
     {"check", "load every model of a repository without serving it", RunCheck},
     {"explain", "say what a model was compiled to, what was fused, what was not and why",
      RunExplain},

@@ -66,10 +66,14 @@ void PullProgress::EndFile() {
   Say(file_ + "  " + SizeText(file_bytes_));
 }
 
-void PullProgress::Say(const std::string& line) {
-  if (to_ == nullptr) return;
+void PullProgress::Clear() {
   if (width_ > 0) std::fprintf(to_, "\r%*s\r", static_cast<int>(width_), "");
   width_ = 0;
+}
+
+void PullProgress::Say(const std::string& line) {
+  if (to_ == nullptr) return;
+  Clear();
   std::fprintf(to_, "%s\n", line.c_str());
   std::fflush(to_);
 }

@@ -17,6 +17,9 @@ class PullProgress {
  public:
   // `to` null: silent. `terminal`: it can paint over a line.
   PullProgress(std::FILE* to, bool terminal) : to_(to), terminal_(terminal) {}
+  ~PullProgress() { Clear(); }
+  PullProgress(const PullProgress&) = delete;
+  PullProgress& operator=(const PullProgress&) = delete;
 
   // Before the first file: what is to come in all, and what of it is here already.
   void Begin(int64_t bytes, int64_t here);
@@ -27,6 +30,8 @@ class PullProgress {
   void EndFile();
   // A line of its own.
   void Say(const std::string& line);
+  // Takes what is painted away.
+  void Clear();
 
  private:
   void Paint(bool now);
