@@ -98,6 +98,7 @@ int main(int count, char** words) {
     if (engine.Admit(request, outlook()) != engine::Admission::kQueued) std::abort();
   }
   std::vector<double> offer_us, form_us, launch_us, commit_us, admit_us;
+  int64_t spoken = 0;
   const auto us = [](base::Time from, base::Time to) { return (to - from).us(); };
   while (engine.pending() > 0) {
     const base::Time start = clock.Now();
@@ -113,8 +114,8 @@ int main(int count, char** words) {
     step->finished = clock.Now();
     engine.Commit(*step, engine::StepStatus::kDone, replies);
     const base::Time committed = clock.Now();
-    // Of steps in which all speak.
-    if (step->rows == sequences && engine.pending() == sequences) {
+    // Of steps in which all speak, once their cost is known.
+    if (step->rows == sequences && engine.pending() == sequences && ++spoken > 10) {
       offer_us.push_back(us(start, offered));
       form_us.push_back(us(offered, formed));
       launch_us.push_back(us(formed, step->finished));

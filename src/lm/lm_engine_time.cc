@@ -89,9 +89,11 @@ bool LmEngine::IsTooLate(const Asked& asked, const SequenceSpec& frame, int64_t 
   own.context = found;
   own.priority = frame.priority;
   own.urgent = own.deadline = frame.deadline;
+  // Steps as they would be with it: beside those that run.
   StepLoad prompt, token;
-  prompt.Add(std::min(own.rows, model_->options.step_rows_max), found, true);
-  token.Add(1, found, true);
+  token.rows = token.logits = scheduler_.running() + 1;
+  prompt = token;
+  prompt.rows = std::min(own.rows + scheduler_.running(), model_->options.step_rows_max);
   if (!costs_.High(prompt).measured) return false;
   if (own.further > 0 && !costs_.High(token).measured) return false;
   base::Time start = outlook.device_free;
