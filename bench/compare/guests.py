@@ -18,7 +18,7 @@ import harness
 BINARY = harness.ROOT / "build" / "release" / "sluice"
 GENERATOR = harness.ROOT / "build" / "release" / "bench" / "guest_load"
 CLICK = "infer:deepfm,rate=1000,deadline_ms=5,connections=8,integer_max=1000"
-ENCODE = "infer:minilm,rate=20,deadline_ms=50,connections=4,length=32,integer_max=1000"
+ENCODE = "infer:minilm,rate=20,deadline_ms=50,connections=4,length=32"
 CHAT = "chat:qwen,connections=16,prompt=120,tokens=64"
 ANSWER = {"prompt": 60, "tokens": 16}
 
