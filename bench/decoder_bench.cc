@@ -1,6 +1,7 @@
 // decoder_bench [FORM [THREADS [MODEL]]]: one stream and prompts of a decoder with random weights
 // of a real shape, without an engine: milliseconds a token, bytes of weights read in that time,
-// tokens a second of a prompt. FORM: f32, bf16, int8, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
+// tokens a second of a prompt, time between safepoints. FORM: f32, bf16, int8, …; MODEL:
+// qwen2.5-0.5b or llama-3.2-1b.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -73,6 +74,31 @@ lm::DecoderConfig ConfigOf(const std::string& name) {
   return config;
 }
 
+// Notes the time between places where something more urgent might run.
+class NotingSafepoint : public engine::Safepoint {
+ public:
+  bool Reach() override {
+    const base::Time now = base::SystemClock::Get().Now();
+    gaps_us_.push_back((now - last_).us());
+    last_ = now;
+    return true;
+  }
+  base::Duration quantum() const override { return base::Duration::Micros(500); }
+  void Begin() { last_ = base::SystemClock::Get().Now(); }
+  void Print(const char* what) {
+    std::sort(gaps_us_.begin(), gaps_us_.end());
+    if (gaps_us_.empty()) return;
+    std::printf("%s: %zu safepoints, us between two: median %.0f, p99 %.0f, max %.0f\n", what,
+                gaps_us_.size(), gaps_us_[gaps_us_.size() / 2],
+                gaps_us_[gaps_us_.size() * 99 / 100], gaps_us_.back());
+    gaps_us_.clear();
+  }
+
+ private:
+  base::Time last_;
+  std::vector<double> gaps_us_;
+};
+
 // One sequence with blocks of its own.
 struct Session {
   const lm::Decoder& decoder;
@@ -97,16 +123,18 @@ struct Session {
     for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(i * 7919 % 30'000));
   }
   // Seconds of the positions [from, to), logits for the last one.
-  double Run(int64_t from, int64_t to) {
+  double Run(int64_t from, int64_t to, NotingSafepoint* safepoint = nullptr) {
     lm::StepRows rows;
     rows.Add(sequence, tokens, from, to);
     rows.Want(lm::RowOutput::kLogits, 1);
-    lm::Runner runner({.pool = pool});
+    lm::Runner runner({.pool = pool, .safepoint = safepoint});
+    if (safepoint != nullptr) safepoint->Begin();
     const base::Time start = base::SystemClock::Get().Now();
     if (!decoder.Run(rows, cache, memory.mutable_data(),
                      reinterpret_cast<float*>(logits.mutable_data()), runner)) {
       std::abort();
     }
+    if (safepoint != nullptr) safepoint->Reach();
     return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
   }
 };
@@ -149,5 +177,10 @@ int main(int count, char** words) {
   std::printf("prompt of 512  %8.1f ms  %7.0f tokens/s\n", prompt * 1e3, 512 / prompt);
   std::printf("one token      %8.2f ms  %7.1f tokens/s  %.1f GB/s of weights\n", token * 1e3,
               1 / token, static_cast<double>(decoder->weight_bytes()) / token / 1e9);
+  NotingSafepoint safepoint;
+  for (int round = 0; round < 3; ++round) session.Run(0, 256, &safepoint);
+  safepoint.Print("prompts of 256");
+  for (int64_t at = 512; at < 544; ++at) session.Run(at, at + 1, &safepoint);
+  safepoint.Print("one token");
   return 0;
 }

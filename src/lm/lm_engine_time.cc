@@ -130,8 +130,12 @@ StepLimits LmEngine::LimitsAt(base::Time now) const {
   limits.rows_max = model_->options.step_rows_max;
   limits.cost = &costs_;
   limits.now = now;
-  // Steps of other engines that are too long for a safepoint wait for the end of this one.
-  if (backlog_ != nullptr) limits.time_max = backlog_->patience(now);
+  // Steps of other engines that are too long for a safepoint wait for the end of this one, and for
+  // each other.
+  if (backlog_ != nullptr) {
+    const base::Duration patience = backlog_->patience(now);
+    if (patience < base::Duration::Max()) limits.time_max = {patience.ns / 4 * 3};
+  }
   return limits;
 }
 
