@@ -1,19 +1,22 @@
 // decoder_bench [FORM [THREADS [MODEL]]]: one stream and prompts of a decoder with random weights
 // of a real shape, without an engine: milliseconds a token, bytes of weights read in that time,
-// tokens a second of a prompt, time between safepoints. FORM: f32, bf16, int8, …; MODEL:
-// qwen2.5-0.5b or llama-3.2-1b.
+// tokens a second of a prompt, time between safepoints. FORM: f32, bf16, int8, int4, int4_g128, …,
+// or a format of GGUF: q8_0, q4_0, q4_k, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
 #include "lm/decoder.h"
+#include "tensor/float16.h"
 
 namespace {
 
@@ -23,7 +26,9 @@ using namespace sluice;
 // not depend on them.
 class RandomTensors : public lm::Checkpoint {
  public:
-  explicit RandomTensors(const lm::DecoderConfig& config) : config_(config) {}
+  // `blocks`: the format of products' weights, or F32.
+  RandomTensors(const lm::DecoderConfig& config, tensor::BlockFormat blocks)
+      : config_(config), blocks_(blocks) {}
 
   base::Result<tensor::Tensor> Find(const std::string& name) const override {
     tensor::Tensor tensor =
@@ -34,6 +39,28 @@ class RandomTensors : public lm::Checkpoint {
       x = tensor.shape.rank() == 1 ? 1.0f : static_cast<float>(static_cast<int32_t>(bits)) * 1e-11f;
     }
     return tensor;
+  }
+
+  base::Result<lm::StoredTensor> FindStored(const std::string& name) const override {
+    lm::StoredTensor stored;
+    stored.shape = ShapeOf(name);
+    // As in files of such formats, a width that is no whole number of blocks has smaller ones.
+    stored.format = blocks_;
+    if (blocks_ == tensor::BlockFormat::kF32) return Checkpoint::FindStored(name);
+    if (stored.shape[1] % tensor::BlockElements(blocks_) != 0) {
+      stored.format = tensor::BlockFormat::kQ5_0;
+    }
+    const int64_t block = tensor::BlockBytes(stored.format);
+    const int64_t bytes = stored.shape.elements() / tensor::BlockElements(stored.format) * block;
+    stored.buffer = tensor::Buffer::AllocateLarge(bytes);
+    std::byte* const data = stored.buffer.mutable_data();
+    const uint16_t half = tensor::ToF16(1e-4f).bits;
+    for (int64_t at = 0; at < bytes; ++at) data[at] = static_cast<std::byte>(at * 7 + at / 64);
+    for (int64_t at = 0; at < bytes; at += block) {
+      std::memcpy(data + at, &half, 2);
+      std::memcpy(data + at + 2, &half, 2);
+    }
+    return stored;
   }
 
  private:
@@ -53,6 +80,7 @@ class RandomTensors : public lm::Checkpoint {
   }
 
   const lm::DecoderConfig config_;
+  const tensor::BlockFormat blocks_;
 };
 
 lm::DecoderConfig ConfigOf(const std::string& name) {
@@ -139,6 +167,18 @@ struct Session {
   }
 };
 
+// "q8_0", …: a format of GGUF.
+std::optional<tensor::BlockFormat> FormatOf(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (int i = 0; i < tensor::kBlockFormatCount; ++i) {
+    const auto format = static_cast<tensor::BlockFormat>(i);
+    if (name == tensor::BlockFormatName(format) && !tensor::PlainDType(format).has_value()) {
+      return format;
+    }
+  }
+  return std::nullopt;
+}
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -150,13 +190,16 @@ int main(int count, char** words) {
   const std::string form_name = count > 1 ? words[1] : "int8";
   const int threads = count > 2 ? std::atoi(words[2]) : 2;
   const std::string model = count > 3 ? words[3] : "qwen2.5-0.5b";
-  const auto form = lm::LinearForm::Parse(form_name);
+  const std::optional<tensor::BlockFormat> blocks = FormatOf(form_name);
+  const base::Result<lm::LinearForm> form =
+      blocks.has_value() ? lm::LinearForm::Stored() : lm::LinearForm::Parse(form_name);
   if (!form.ok() || threads < 1) {
     std::fprintf(stderr, "usage: decoder_bench [FORM [THREADS [MODEL]]]\n");
     return 2;
   }
   const lm::DecoderConfig config = ConfigOf(model);
-  const auto decoder = lm::Decoder::Load(RandomTensors(config), config, {.form = *form});
+  const auto decoder = lm::Decoder::Load(
+      RandomTensors(config, blocks.value_or(tensor::BlockFormat::kF32)), config, {.form = *form});
   if (!decoder.ok()) {
     std::fprintf(stderr, "%s\n", decoder.error().message.c_str());
     return 1;
