@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "infer/infer_engine.h"
 #include "lm/encoder/encoder_folder.h"
+#include "lm/generation.h"
 #include "lm/model_folder.h"
 
 namespace sluice::bin {
@@ -90,6 +91,18 @@ base::Result<std::optional<lm::StatePooling>> PoolingOf(const serve::ModelSource
                                "': expected last or mean, got \"" + pooling + "\"");
 }
 
+// Whether a parameter that is one of two words is the second.
+base::Result<bool> IsSecond(const serve::ModelSource& source, const char* key, const char* first,
+                            const char* second, bool otherwise) {
+  const auto given = source.settings.parameters.find(key);
+  if (given == source.settings.parameters.end()) return otherwise;
+  if (given->second == second) return true;
+  if (given->second == first) return false;
+  return base::InvalidArgument("parameter '" + std::string(key) + "' of model '" + source.name +
+                               "': expected " + first + " or " + second + ", got \"" +
+                               given->second + "\"");
+}
+
 // An engine and what is reserved for it besides its weights.
 struct Loaded {
   std::unique_ptr<engine::Engine> engine;
@@ -112,6 +125,10 @@ base::Result<Loaded> LoadLanguageModel(const serve::ModelSource& source, const s
   serving.cache_bytes = TRY(CountOf(source, "kv_cache_bytes", serving.cache_bytes));
   serving.step_rows_max = TRY(CountOf(source, "step_tokens_max", serving.step_rows_max));
   serving.length_max = TRY(CountOf(source, "max_model_len", serving.length_max));
+  serving.truncate_left =
+      TRY(IsSecond(source, lm::kOverflow, lm::kRefuse, lm::kTruncateLeft, serving.truncate_left));
+  serving.generation_defaults =
+      TRY(IsSecond(source, "generation_defaults", "false", "true", serving.generation_defaults));
   serving.priority_default = priority_default;
   options.rerank_template = TextOf(source, "rerank_template");
   options.score_labels = TextOf(source, "score_labels");

@@ -96,6 +96,28 @@ base::Status ReadBias(const Inputs& inputs, const GenerationLimits& limits, Gene
   return base::Ok();
 }
 
+// Whether a prompt that is too long loses its beginning.
+base::Result<bool> ReadOverflow(ParameterReader& reader, const GenerationLimits& limits) {
+  std::string policy;
+  TRY(reader.Text(kOverflow, 64, policy));
+  if (policy.empty()) return limits.truncate_left;
+  if (policy == kTruncateLeft) return true;
+  if (policy == kRefuse) return false;
+  return base::InvalidArgument(std::string("parameter ") + kOverflow + ": expected " + kRefuse +
+                               " or " + kTruncateLeft + ", got \"" + policy + "\"");
+}
+
+// Leaves room for the answer: as much as the request asks for, else that of an answer by default.
+base::Status TruncateLeft(ParameterReader& reader, const GenerationLimits& limits,
+                          Generation& out) {
+  int64_t answer = std::min(limits.answer_default, limits.length_max - 1);
+  TRY(reader.Integer("max_tokens", 1, limits.length_max - 1, answer));
+  out.truncated = static_cast<int64_t>(out.prompt.size()) - (limits.length_max - answer);
+  out.truncated = std::max<int64_t>(0, out.truncated);
+  out.prompt.erase(out.prompt.begin(), out.prompt.begin() + out.truncated);
+  return base::Ok();
+}
+
 base::Status ReadLengths(ParameterReader& reader, const GenerationLimits& limits, Generation& out) {
   const auto length = static_cast<int64_t>(out.prompt.size());
   if (length >= limits.length_max) {
@@ -120,13 +142,17 @@ base::Status ReadGeneration(const engine::Request& request, const GenerationLimi
   const Inputs inputs = TRY(FindInputs(request, text != nullptr));
   ParameterReader reader(request.parameters);
   // Room for an answer of one token.
-  const PromptLimits prompt_limits{limits.vocabulary, limits.length_max - 1};
+  PromptLimits prompt_limits{limits.vocabulary, limits.length_max - 1};
+  const bool truncates = TRY(ReadOverflow(reader, limits));
+  if (truncates) prompt_limits.count_max = std::numeric_limits<int32_t>::max();
   out.prompt = TRY(ReadPrompt(inputs.prompt, prompt_limits, text, reader));
+  if (truncates) TRY(TruncateLeft(reader, limits, out));
   if (out.prompt.empty()) {
     return base::InvalidArgument("expected a prompt of at least one token");
   }
   TRY(ReadLengths(reader, limits, out));
   TRY(ReadStop(inputs, limits, out));
+  out.sampling = limits.sampling;
   TRY(ReadSampling(reader, out.sampling));
   TRY(ReadBias(inputs, limits, out));
   if (HasPenalties(out.sampling)) out.prompt_counts.AddPrompt(out.prompt);

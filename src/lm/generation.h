@@ -38,7 +38,13 @@ inline constexpr const char* kPromptTopTexts = "prompt_top_texts";
 // A parameter: without max_tokens the answer may fill the context, as chats expect.
 inline constexpr const char* kFillContext = "fill_context";
 
-// Bounds of what a model takes.
+// A parameter of a request and of a deployment: what becomes of a prompt that leaves no room for
+// its answer. The reply tells truncated_tokens where its beginning was cut off.
+inline constexpr const char* kOverflow = "overflow";
+inline constexpr const char* kRefuse = "refuse";
+inline constexpr const char* kTruncateLeft = "truncate_left";
+
+// Bounds of what a model takes, and what it does where a request does not say.
 struct GenerationLimits {
   int64_t vocabulary = 0;
   int64_t length_max = 0;  // tokens of prompt and answer together
@@ -48,6 +54,8 @@ struct GenerationLimits {
   int64_t bias_max = 1024;
   int64_t stop_texts_max = 16;
   size_t stop_bytes_max = 256;  // of each
+  SamplingParameters sampling;
+  bool truncate_left = false;  // a prompt that is too long loses its beginning
 };
 
 struct Generation : Asked {
@@ -56,6 +64,7 @@ struct Generation : Asked {
   int64_t serial_steps() const override { return answer_max > 0 ? answer_max - 1 : 0; }
   bool may_end_early() const override { return !ignore_eos || !stop.empty() || !stop_ids.empty(); }
 
+  int64_t truncated = 0;  // tokens of the prompt that were cut off
   int64_t answers = 1;
   int64_t answer_max = 0;         // tokens of each; 0: the prompt's logprobs alone are asked
   int32_t prompt_top = -1;        // as sampling.logprobs, of the prompt

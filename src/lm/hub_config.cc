@@ -326,6 +326,28 @@ base::Status ReadClasses(const ConfigKeys& keys, int64_t& out) {
   return base::Ok();
 }
 
+// As what they are without do_sample too: files say it or leave it out, and mean the same.
+base::Status ReadSampling(const ConfigKeys& keys, SamplingParameters& out) {
+  const auto read = [&](const char* key, double low, double high, float& value) -> base::Status {
+    const double number = TRY(keys.Number(key, static_cast<double>(value)));
+    if (!(number >= low && number <= high)) {
+      return base::InvalidArgument(std::string("generation_config.json: ") + key +
+                                   ": expected a number in [" + std::to_string(low) + ", " +
+                                   std::to_string(high) + "]");
+    }
+    value = static_cast<float>(number);
+    return base::Ok();
+  };
+  TRY(read("temperature", 0, 100, out.temperature));
+  TRY(read("top_p", 0, 1, out.top_p));
+  TRY(read("min_p", 0, 1, out.min_p));
+  TRY(read("repetition_penalty", 0.01, 100, out.repetition_penalty));
+  float top_k = static_cast<float>(out.top_k);
+  TRY(read("top_k", -1, 1e9, top_k));
+  out.top_k = static_cast<int32_t>(std::max(top_k, 0.0f));
+  return base::Ok();
+}
+
 }  // namespace
 
 base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view generation) {
@@ -344,9 +366,11 @@ base::Result<HubConfig> ParseHubConfig(std::string_view config, std::string_view
     if (!own.is_object()) {
       return base::InvalidArgument("generation_config.json: expected an object");
     }
-    if (ConfigKeys(own).Has("eos_token_id")) {
-      TRY(ReadEndIds(ConfigKeys(own), hub.decoder.vocabulary, hub.end_ids));
+    const ConfigKeys defaults(own, "generation_config.json");
+    if (defaults.Has("eos_token_id")) {
+      TRY(ReadEndIds(defaults, hub.decoder.vocabulary, hub.end_ids));
     }
+    TRY(ReadSampling(defaults, hub.sampling));
   }
   return hub;
 }

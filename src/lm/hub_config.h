@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "lm/decoder_config.h"
+#include "lm/sampler.h"
 
 namespace sluice::lm {
 
@@ -14,6 +15,7 @@ struct HubConfig {
   std::string family;  // model_type
   DecoderConfig decoder;
   std::vector<int32_t> end_ids;  // tokens that end an answer
+  SamplingParameters sampling;   // of generation_config.json, where a request says nothing
 };
 
 // Reads config.json; `generation` is generation_config.json, empty when there is none. Families:

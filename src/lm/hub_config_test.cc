@@ -38,6 +38,18 @@ TEST(HubConfig, FillsInWhatAFileLeavesOut) {
   EXPECT_TRUE(hub->end_ids.empty());
 }
 
+TEST(HubConfig, TakesSamplingFromTheGenerationConfig) {
+  const auto hub = ParseHubConfig(
+      Config(""), R"({"temperature":0.6,"top_p":0.9,"top_k":20,"repetition_penalty":1.05})");
+  ASSERT_TRUE(hub.ok()) << hub.error().message;
+  EXPECT_FLOAT_EQ(hub->sampling.temperature, 0.6f);
+  EXPECT_FLOAT_EQ(hub->sampling.top_p, 0.9f);
+  EXPECT_EQ(hub->sampling.top_k, 20);
+  EXPECT_FLOAT_EQ(hub->sampling.repetition_penalty, 1.05f);
+  EXPECT_NE(ErrorOf(Config(""), R"({"top_p":1.5})").find("generation_config.json: top_p"),
+            std::string::npos);
+}
+
 TEST(HubConfig, ReadsRotaryEmbeddingsOfOldAndNewFiles) {
   const std::string scaling =
       "{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"

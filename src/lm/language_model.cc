@@ -94,6 +94,7 @@ base::Result<LanguageModel> MakeLanguageModel(Decoder decoder,
                                  std::to_string(needed * decoder.cache_block_bytes()) + " bytes");
   }
   model.limits.length_max = wanted;
+  model.limits.truncate_left = options.truncate_left;
   model.blocks = static_cast<int32_t>(blocks);
   model.end_ids = std::move(end_ids);
   std::sort(model.end_ids.begin(), model.end_ids.end());

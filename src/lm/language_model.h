@@ -29,6 +29,11 @@ struct LanguageModel {
     bool embeds = false;  // what the model is for: it is asked for nothing else
     StatePooling pooling = StatePooling::kLast;
     bool normalize = true;
+    // Of a prompt that leaves no room for its answer: its beginning is cut off rather than the
+    // request refused, where the request does not say.
+    bool truncate_left = false;
+    // What generation_config.json says about sampling holds where a request does not say.
+    bool generation_defaults = true;
   };
 
   Decoder decoder;

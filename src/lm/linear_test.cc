@@ -22,8 +22,8 @@ StoredTensor RandomWeight(int64_t n, int64_t k, BlockFormat format, uint32_t see
   StoredTensor out;
   out.format = format;
   out.shape = {n, k};
-  out.buffer = tensor::Buffer::Allocate(n * k / tensor::BlockElements(format) *
-                                        tensor::BlockBytes(format));
+  out.buffer =
+      tensor::Buffer::Allocate(n * k / tensor::BlockElements(format) * tensor::BlockBytes(format));
   std::byte* to = out.buffer.mutable_data();
   for (int64_t i = 0; i < n * k; ++i) {
     const float x = normal(random);

@@ -9,6 +9,7 @@
 #include "lm/gguf_config.h"
 #include "lm/gguf_text.h"
 #include "lm/hub_config.h"
+#include "lm/llama2c.h"
 #include "lm/lm_engine.h"
 #include "lm/safetensors_checkpoint.h"
 #include "lm/task/text_task.h"
@@ -54,6 +55,22 @@ base::Status ReadPooling(const std::string& folder, DecoderConfig& decoder,
 
 namespace {
 
+// The folder's llama2.c checkpoint: its only .bin, but for a tokenizer's, where neither a graph nor
+// a config.json is beside it. Empty when there is none.
+base::Result<std::string> FindLlama2c(const std::string& folder) {
+  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
+  std::string found;
+  for (const base::FolderEntry& entry : entries) {
+    const std::string_view name = entry.name;
+    if (entry.is_folder || name.starts_with("tok")) continue;
+    if (name.ends_with(".onnx") || name == kConfigFile) return std::string();
+    if (!name.ends_with(".bin")) continue;
+    if (!found.empty()) return std::string();
+    found = name;
+  }
+  return found;
+}
+
 // The folder's GGUF file, or the first part of one; empty when there is none. kInvalidArgument when
 // there are several models.
 base::Result<std::string> FindGguf(const std::string& folder) {
@@ -97,6 +114,19 @@ base::Result<DecoderSources> OpenGguf(const std::string& folder, const std::stri
   return sources;
 }
 
+base::Result<DecoderSources> OpenLlama2c(const std::string& folder, const std::string& file) {
+  Llama2cCheckpoint checkpoint = TRY(Llama2cCheckpoint::Open(folder + "/" + file));
+  DecoderSources sources;
+  sources.decoder = checkpoint.config();
+  // Either ends a text there: the next one begins behind <s>.
+  for (const int32_t id : {1, 2}) {
+    if (id < sources.decoder.vocabulary) sources.end_ids.push_back(id);
+  }
+  sources.text = TRY(ModelText::Load(folder, sources.decoder.vocabulary));
+  sources.checkpoint = std::make_unique<Llama2cCheckpoint>(std::move(checkpoint));
+  return sources;
+}
+
 base::Result<DecoderSources> OpenHub(const std::string& folder) {
   const std::string config = TRY(ReadText(folder, kConfigFile));
   std::string generation;
@@ -106,6 +136,7 @@ base::Result<DecoderSources> OpenHub(const std::string& folder) {
   DecoderSources sources;
   sources.decoder = std::move(hub.decoder);
   sources.end_ids = std::move(hub.end_ids);
+  sources.sampling = hub.sampling;
   sources.checkpoint =
       std::make_unique<SafetensorsCheckpoint>(TRY(SafetensorsCheckpoint::Open(folder)));
   sources.text = TRY(ModelText::Load(folder, sources.decoder.vocabulary));
@@ -118,13 +149,17 @@ bool HoldsLanguageModel(const std::string& folder) {
   const base::Result<bool> holds = Holds(folder, kConfigFile);
   if (holds.ok() && *holds) return true;
   const base::Result<std::string> gguf = FindGguf(folder);
-  return !gguf.ok() || !gguf->empty();
+  if (!gguf.ok() || !gguf->empty()) return true;
+  const base::Result<std::string> llama2c = FindLlama2c(folder);
+  return llama2c.ok() && !llama2c->empty();
 }
 
 base::Result<DecoderSources> OpenDecoderFolder(const std::string& folder,
                                                const std::string& gguf_file) {
   const std::string gguf = gguf_file.empty() ? TRY(FindGguf(folder)) : gguf_file;
-  return gguf.empty() ? OpenHub(folder) : OpenGguf(folder, gguf);
+  if (!gguf.empty()) return OpenGguf(folder, gguf);
+  const std::string llama2c = TRY(FindLlama2c(folder));
+  return llama2c.empty() ? OpenHub(folder) : OpenLlama2c(folder, llama2c);
 }
 
 base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
@@ -141,6 +176,7 @@ base::Result<std::unique_ptr<engine::Engine>> Load(const std::string& folder,
   Decoder decoder = TRY(Decoder::Load(*sources.checkpoint, sources.decoder, decoder_options));
   LanguageModel model = TRY(MakeLanguageModel(std::move(decoder), std::move(sources.text),
                                               std::move(sources.end_ids), serving));
+  if (serving.generation_defaults) model.limits.sampling = sources.sampling;
   model.description.model = options.model;
   model.description.version = options.version;
   if (model.text != nullptr) DescribeTextTasks(model.description);

@@ -1,5 +1,6 @@
 // A version folder with a language model: config.json and safetensors, as Hugging Face's hub keeps
-// them, or a GGUF file, which may be split.
+// them, a GGUF file, which may be split, or a
+// checkpoint of llama2.c.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,7 @@
 
 namespace sluice::lm {
 
-// Whether the folder holds a config.json or a GGUF file: it is a language model's then.
+// Whether the folder holds a config.json or one of the other files: it is a language model's then.
 bool HoldsLanguageModel(const std::string& folder);
 
 // What a decoder's folder gives, whatever its files are.
@@ -23,7 +24,8 @@ struct DecoderSources {
   DecoderConfig decoder;
   std::shared_ptr<const ModelText> text;  // null: it has no tokenizer
   std::vector<int32_t> end_ids;
-  LinearForm form;  // where a deployment names none
+  SamplingParameters sampling;  // where a request says nothing
+  LinearForm form;              // where a deployment names none
 };
 // `gguf_file`: which one of a folder with several; empty: whatever the folder holds. Errors name
 // the file and what is wrong or not built.

@@ -5,24 +5,91 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "lm/config_keys.h"
+#include "text/format/vocabulary_files.h"
 
 namespace sluice::lm {
 namespace {
 
 constexpr const char* kTokenizerFile = "tokenizer.json";
+constexpr const char* kPiecesFile = "tokenizer.model";
+constexpr const char* kSettingsFile = "tokenizer_config.json";
+constexpr int64_t kSettingsBytesMax = int64_t{16} << 20;
+
+// GPT-2's two files, by both pairs of names that they go by.
+struct FilePair {
+  const char* encoder;
+  const char* merges;
+};
+constexpr FilePair kByteLevelFiles[] = {{"vocab.json", "merges.txt"},
+                                        {"encoder.json", "vocab.bpe"}};
+
+class Folder {
+ public:
+  static base::Result<Folder> Open(const std::string& path) {
+    Folder folder;
+    folder.path_ = path;
+    for (const base::FolderEntry& entry : TRY(base::ListFolder(path))) {
+      if (!entry.is_folder) folder.files_.push_back(entry.name);
+    }
+    return folder;
+  }
+  bool Has(const char* name) const {
+    return std::find(files_.begin(), files_.end(), name) != files_.end();
+  }
+  base::Result<std::string> Read(const char* name, int64_t bytes_max) const {
+    return base::ReadFile(path_ + "/" + name, bytes_max);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::vector<std::string> files_;
+};
+
+// What is added around a text; as transformers does where tokenizer_config.json does not say.
+base::Result<text::FixedTokenOptions> ReadFixedTokens(const Folder& folder) {
+  text::FixedTokenOptions fixed;
+  fixed.add_begin = true;
+  if (!folder.Has(kSettingsFile)) return fixed;
+  const std::string settings = TRY(folder.Read(kSettingsFile, kSettingsBytesMax));
+  base::JsonDocument document;
+  const base::JsonValue root = TRY(document.Parse(settings));
+  if (!root.is_object()) {
+    return base::InvalidArgument(std::string(kSettingsFile) + ": expected an object");
+  }
+  const ConfigKeys keys(root, kSettingsFile);
+  fixed.add_begin = TRY(keys.Bool("add_bos_token", true));
+  fixed.add_end = TRY(keys.Bool("add_eos_token", false));
+  return fixed;
+}
+
+// Null when the folder has none.
+base::Result<std::shared_ptr<const text::Tokenizer>> ReadTokenizer(const Folder& folder) {
+  constexpr int64_t kBytesMax = text::Tokenizer::kFileBytesMax;
+  if (folder.Has(kTokenizerFile)) {
+    return text::Tokenizer::Load(folder.path() + "/" + kTokenizerFile);
+  }
+  if (folder.Has(kPiecesFile)) {
+    const std::string pieces = TRY(folder.Read(kPiecesFile, kBytesMax));
+    return text::ReadSentencePiece(pieces, TRY(ReadFixedTokens(folder)));
+  }
+  for (const FilePair& pair : kByteLevelFiles) {
+    if (!folder.Has(pair.encoder) || !folder.Has(pair.merges)) continue;
+    const std::string encoder = TRY(folder.Read(pair.encoder, kBytesMax));
+    return text::ReadEncoderAndMerges(encoder, TRY(folder.Read(pair.merges, kBytesMax)));
+  }
+  return std::shared_ptr<const text::Tokenizer>();
+}
 
 }  // namespace
 
 base::Result<std::shared_ptr<const ModelText>> ModelText::Load(const std::string& folder,
                                                                int64_t vocabulary) {
-  const std::vector<base::FolderEntry> entries = TRY(base::ListFolder(folder));
-  const bool has_tokenizer =
-      std::any_of(entries.begin(), entries.end(), [](const base::FolderEntry& entry) {
-        return !entry.is_folder && entry.name == kTokenizerFile;
-      });
-  if (!has_tokenizer) return std::shared_ptr<const ModelText>();
-  return Create(TRY(text::Tokenizer::Load(folder + "/" + kTokenizerFile)),
-                TRY(text::ChatTemplates::Load(folder)), vocabulary);
+  const Folder files = TRY(Folder::Open(folder));
+  std::shared_ptr<const text::Tokenizer> tokenizer = TRY(ReadTokenizer(files));
+  if (tokenizer == nullptr) return std::shared_ptr<const ModelText>();
+  return Create(std::move(tokenizer), TRY(text::ChatTemplates::Load(folder)), vocabulary);
 }
 
 base::Result<std::shared_ptr<const ModelText>> ModelText::Create(

@@ -17,8 +17,10 @@ namespace sluice::lm {
 // Immutable and safe to share between threads.
 class ModelText {
  public:
-  // Of a model's folder: tokenizer.json, and chat templates where there are any. Null without a
-  // tokenizer.json. kInvalidArgument when it gives ids that a vocabulary of that size lacks.
+  // Of a model's folder: tokenizer.json, else SentencePiece's tokenizer.model, else GPT-2's
+  // vocab.json and merges.txt (encoder.json and vocab.bpe), and chat templates where there are any.
+  // Null without a tokenizer. kInvalidArgument when it gives ids that a vocabulary of that size
+  // lacks.
   static base::Result<std::shared_ptr<const ModelText>> Load(const std::string& folder,
                                                              int64_t vocabulary);
   // Of parts that were read from elsewhere. Errors as Load's.

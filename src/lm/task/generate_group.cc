@@ -182,6 +182,7 @@ engine::Reply GenerateGroup::Finish() {
   }
   if (count == 1) reply.parameters.emplace_back("finish_reason", reasons[0]);
   reply.parameters.emplace_back("prompt_tokens", Count(asked_.prompt.size()));
+  if (asked_.truncated > 0) reply.parameters.emplace_back("truncated_tokens", asked_.truncated);
   reply.parameters.emplace_back("completion_tokens", Count(said));
   reply.parameters.emplace_back("cached_tokens", found_tokens());
   return reply;
