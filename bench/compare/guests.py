@@ -166,7 +166,7 @@ def overload(seconds, rounds):
         print(f"closed loop of 16: {capacity:.1f} requests/s", flush=True)
         ratios = []
         for seed in range(1, rounds + 1):
-            goods = {share: answers(capacity * share, seed) for share in (0.7, 0.85, 1.0, 1.15)}
+            goods = {share: answers(capacity * share, seed) for share in (0.7, 0.85, 1.0, 1.2, 1.5)}
             best = max(goods, key=goods.get)
             ratios.append((answers(2 * best * capacity, seed), goods[best]))
     finally:
