@@ -30,6 +30,7 @@ using tensor::DType;
 using tensor::Tensor;
 
 constexpr int64_t kFileBytesMax = int64_t{64} << 20;
+constexpr int64_t kModelBytesMax = int64_t{1} << 30;
 
 // ---- Comparison ----
 
@@ -202,7 +203,7 @@ Status RunData(const std::string& path, const std::string& data_folder,
 
 Status RunTest(const std::string& folder, const ExecutionMode& mode, double absolute) {
   const std::string path = folder + "/model.onnx";
-  const std::string bytes = TRY(base::ReadFile(path, kFileBytesMax));
+  const std::string bytes = TRY(base::ReadFile(path, kModelBytesMax));
   const std::vector<graph::OnnxInput> inputs = TRY(graph::ListOnnxInputs(bytes));
   int64_t sets = 0;
   for (const base::FolderEntry& entry : TRY(base::ListFolder(folder))) {
