@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,8 +23,8 @@ namespace {
 
 using namespace sluice;
 
-// Seeded values of every tensor that is asked for, the same for equal shapes: what is measured does
-// not depend on them.
+// Seeded values of every tensor that is asked for, others for each name: equal weights would be
+// packed once and stay in the caches.
 class RandomTensors : public lm::Checkpoint {
  public:
   // `blocks`: the format of products' weights, or F32.
@@ -33,7 +34,7 @@ class RandomTensors : public lm::Checkpoint {
   base::Result<tensor::Tensor> Find(const std::string& name) const override {
     tensor::Tensor tensor =
         TRY(tensor::Tensor::Allocate(tensor::DType::kF32, ShapeOf(name), int64_t{1} << 33));
-    uint32_t bits = 1;
+    auto bits = static_cast<uint32_t>(std::hash<std::string>()(name));
     for (float& x : tensor.mutable_view().span<float>()) {
       bits = bits * 1664525 + 1013904223;
       x = tensor.shape.rank() == 1 ? 1.0f : static_cast<float>(static_cast<int32_t>(bits)) * 1e-11f;
