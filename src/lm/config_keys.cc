@@ -58,4 +58,21 @@ base::Result<std::string> ConfigKeys::Text(const char* key, const char* otherwis
   return std::string(*text);
 }
 
+base::Result<std::optional<std::vector<bool>>> ConfigKeys::WindowedLayers(int64_t layers) const {
+  const std::optional<JsonValue> types = TRY(Find("layer_types"));
+  if (!types.has_value()) return std::optional<std::vector<bool>>();
+  std::vector<bool> windowed;
+  const auto read = [&](JsonValue type) -> base::Status {
+    const std::string_view name = TRY(type.AsString());
+    windowed.push_back(name == "sliding_attention");
+    return base::Ok();
+  };
+  TRY(types->ForEachElement(read));
+  if (static_cast<int64_t>(windowed.size()) != layers) {
+    return Expected("layer_types",
+                    std::to_string(layers) + " of them, got " + std::to_string(windowed.size()));
+  }
+  return std::optional(std::move(windowed));
+}
+
 }  // namespace sluice::lm

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -27,6 +28,8 @@ class ConfigKeys {
   base::Result<double> Number(const char* key, double otherwise) const;
   base::Result<bool> Bool(const char* key, bool otherwise) const;
   base::Result<std::string> Text(const char* key, const char* otherwise) const;
+  // Of `layers` layers, which have a window of attention: layer_types. Nothing when it is absent.
+  base::Result<std::optional<std::vector<bool>>> WindowedLayers(int64_t layers) const;
 
  private:
   base::Error Expected(const char* key, const std::string& what) const;

@@ -165,19 +165,10 @@ base::Status ReadWindows(const ConfigKeys& keys, const std::string& family, Deco
   const bool used = TRY(keys.Bool("use_sliding_window", family.rfind("qwen", 0) != 0));
   if (!used || !keys.Has("sliding_window")) return base::Ok();
   out.window = TRY(keys.Size("sliding_window"));
-  const std::optional<JsonValue> types = TRY(keys.Find("layer_types"));
+  const auto types = TRY(keys.WindowedLayers(out.layers));
   const auto count = static_cast<size_t>(out.layers);
   if (types.has_value()) {
-    const auto read = [&](JsonValue type) -> base::Status {
-      const std::string_view name = TRY(type.AsString());
-      out.windowed.push_back(name == "sliding_attention");
-      return base::Ok();
-    };
-    TRY(types->ForEachElement(read));
-    if (out.windowed.size() != count) {
-      return base::InvalidArgument("config.json: layer_types: expected " + std::to_string(count) +
-                                   " of them, got " + std::to_string(out.windowed.size()));
-    }
+    out.windowed = *types;
     return base::Ok();
   }
   out.windowed.assign(count, family == "mistral" || family == "phi3");

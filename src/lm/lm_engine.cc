@@ -7,16 +7,13 @@
 
 #include "base/check.h"
 #include "lm/lm_step.h"
+#include "lm/request_fields.h"
 #include "lm/task/requests.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
 namespace {
 
-constexpr double kPrepareNs = 2000;
-// Of a token id, and of a byte of text to be tokenised.
-constexpr double kPrepareNsPerToken = 2;
-constexpr double kPrepareNsPerByte = 25;
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 // Sequences that the scheduler holds beyond one of each request, as multiples of those that run.
 constexpr int32_t kBranchesMax = 4;
@@ -46,13 +43,7 @@ LmEngine::~LmEngine() {
 }
 
 base::Duration LmEngine::PrepareCost(const engine::Request& request) const {
-  double ns = kPrepareNs;
-  for (const tensor::NamedTensor& input : request.inputs) {
-    const auto bytes = static_cast<double>(input.tensor.buffer.bytes());
-    ns += input.tensor.dtype == tensor::DType::kBytes ? bytes * kPrepareNsPerByte
-                                                      : bytes / 4 * kPrepareNsPerToken;
-  }
-  return {static_cast<int64_t>(ns)};
+  return PrepareCostOf(request);
 }
 
 base::Status LmEngine::Prepare(engine::Request& request) const {

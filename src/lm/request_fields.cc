@@ -8,6 +8,11 @@ namespace {
 using engine::Parameter;
 using tensor::DType;
 
+constexpr double kPrepareNs = 2000;
+// Of a token id, and of a byte of text to be tokenised.
+constexpr double kPrepareNsPerToken = 2;
+constexpr double kPrepareNsPerByte = 25;
+
 std::optional<double> AsDouble(const Parameter& value) {
   if (std::holds_alternative<double>(value)) return std::get<double>(value);
   if (std::holds_alternative<int64_t>(value)) return static_cast<double>(std::get<int64_t>(value));
@@ -106,6 +111,16 @@ base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTen
     return WrongInput(input, "BYTES of shape [n], n in [1, " + std::to_string(count_max) + "]");
   }
   return view.span<std::string_view>();
+}
+
+base::Duration PrepareCostOf(const engine::Request& request) {
+  double ns = kPrepareNs;
+  for (const tensor::NamedTensor& input : request.inputs) {
+    const auto bytes = static_cast<double>(input.tensor.buffer.bytes());
+    ns += input.tensor.dtype == DType::kBytes ? bytes * kPrepareNsPerByte
+                                              : bytes / 4 * kPrepareNsPerToken;
+  }
+  return {static_cast<int64_t>(ns)};
 }
 
 const Parameter* ParameterReader::Find(const char* name) const {

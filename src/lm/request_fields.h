@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "engine/request.h"
 
@@ -28,6 +29,9 @@ base::Result<std::string_view> ReadText(const tensor::NamedTensor& input);
 // Of BYTES, [n] with 1 <= n <= count_max.
 base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
                                                           int64_t count_max);
+
+// Of reading a request and tokenising its texts, about.
+base::Duration PrepareCostOf(const engine::Request& request);
 
 // Reads parameters by name; what is absent leaves `out` as it is. kInvalidArgument says what was
 // expected. The parameters outlive the reader.

@@ -119,18 +119,9 @@ base::Status ReadModernBert(const ConfigKeys& keys, EncoderConfig& out) {
       TRY(ReadRotary(keys, "sliding_attention", "local_rope_theta", 10'000, out.head_dim));
   out.window = TRY(keys.Size("local_attention", 128)) / 2;
   const auto count = static_cast<size_t>(out.layers);
-  const std::optional<JsonValue> types = TRY(keys.Find("layer_types"));
+  const auto types = TRY(keys.WindowedLayers(out.layers));
   if (types.has_value()) {
-    const auto read = [&](JsonValue type) -> base::Status {
-      const std::string_view name = TRY(type.AsString());
-      out.windowed.push_back(name == "sliding_attention");
-      return base::Ok();
-    };
-    TRY(types->ForEachElement(read));
-    if (out.windowed.size() != count) {
-      return base::InvalidArgument("config.json: layer_types: expected " + std::to_string(count) +
-                                   " of them, got " + std::to_string(out.windowed.size()));
-    }
+    out.windowed = *types;
   } else {
     const auto every = static_cast<size_t>(TRY(keys.Size("global_attn_every_n_layers", 3)));
     for (size_t i = 0; i < count; ++i) out.windowed.push_back(i % every != 0);

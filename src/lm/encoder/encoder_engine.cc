@@ -6,16 +6,13 @@
 
 #include "base/check.h"
 #include "lm/encoder/encoder_task.h"
+#include "lm/request_fields.h"
 #include "lm/task/text_task.h"
 #include "tensor/align.h"
 
 namespace sluice::lm {
 namespace {
 
-constexpr double kPrepareNs = 2000;
-// Of a token id, and of a byte of text to be tokenised.
-constexpr double kPrepareNsPerToken = 2;
-constexpr double kPrepareNsPerByte = 25;
 // Of a prior: one lane's f32 products and reading memory. Measured steps correct it.
 constexpr double kFlopsPerNs = 40;
 constexpr double kBytesPerNs = 8;
@@ -71,13 +68,7 @@ base::Duration EncoderEngine::PriorOf(int64_t units) const {
 }
 
 base::Duration EncoderEngine::PrepareCost(const engine::Request& request) const {
-  double ns = kPrepareNs;
-  for (const tensor::NamedTensor& input : request.inputs) {
-    const auto bytes = static_cast<double>(input.tensor.buffer.bytes());
-    ns += input.tensor.dtype == tensor::DType::kBytes ? bytes * kPrepareNsPerByte
-                                                      : bytes / 4 * kPrepareNsPerToken;
-  }
-  return {static_cast<int64_t>(ns)};
+  return PrepareCostOf(request);
 }
 
 base::Status EncoderEngine::Prepare(engine::Request& request) const {

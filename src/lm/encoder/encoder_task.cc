@@ -1,16 +1,13 @@
 #include "lm/encoder/encoder_task.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
-#include <numeric>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "lm/generation.h"
 #include "lm/request_fields.h"
+#include "lm/task/score_outputs.h"
 #include "lm/task_names.h"
 
 namespace sluice::lm {
@@ -286,27 +283,10 @@ base::Status ReadScore(const Inputs& inputs, const EncoderModel& model, Paramete
   }
   TRY(texts ? ReadTextScore(inputs, model, reader, out) : ReadIdScore(inputs, model, out));
   const int64_t items = out.sequences() - (out.kind == EncoderTask::Kind::kCosine ? 1 : 0);
-  TRY(reader.Integer("top_k", 0, kItemsMax, out.top_k));
-  out.top_k = std::min(out.top_k, items);
+  TRY(reader.Integer("top_k", 0, kItemsMax, out.ranking.top_k));
+  out.ranking.top_k = std::min(out.ranking.top_k, items);
   const auto labels = static_cast<int64_t>(std::max<size_t>(1, model.labels().size()));
-  return reader.Integer("by_label", 0, labels - 1, out.by_label);
-}
-
-base::Status ReadActivation(const EncoderModel& model, ParameterReader& reader, EncoderTask& out) {
-  std::string name = "auto";
-  TRY(reader.Text("activation", kNameBytesMax, name));
-  constexpr std::array<std::pair<std::string_view, ScoreActivation>, 4> kNames = {
-      {{"auto", ScoreActivation::kAuto},
-       {"none", ScoreActivation::kNone},
-       {"sigmoid", ScoreActivation::kSigmoid},
-       {"softmax", ScoreActivation::kSoftmax}}};
-  for (const auto& [own, activation] : kNames) {
-    if (own != name) continue;
-    out.activation = activation == ScoreActivation::kAuto ? model.score_activation : activation;
-    return base::Ok();
-  }
-  return base::InvalidArgument(
-      "parameter activation: expected auto, none, sigmoid or softmax, got \"" + name + "\"");
+  return reader.Integer("by_label", 0, labels - 1, out.ranking.by_label);
 }
 
 // Kind of the task, and whether it scores.
@@ -324,40 +304,17 @@ base::Result<EncoderTask::Kind> ReadKind(const EncoderModel& model, ParameterRea
   return task == kTaskEmbed ? EncoderTask::Kind::kEmbed : EncoderTask::Kind::kCosine;
 }
 
-void Normalize(float* vector, int64_t count) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    sum += static_cast<double>(vector[i]) * static_cast<double>(vector[i]);
-  }
-  // torch.nn.functional.normalize's epsilon.
-  const auto norm = static_cast<float>(std::max(std::sqrt(sum), 1e-12));
-  for (int64_t i = 0; i < count; ++i) vector[i] /= norm;
-}
-
-void Activate(ScoreActivation activation, float* scores, int64_t count) {
-  if (activation == ScoreActivation::kSigmoid) {
-    for (int64_t i = 0; i < count; ++i) scores[i] = 1 / (1 + std::exp(-scores[i]));
-  }
-  if (activation != ScoreActivation::kSoftmax) return;
-  const float most = *std::max_element(scores, scores + count);
-  float sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    scores[i] = std::exp(scores[i] - most);
-    sum += scores[i];
-  }
-  for (int64_t i = 0; i < count; ++i) scores[i] /= sum;
-}
-
 }  // namespace
 
 void EncoderTask::SetVector(int64_t sequence, const float* vector) {
   const int64_t columns = vectors.shape[1];
-  float* const to = vectors.mutable_view().as<float>() + sequence * columns;
-  std::copy(vector, vector + columns, to);
+  const std::span<float> own(vectors.mutable_view().as<float>() + sequence * columns,
+                             static_cast<size_t>(columns));
+  std::copy(vector, vector + columns, own.begin());
   if (kind == Kind::kClassify) {
-    Activate(activation, to, columns);
+    ActivateScores(activation, own);
   } else if (normalize) {
-    Normalize(to, columns);
+    NormalizeVector(own);
   }
 }
 
@@ -384,36 +341,11 @@ std::vector<tensor::NamedTensor> EncoderTask::TakeOutputs() {
     return outputs;
   }
   Tensor all = std::move(kind == Kind::kCosine ? scores : vectors);
-  if (top_k == 0) {
+  if (ranking.top_k == 0) {
     outputs.push_back({kScores, std::move(all)});
-    return outputs;
+  } else {
+    AppendScores(all.view().span<float>(), all.shape[1], ranking, outputs);
   }
-  const int64_t columns = all.shape[1];
-  const float* const from = all.view().as<float>();
-  std::vector<int32_t> order(static_cast<size_t>(all.shape[0]));
-  std::iota(order.begin(), order.end(), 0);
-  // NaN is behind all else; equal scores stay in the request's order.
-  const auto key = [&](int32_t item) {
-    const float score = from[item * columns + by_label];
-    return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
-  };
-  std::partial_sort(order.begin(), order.begin() + top_k, order.end(), [&](int32_t a, int32_t b) {
-    return key(a) != key(b) ? key(a) > key(b) : a < b;
-  });
-  const auto make = [](DType dtype, const Shape& shape) {
-    return Tensor{dtype, shape,
-                  tensor::Buffer::Allocate(shape.elements() * tensor::DTypeSize(dtype))};
-  };
-  Tensor items = make(DType::kI32, Shape({top_k}));
-  Tensor best = make(DType::kF32, Shape({top_k, columns}));
-  for (int64_t i = 0; i < top_k; ++i) {
-    const int32_t item = order[static_cast<size_t>(i)];
-    items.mutable_view().as<int32_t>()[i] = item;
-    std::copy(from + item * columns, from + (item + 1) * columns,
-              best.mutable_view().as<float>() + i * columns);
-  }
-  outputs.push_back({kTopItems, std::move(items)});
-  outputs.push_back({kScores, std::move(best)});
   return outputs;
 }
 
@@ -426,7 +358,7 @@ base::Status ReadEncoderTask(const engine::Request& request, const EncoderModel&
   int64_t columns = model.head.width();
   out.normalize = out.kind == EncoderTask::Kind::kCosine || model.modules.normalize;
   if (out.kind == EncoderTask::Kind::kClassify) {
-    TRY(ReadActivation(model, reader, out));
+    TRY(ReadScoreActivation(reader, model.score_activation, out.activation));
   } else {
     TRY(reader.Integer("dimensions", 1, columns, columns));
     if (!scores) TRY(reader.Bool("normalize", out.normalize));

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "engine/request.h"
 #include "lm/encoder/encoder_model.h"
+#include "lm/task/scoring.h"
 #include "tensor/tensor.h"
 
 namespace sluice::lm {
@@ -24,8 +25,7 @@ struct EncoderTask : engine::Prepared {
   bool complete = false;              // Complete was called
   bool normalize = true;
   ScoreActivation activation = ScoreActivation::kNone;
-  int64_t top_k = 0;     // 0: all, in their order
-  int64_t by_label = 0;  // whose scores decide what is best
+  Ranking ranking;
 
   // [sequences, columns]: an embedding or the scores of each; of kCosine normalised embeddings.
   tensor::Tensor vectors;

@@ -136,24 +136,6 @@ base::Status ReadLabels(const Inputs& inputs, const ScoringModel& model, Paramet
   return base::Ok();
 }
 
-base::Status ReadActivation(ParameterReader& reader, int64_t classes, ScoreActivation& out) {
-  std::string name = "auto";
-  TRY(reader.Text("activation", 64, name));
-  if (name == "auto") {
-    out = classes == 1 ? ScoreActivation::kSigmoid : ScoreActivation::kSoftmax;
-  } else if (name == "none") {
-    out = ScoreActivation::kNone;
-  } else if (name == "sigmoid") {
-    out = ScoreActivation::kSigmoid;
-  } else if (name == "softmax") {
-    out = ScoreActivation::kSoftmax;
-  } else {
-    return base::InvalidArgument(
-        "parameter activation: expected auto, none, sigmoid or softmax, got \"" + name + "\"");
-  }
-  return base::Ok();
-}
-
 base::Status ReadRanking(ParameterReader& reader, size_t items, int64_t labels, Ranking& out) {
   TRY(reader.Integer("top_k", 0, std::numeric_limits<int32_t>::max(), out.top_k));
   out.top_k = std::min(out.top_k, static_cast<int64_t>(items));
@@ -169,6 +151,25 @@ base::Result<std::vector<int32_t>> ReadPrefix(const Inputs& inputs, const Scorin
 
 }  // namespace
 
+base::Status ReadScoreActivation(ParameterReader& reader, ScoreActivation otherwise,
+                                 ScoreActivation& out) {
+  std::string name = "auto";
+  TRY(reader.Text("activation", 256, name));
+  if (name == "auto") {
+    out = otherwise;
+  } else if (name == "none") {
+    out = ScoreActivation::kNone;
+  } else if (name == "sigmoid") {
+    out = ScoreActivation::kSigmoid;
+  } else if (name == "softmax") {
+    out = ScoreActivation::kSoftmax;
+  } else {
+    return base::InvalidArgument(
+        "parameter activation: expected auto, none, sigmoid or softmax, got \"" + name + "\"");
+  }
+  return base::Ok();
+}
+
 base::Status ReadScoring(const engine::Request& request, const ScoringModel& model, Scoring& out) {
   const Inputs inputs = TRY(FindInputs(request, model.text != nullptr));
   ParameterReader reader(request.parameters);
@@ -182,7 +183,9 @@ base::Status ReadScoring(const engine::Request& request, const ScoringModel& mod
   int64_t columns = 1;
   if (out.kind == Scoring::Kind::kClasses) {
     columns = model.classes;
-    TRY(ReadActivation(reader, columns, out.activation));
+    const ScoreActivation own =
+        columns == 1 ? ScoreActivation::kSigmoid : ScoreActivation::kSoftmax;
+    TRY(ReadScoreActivation(reader, own, out.activation));
   } else if (out.kind == Scoring::Kind::kLabels) {
     columns = static_cast<int64_t>(out.labels.size());
   } else {

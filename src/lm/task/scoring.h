@@ -94,6 +94,10 @@ struct ScoringModel {
   bool normalize = true;
 };
 
+// The parameter `activation`; `otherwise`: what "auto" means.
+base::Status ReadScoreActivation(ParameterReader& reader, ScoreActivation otherwise,
+                                 ScoreActivation& out);
+
 // kInvalidArgument says what was expected and what came.
 base::Status ReadScoring(const engine::Request& request, const ScoringModel& model, Scoring& out);
 base::Status ReadEmbedding(const engine::Request& request, const ScoringModel& model,

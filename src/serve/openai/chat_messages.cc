@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "serve/json_fields.h"
+
 namespace sluice::serve {
 namespace {
 
@@ -44,54 +46,6 @@ base::Result<std::string> JoinParts(const JsonValue& parts, int64_t message) {
 }
 
 }  // namespace
-
-base::Status CopyJson(const JsonValue& value, std::string& out) {
-  switch (value.kind()) {
-    case JsonKind::kNull:
-      out += "null";
-      return base::Ok();
-    case JsonKind::kBool:
-      out += TRY(value.AsBool()) ? "true" : "false";
-      return base::Ok();
-    case JsonKind::kInt:
-      out += std::to_string(TRY(value.AsInt()));
-      return base::Ok();
-    case JsonKind::kUint:
-      out += std::to_string(TRY(value.AsUint()));
-      return base::Ok();
-    case JsonKind::kDouble:
-      base::AppendJsonDouble(TRY(value.AsDouble()), out);
-      return base::Ok();
-    case JsonKind::kString:
-      base::AppendJsonString(TRY(value.AsString()), out);
-      return base::Ok();
-    case JsonKind::kArray: {
-      out += '[';
-      bool first = true;
-      const auto one = [&](JsonValue element) -> base::Status {
-        if (!std::exchange(first, false)) out += ',';
-        return CopyJson(element, out);
-      };
-      TRY(value.ForEachElement(one));
-      out += ']';
-      return base::Ok();
-    }
-    case JsonKind::kObject: {
-      out += '{';
-      bool first = true;
-      const auto one = [&](std::string_view key, JsonValue member) -> base::Status {
-        if (!std::exchange(first, false)) out += ',';
-        base::AppendJsonString(key, out);
-        out += ':';
-        return CopyJson(member, out);
-      };
-      TRY(value.ForEachMember(one));
-      out += '}';
-      return base::Ok();
-    }
-  }
-  return base::Ok();
-}
 
 base::Result<std::string> CopyMessages(const JsonValue& messages) {
   if (!messages.is_array()) return base::InvalidArgument("'messages': expected an array");

@@ -1,4 +1,4 @@
-// The messages of a chat as the engine's chat templates want them, and JSON copied as text.
+// The messages of a chat as the engine's chat templates want them.
 #pragma once
 
 #include <string>
@@ -7,9 +7,6 @@
 #include "base/result.h"
 
 namespace sluice::serve {
-
-// Appends `value` as JSON text.
-base::Status CopyJson(const base::JsonValue& value, std::string& out);
 
 // The messages as JSON text. Contents that are lists of texts become one text, their parts on lines
 // of their own; the role developer is the templates' system. kInvalidArgument for what is no

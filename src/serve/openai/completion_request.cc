@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "serve/json_fields.h"
 #include "serve/openai/chat_messages.h"
 #include "serve/openai/unbuilt_fields.h"
 
@@ -18,10 +19,6 @@ using tensor::DType;
 using tensor::NamedTensor;
 using tensor::Shape;
 using tensor::Tensor;
-
-base::Error Expected(std::string_view field, std::string_view what) {
-  return base::InvalidArgument("'" + std::string(field) + "': expected " + std::string(what));
-}
 
 // What is the same for all prompts of a request, in the making.
 struct Fields {
@@ -39,27 +36,6 @@ struct Fields {
   bool no_tools = false;
 };
 
-NamedTensor Texts(const char* name, const std::vector<std::string>& texts) {
-  return {name, Tensor::FromStrings(Shape({static_cast<int64_t>(texts.size())}), texts)};
-}
-
-base::Result<bool> Flag(std::string_view field, const JsonValue& value) {
-  const auto flag = value.AsBool();
-  if (!flag.ok()) return Expected(field, "true or false");
-  return *flag;
-}
-
-base::Result<int64_t> Integer(std::string_view field, const JsonValue& value, int64_t low,
-                              int64_t high) {
-  const auto number = value.AsDouble();
-  if (!number.ok() || *number != std::floor(*number) || !(*number >= static_cast<double>(low)) ||
-      !(*number <= static_cast<double>(high))) {
-    return Expected(field,
-                    "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]");
-  }
-  return static_cast<int64_t>(*number);
-}
-
 base::Result<NamedTensor> Ids(const JsonValue& value, const RequestLimits& limits) {
   Tensor ids = TRY(Tensor::Allocate(DType::kI64, Shape({value.size()}), limits.tensor_bytes_max));
   if (!value.ReadNumbers(ids.mutable_view().span<int64_t>()).ok()) {
@@ -70,7 +46,7 @@ base::Result<NamedTensor> Ids(const JsonValue& value, const RequestLimits& limit
 
 base::Status TakeText(const JsonValue& value, Fields& fields) {
   std::string text(TRY(value.AsString()));
-  fields.prompts.push_back(Texts("text", {text}));
+  fields.prompts.push_back(TextTensor("text", {text}));
   fields.request.echoed.push_back(std::move(text));
   return base::Ok();
 }
@@ -124,7 +100,7 @@ base::Status TakeStop(const JsonValue& stop, Fields& fields) {
     };
     TRY(stop.ForEachElement(one));
   }
-  if (!texts.empty()) fields.inputs.push_back(Texts("stop", texts));
+  if (!texts.empty()) fields.inputs.push_back(TextTensor("stop", texts));
   return base::Ok();
 }
 
@@ -175,8 +151,8 @@ base::Status TakeStreamOptions(const JsonValue& value, CompletionRequest& out) {
   if (!value.is_object()) return Expected("stream_options", "an object");
   const auto one = [&](std::string_view key, JsonValue option) -> base::Status {
     if (option.is_null()) return base::Ok();
-    if (key == "include_usage") out.include_usage = TRY(Flag("stream_options", option));
-    if (key == "continuous_usage_stats") out.usage_always = TRY(Flag("stream_options", option));
+    if (key == "include_usage") out.include_usage = TRY(ReadFlag("stream_options", option));
+    if (key == "continuous_usage_stats") out.usage_always = TRY(ReadFlag("stream_options", option));
     return base::Ok();
   };
   return value.ForEachMember(one);
@@ -223,13 +199,13 @@ base::Result<bool> TakeTextField(std::string_view field, const JsonValue& value,
     if (!fields.prompts.empty()) return Expected(field, "it once");
     TRY(TakePrompt(value, limits, fields));
   } else if (field == "best_of") {
-    fields.best_of = TRY(Integer(field, value, 1, kChoicesMax));
+    fields.best_of = TRY(ReadInteger(field, value, 1, kChoicesMax));
   } else if (field == "echo") {
-    fields.request.echo = TRY(Flag(field, value));
+    fields.request.echo = TRY(ReadFlag(field, value));
   } else if (field == "logprobs") {
     // False is what chats say for none.
     if (value.AsBool().ok() && !*value.AsBool()) return true;
-    fields.request.logprobs = TRY(Integer(field, value, 0, kTopLogprobsMax));
+    fields.request.logprobs = TRY(ReadInteger(field, value, 0, kTopLogprobsMax));
   } else {
     return false;
   }
@@ -239,23 +215,18 @@ base::Result<bool> TakeTextField(std::string_view field, const JsonValue& value,
 base::Result<bool> TakeChatField(std::string_view field, const JsonValue& value, Fields& fields) {
   if (field == "messages") {
     if (!fields.prompts.empty()) return Expected(field, "it once");
-    fields.prompts.push_back(Texts("messages", {TRY(CopyMessages(value))}));
+    fields.prompts.push_back(TextTensor("messages", {TRY(CopyMessages(value))}));
   } else if (field == "tools") {
-    if (!value.is_array()) return Expected(field, "an array");
-    std::string json;
-    TRY(CopyJson(value, json));
-    fields.inputs.push_back(Texts("tools", {std::move(json)}));
+    fields.inputs.push_back(TRY(ReadTools(value)));
   } else if (field == "chat_template_kwargs") {
-    if (!value.is_object()) return Expected(field, "an object");
-    std::string json;
-    TRY(CopyJson(value, json));
+    std::string json = TRY(ReadObject(field, value));
     if (json != "{}") fields.parameters.emplace_back(field, std::move(json));
   } else if (field == "logprobs") {
-    fields.logprobs = TRY(Flag(field, value));
+    fields.logprobs = TRY(ReadFlag(field, value));
   } else if (field == "top_logprobs") {
-    fields.top_logprobs = TRY(Integer(field, value, 0, kTopLogprobsMax));
+    fields.top_logprobs = TRY(ReadInteger(field, value, 0, kTopLogprobsMax));
   } else if (field == "add_generation_prompt") {
-    fields.parameters.emplace_back(field, TRY(Flag(field, value)));
+    fields.parameters.emplace_back(field, TRY(ReadFlag(field, value)));
   } else {
     return false;
   }
@@ -264,9 +235,7 @@ base::Result<bool> TakeChatField(std::string_view field, const JsonValue& value,
 
 base::Status TakeOther(std::string_view field, const JsonValue& value, Fields& fields) {
   const bool known = TRY(IsHarmless(field, value));
-  if (!known && fields.request.unknown.size() < kUnknownMax) {
-    fields.request.unknown.emplace_back(field.substr(0, kUnknownBytesMax));
-  }
+  if (!known) KeepUnknown(field, fields.request.unknown);
   if (field == "tool_choice") fields.no_tools = TRY(value.AsString()) == "none";
   return base::Ok();
 }
@@ -280,10 +249,9 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
     return base::Ok();
   }
   if (field == "model") {
-    if (!value.is_string()) return Expected(field, "a string");
-    request.model = TRY(value.AsString());
+    request.model = TRY(ReadString(field, value));
   } else if (field == "n") {
-    request.n = TRY(Integer(field, value, 1, kChoicesMax));
+    request.n = TRY(ReadInteger(field, value, 1, kChoicesMax));
   } else if (field == "stop") {
     return TakeStop(value, fields);
   } else if (field == "stop_token_ids") {
@@ -291,13 +259,13 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
   } else if (field == "logit_bias") {
     return TakeBias(value, fields);
   } else if (field == "stream") {
-    request.stream = TRY(Flag(field, value));
+    request.stream = TRY(ReadFlag(field, value));
   } else if (field == "stream_options") {
     return TakeStreamOptions(value, request);
   } else if (field == "seed") {
     return TakeSeed(value, fields);
   } else if (field == "truncate_prompt_tokens") {
-    fields.parameters.emplace_back("truncate_prompt", TRY(Integer(field, value, 1, INT32_MAX)));
+    fields.parameters.emplace_back("truncate_prompt", TRY(ReadInteger(field, value, 1, INT32_MAX)));
   } else if (field == "max_tokens" || field == "max_completion_tokens") {
     const auto number = value.AsDouble();
     if (!number.ok() || *number < 0) return Expected(field, "a number of tokens");
@@ -309,13 +277,12 @@ base::Status TakeField(std::string_view field, const JsonValue& value, const Req
     if (field == "top_k" && *number == -1) return base::Ok();
     fields.parameters.emplace_back(field, *number);
   } else if (Holds(kFlags, field)) {
-    fields.parameters.emplace_back(field, TRY(Flag(field, value)));
+    fields.parameters.emplace_back(field, TRY(ReadFlag(field, value)));
   } else if (field == "cache_salt") {
-    if (!value.is_string()) return Expected(field, "a string");
-    fields.parameters.emplace_back(field, std::string(TRY(value.AsString())));
+    fields.parameters.emplace_back(field, TRY(ReadString(field, value)));
   } else if (field == "priority") {
     // 0 is the model's own, 1 the most urgent.
-    fields.priority = TRY(Integer(field, value, 0, 1000));
+    fields.priority = TRY(ReadInteger(field, value, 0, 1000));
   } else if (field == "deadline_ms") {
     return TakeTimeout(field, value, base::Duration::Millis(1), fields);
   } else if (field == "timeout") {

@@ -34,11 +34,8 @@ struct CompletionRequest {
   bool echo = false;           // the answer begins with its prompt
   // With `echo`, of each prompt that is a text; empty for token ids, which the engine writes.
   std::vector<std::string> echoed;
-  // Fields that nobody knows, at most kUnknownMax of them, each cut to kUnknownBytesMax bytes.
-  std::vector<std::string> unknown;
+  std::vector<std::string> unknown;  // KeepUnknown
 };
-inline constexpr size_t kUnknownMax = 8;
-inline constexpr size_t kUnknownBytesMax = 64;
 
 // What the fields of the specification mean to the engine. kUnimplemented names a field that would
 // change the answer and is not built; others that are not known are accepted. kInvalidArgument says

@@ -1,4 +1,5 @@
 #include "serve/openai/completion_request.h"
+#include "serve/json_fields.h"
 
 #include <gtest/gtest.h>
 

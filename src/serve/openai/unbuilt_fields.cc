@@ -4,7 +4,7 @@
 #include <array>
 #include <string>
 
-#include "serve/openai/chat_messages.h"
+#include "serve/json_fields.h"
 
 namespace sluice::serve {
 namespace {

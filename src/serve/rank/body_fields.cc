@@ -1,7 +1,6 @@
 #include "serve/rank/body_fields.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace sluice::serve {
@@ -12,8 +11,6 @@ using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
 
-constexpr size_t kUnknownFieldsMax = 8;
-constexpr size_t kUnknownFieldBytesMax = 64;
 constexpr int64_t kPriorityMax = 1'000'000;
 
 // False: nobody knows it.
@@ -41,32 +38,6 @@ base::Result<bool> TakeShared(std::string_view field, const JsonValue& value, Ra
 }
 
 }  // namespace
-
-base::Error Expected(std::string_view field, std::string_view what) {
-  return base::InvalidArgument("'" + std::string(field) + "': expected " + std::string(what));
-}
-
-base::Result<bool> ReadFlag(std::string_view field, const JsonValue& value) {
-  const auto flag = value.AsBool();
-  if (!flag.ok()) return Expected(field, "true or false");
-  return *flag;
-}
-
-base::Result<int64_t> ReadInteger(std::string_view field, const JsonValue& value, int64_t low,
-                                  int64_t high) {
-  const auto number = value.AsDouble();
-  if (!number.ok() || *number != std::floor(*number) || !(*number >= static_cast<double>(low)) ||
-      !(*number <= static_cast<double>(high))) {
-    return Expected(field,
-                    "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]");
-  }
-  return static_cast<int64_t>(*number);
-}
-
-base::Result<std::string> ReadString(std::string_view field, const JsonValue& value) {
-  if (!value.is_string()) return Expected(field, "a string");
-  return std::string(TRY(value.AsString()));
-}
 
 base::Result<std::vector<std::string>> ReadStrings(std::string_view field, const JsonValue& value,
                                                    int64_t count_max) {
@@ -159,9 +130,7 @@ base::Status ReadBody(
     if (value.is_null() || TRY(take(field, value)) || TRY(TakeShared(field, value, fields))) {
       return base::Ok();
     }
-    if (fields.unknown.size() < kUnknownFieldsMax) {
-      fields.unknown.emplace_back(field.substr(0, kUnknownFieldBytesMax));
-    }
+    KeepUnknown(field, fields.unknown);
     return base::Ok();
   };
   return root.ForEachMember(member);
@@ -179,10 +148,6 @@ base::Result<bool> TakeTruncation(std::string_view field, const JsonValue& value
     return base::Unimplemented("'truncation_direction' other than Right is not supported here");
   }
   return true;
-}
-
-tensor::NamedTensor TextTensor(const char* name, const std::vector<std::string>& texts) {
-  return {name, Tensor::FromStrings(Shape({static_cast<int64_t>(texts.size())}), texts)};
 }
 
 InferRequest EngineRequest(const RankFields& fields, const char* task,

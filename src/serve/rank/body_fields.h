@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "serve/config.h"
+#include "serve/json_fields.h"
 #include "serve/oip/infer_request.h"
 
 namespace sluice::serve {
@@ -24,15 +25,9 @@ struct RankFields {
   engine::Parameters parameters;
   base::Duration timeout = base::Duration::Max();
   int64_t priority = 0;
-  std::vector<std::string> unknown;  // at most kUnknownMax, each cut
+  std::vector<std::string> unknown;  // KeepUnknown
 };
 
-base::Error Expected(std::string_view field, std::string_view what);
-
-base::Result<bool> ReadFlag(std::string_view field, const base::JsonValue& value);
-base::Result<int64_t> ReadInteger(std::string_view field, const base::JsonValue& value, int64_t low,
-                                  int64_t high);
-base::Result<std::string> ReadString(std::string_view field, const base::JsonValue& value);
 // One string, or an array of 1 to count_max.
 base::Result<std::vector<std::string>> ReadStrings(std::string_view field,
                                                    const base::JsonValue& value, int64_t count_max);
@@ -59,7 +54,6 @@ base::Status ReadBody(
 base::Result<bool> TakeTruncation(std::string_view field, const base::JsonValue& value,
                                   RankFields& fields);
 
-tensor::NamedTensor TextTensor(const char* name, const std::vector<std::string>& texts);
 // A request to the engine for `task` with what the body said besides.
 // Parameters that are said twice stand there once, as they were said last.
 InferRequest EngineRequest(const RankFields& fields, const char* task,

@@ -148,10 +148,7 @@ base::Result<ScoreRequest> ParseScore(std::string_view body, const RequestLimits
     } else if (field == "labels") {
       TRY(TakeLabels(value, limits, prefixed));
     } else if (field == "tools") {
-      if (!value.is_array()) return Expected(field, "an array");
-      std::string json;
-      TRY(CopyJson(value, json));
-      tools.push_back(TextTensor("tools", {std::move(json)}));
+      tools.push_back(TRY(ReadTools(value)));
     } else {
       return TRY(TakeSide(field, value, sides)) ||
              TRY(TakeParameter(field, value, request.fields.parameters));

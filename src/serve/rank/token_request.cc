@@ -45,15 +45,9 @@ base::Result<TokenRequest> ParseTokenize(std::string_view body, const RequestLim
     } else if (field == "return_token_strs") {
       request.token_texts = TRY(ReadFlag(field, value));
     } else if (field == "chat_template_kwargs") {
-      if (!value.is_object()) return Expected(field, "an object");
-      std::string json;
-      TRY(CopyJson(value, json));
-      parameters.emplace_back(field, std::move(json));
+      parameters.emplace_back(field, TRY(ReadObject(field, value)));
     } else if (field == "tools") {
-      if (!value.is_array()) return Expected(field, "an array");
-      std::string json;
-      TRY(CopyJson(value, json));
-      tools.push_back(TextTensor("tools", {std::move(json)}));
+      tools.push_back(TRY(ReadTools(value)));
     } else {
       return TakeText(field, value, request);
     }
