@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
-#include "lm/decoder.h"
+#include "lm/decoder/decoder.h"
 #include "tensor/float16.h"
 
 namespace {

@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "engine/backlog.h"
+#include "lm/checkpoint/test_checkpoint.h"
 #include "lm/lm_engine.h"
-#include "lm/test_checkpoint.h"
 
 namespace {
 

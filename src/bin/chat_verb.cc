@@ -17,7 +17,7 @@
 #include "bin/local_model.h"
 #include "bin/serve_flags.h"
 #include "bin/verbs.h"
-#include "lm/linear_form.h"
+#include "lm/linear/linear_form.h"
 
 namespace sluice::bin {
 namespace {

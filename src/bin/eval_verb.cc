@@ -18,7 +18,7 @@
 #include "bin/hub/model_place.h"
 #include "bin/hub/pull_progress.h"
 #include "bin/verbs.h"
-#include "lm/forced_run.h"
+#include "lm/decoder/forced_run.h"
 #include "lm/model_folder.h"
 
 namespace sluice::bin {

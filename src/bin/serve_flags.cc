@@ -1,7 +1,7 @@
 #include "bin/serve_flags.h"
 
 #include "base/log.h"
-#include "lm/linear_form.h"
+#include "lm/linear/linear_form.h"
 #include "serve/config_options.h"
 
 namespace sluice::bin {

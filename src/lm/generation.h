@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "lm/model_text.h"
+#include "lm/checkpoint/model_text.h"
 #include "lm/sampler.h"
 #include "lm/task/prompt.h"
 

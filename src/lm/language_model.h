@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/description.h"
-#include "lm/decoder.h"
+#include "lm/checkpoint/model_text.h"
+#include "lm/decoder/decoder.h"
 #include "lm/generation.h"
-#include "lm/model_text.h"
 #include "lm/task/rerank.h"
 #include "lm/task/scoring.h"
 

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "lm/forecast.h"
 #include "lm/language_model.h"
-#include "lm/scheduler.h"
-#include "lm/step_cost.h"
+#include "lm/schedule/forecast.h"
+#include "lm/schedule/scheduler.h"
+#include "lm/schedule/step_cost.h"
+#include "lm/schedule/token_measures.h"
 #include "lm/task/group.h"
-#include "lm/token_measures.h"
 
 namespace sluice::lm {
 

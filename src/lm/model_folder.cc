@@ -4,14 +4,14 @@
 #include <utility>
 
 #include "base/files.h"
+#include "lm/checkpoint/gguf_checkpoint.h"
+#include "lm/checkpoint/gguf_config.h"
+#include "lm/checkpoint/gguf_text.h"
+#include "lm/checkpoint/hub_config.h"
+#include "lm/checkpoint/llama2c.h"
+#include "lm/checkpoint/safetensors_checkpoint.h"
 #include "lm/encoder/sentence_modules.h"
-#include "lm/gguf_checkpoint.h"
-#include "lm/gguf_config.h"
-#include "lm/gguf_text.h"
-#include "lm/hub_config.h"
-#include "lm/llama2c.h"
 #include "lm/lm_engine.h"
-#include "lm/safetensors_checkpoint.h"
 #include "lm/task/text_task.h"
 
 namespace sluice::lm {

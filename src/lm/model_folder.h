@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
-#include "lm/checkpoint.h"
+#include "lm/checkpoint/checkpoint.h"
 #include "lm/language_model.h"
 
 namespace sluice::lm {

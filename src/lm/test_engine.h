@@ -14,9 +14,9 @@
 
 #include "engine/device_loop.h"
 #include "engine/version.h"
+#include "lm/checkpoint/test_checkpoint.h"
 #include "lm/lm_engine.h"
 #include "lm/task/scored_tokens.h"
-#include "lm/test_checkpoint.h"
 
 namespace sluice::lm {
 

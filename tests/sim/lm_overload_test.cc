@@ -8,8 +8,8 @@
 #include <random>
 
 #include "engine/device_loop.h"
+#include "lm/checkpoint/test_checkpoint.h"
 #include "lm/lm_engine.h"
-#include "lm/test_checkpoint.h"
 
 namespace sluice::sim {
 namespace {

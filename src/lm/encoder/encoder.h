@@ -10,11 +10,11 @@
 #include "base/result.h"
 #include "kernels/attention.h"
 #include "kernels/row_norm.h"
-#include "lm/checkpoint.h"
+#include "lm/checkpoint/checkpoint.h"
 #include "lm/encoder/encoder_config.h"
-#include "lm/linear.h"
-#include "lm/memory_divider.h"
-#include "lm/runner.h"
+#include "lm/linear/linear.h"
+#include "lm/linear/memory_divider.h"
+#include "lm/linear/runner.h"
 
 namespace sluice::lm {
 

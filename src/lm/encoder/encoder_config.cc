@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/json.h"
-#include "lm/config_keys.h"
+#include "lm/checkpoint/config_keys.h"
 
 namespace sluice::lm {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 #include "kernels/activation.h"
-#include "lm/decoder_config.h"
+#include "lm/decoder/decoder_config.h"
 
 namespace sluice::lm {
 

@@ -4,7 +4,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "lm/config_keys.h"
+#include "lm/checkpoint/config_keys.h"
 #include "lm/encoder/encoder_engine.h"
 
 namespace sluice::lm {

@@ -6,8 +6,8 @@
 
 #include "kernels/row_norm.h"
 #include "kernels/segments.h"
-#include "lm/memory_divider.h"
-#include "lm/safetensors_checkpoint.h"
+#include "lm/checkpoint/safetensors_checkpoint.h"
+#include "lm/linear/memory_divider.h"
 
 namespace sluice::lm {
 namespace {

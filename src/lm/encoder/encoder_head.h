@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "base/result.h"
-#include "lm/checkpoint.h"
+#include "lm/checkpoint/checkpoint.h"
 #include "lm/encoder/encoder.h"
 #include "lm/encoder/encoder_config.h"
 #include "lm/encoder/sentence_modules.h"
-#include "lm/linear.h"
+#include "lm/linear/linear.h"
 
 namespace sluice::lm {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lm/checkpoint/safetensors_checkpoint.h"
 #include "lm/generation.h"
-#include "lm/safetensors_checkpoint.h"
 #include "lm/task/text_task.h"
 #include "lm/task_names.h"
 

@@ -8,10 +8,10 @@
 
 #include "base/result.h"
 #include "engine/description.h"
+#include "lm/checkpoint/model_text.h"
 #include "lm/encoder/encoder.h"
 #include "lm/encoder/encoder_head.h"
 #include "lm/encoder/sentence_modules.h"
-#include "lm/model_text.h"
 
 namespace sluice::lm {
 

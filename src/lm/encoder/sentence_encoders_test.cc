@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "kernels/target.h"
+#include "lm/checkpoint/safetensors_checkpoint.h"
 #include "lm/encoder/encoder.h"
 #include "lm/encoder/encoder_head.h"
 #include "lm/encoder/sentence_modules.h"
-#include "lm/safetensors_checkpoint.h"
 #include "tensor/safetensors.h"
 
 namespace sluice::lm {

@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "lm/config_keys.h"
+#include "lm/checkpoint/config_keys.h"
 
 namespace sluice::lm {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "lm/scheduler.h"
+#include "lm/schedule/scheduler.h"
 #include "lm/task/prompt.h"
 #include "lm/task/readings.h"
 

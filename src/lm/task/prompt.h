@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 #include "engine/request.h"
-#include "lm/model_text.h"
+#include "lm/checkpoint/model_text.h"
 #include "lm/request_fields.h"
 
 namespace sluice::lm {

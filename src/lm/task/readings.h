@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "lm/decoder.h"
+#include "lm/decoder/decoder.h"
 #include "lm/sampler.h"
 
 namespace sluice::lm {

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 #include "engine/request.h"
-#include "lm/model_text.h"
+#include "lm/checkpoint/model_text.h"
 
 namespace sluice::lm {
 

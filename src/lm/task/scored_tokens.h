@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "lm/model_text.h"
+#include "lm/checkpoint/model_text.h"
 #include "lm/sampler.h"
 #include "tensor/tensor.h"
 

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "engine/description.h"
 #include "engine/request.h"
-#include "lm/model_text.h"
+#include "lm/checkpoint/model_text.h"
 
 namespace sluice::lm {
 

@@ -1,0 +1,182 @@
+#include "lm/linear/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tensor/float16.h"
+
+namespace sluice::lm {
+namespace {
+
+using tensor::BlockFormat;
+
+// Seeded f32 weights [n, k], in a plain format.
+StoredTensor RandomWeight(int64_t n, int64_t k, BlockFormat format, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 0.1f);
+  StoredTensor out;
+  out.format = format;
+  out.shape = {n, k};
+  out.buffer =
+      tensor::Buffer::Allocate(n * k / tensor::BlockElements(format) * tensor::BlockBytes(format));
+  std::byte* to = out.buffer.mutable_data();
+  for (int64_t i = 0; i < n * k; ++i) {
+    const float x = normal(random);
+    if (format == BlockFormat::kF32) {
+      std::memcpy(to + 4 * i, &x, 4);
+    } else if (format == BlockFormat::kF16) {
+      const tensor::F16 half = tensor::ToF16(x);
+      std::memcpy(to + 2 * i, &half, 2);
+    } else if (format == BlockFormat::kBF16) {
+      const tensor::BF16 half = tensor::ToBF16(x);
+      std::memcpy(to + 2 * i, &half, 2);
+    } else {  // Q8_0, of which a block's codes are its numbers over its scale
+      if (i % 32 == 0) {
+        const tensor::F16 scale = tensor::ToF16(0.004f);
+        std::memcpy(to + i / 32 * 34, &scale, 2);
+      }
+      const auto code = static_cast<int8_t>(std::lround(std::clamp(x / 0.004f, -127.0f, 127.0f)));
+      std::memcpy(to + i / 32 * 34 + 2 + i % 32, &code, 1);
+    }
+  }
+  return out;
+}
+
+double Element(const StoredTensor& w, int64_t n, int64_t k) {
+  const int64_t i = n * w.shape[1] + k;
+  const std::byte* const data = w.buffer.data();
+  if (w.format == BlockFormat::kF32) return reinterpret_cast<const float*>(data)[i];
+  if (w.format == BlockFormat::kF16)
+    return tensor::ToFloat(reinterpret_cast<const tensor::F16*>(data)[i]);
+  if (w.format == BlockFormat::kBF16)
+    return tensor::ToFloat(reinterpret_cast<const tensor::BF16*>(data)[i]);
+  tensor::F16 scale;
+  std::memcpy(&scale, data + i / 32 * 34, 2);
+  return static_cast<double>(tensor::ToFloat(scale)) *
+         reinterpret_cast<const int8_t*>(data)[i / 32 * 34 + 2 + i % 32];
+}
+
+struct Case {
+  std::vector<StoredTensor> parts;
+  LinearForm form;
+  double error_max;  // of outputs of a spread of about 1
+};
+
+constexpr int64_t kInputs = 96;
+constexpr int64_t kRows = 37;
+
+std::vector<float> RandomRows(int64_t columns) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(kRows * columns));
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+std::vector<float> Run(const Linear& linear, const std::vector<float>& x,
+                       const std::vector<float>& residual, int64_t rows_max) {
+  std::vector<float> y(static_cast<size_t>(kRows * linear.n()));
+  Runner runner({});
+  for (int64_t row = 0; row < kRows; row += rows_max) {
+    LinearRows rows;
+    rows.rows = std::min(rows_max, kRows - row);
+    rows.x = x.data() + row * kInputs;
+    rows.x_stride = kInputs;
+    rows.residual = residual.data() + row * linear.n();
+    rows.y = y.data() + row * linear.n();
+    rows.residual_stride = rows.y_stride = linear.n();
+    tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
+    EXPECT_TRUE(linear.Run(runner, rows, scratch.mutable_data()));
+  }
+  return y;
+}
+
+void Check(const Case& what, const std::string& name) {
+  auto linear = Linear::Load(what.parts, what.form);
+  ASSERT_TRUE(linear.ok()) << name << linear.error().message;
+  std::vector<float> bias(static_cast<size_t>(linear->n()));
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i) * 0.01f;
+  linear->set_bias(bias);
+  const std::vector<float> x = RandomRows(kInputs), residual = RandomRows(linear->n());
+  const std::vector<float> whole = Run(*linear, x, residual, kRows);
+  for (const int64_t rows_max : {1, 5, 16}) {
+    EXPECT_EQ(Run(*linear, x, residual, rows_max), whole) << name << " " << rows_max;
+  }
+  int64_t column = 0;
+  double worst = 0;
+  for (const StoredTensor& part : what.parts) {
+    for (int64_t n = 0; n < part.shape[0]; ++n, ++column) {
+      for (int64_t row = 0; row < kRows; ++row) {
+        const auto at = static_cast<size_t>(row * linear->n() + column);
+        double want = static_cast<double>(bias[static_cast<size_t>(column)]) + residual[at];
+        for (int64_t k = 0; k < kInputs; ++k) {
+          want += Element(part, n, k) * x[static_cast<size_t>(row * kInputs + k)];
+        }
+        worst = std::max(worst, std::fabs(want - whole[at]));
+      }
+    }
+  }
+  EXPECT_LT(worst, what.error_max) << name;
+}
+
+TEST(LinearTest, GivesTheProductInEveryFormAndTheSameBitsForAnyCutOfRows) {
+  using kernels::Int4Kind;
+  using kernels::WeightForm;
+  const auto plain = [](BlockFormat format) {
+    return std::vector<StoredTensor>{RandomWeight(48, kInputs, format, 1),
+                                     RandomWeight(20, kInputs, format, 2)};
+  };
+  for (const BlockFormat format : {BlockFormat::kF32, BlockFormat::kF16, BlockFormat::kBF16}) {
+    const std::string name(tensor::BlockFormatName(format));
+    Check({plain(format), WeightForm::kF32, 1e-5}, name + " f32");
+    Check({plain(format), LinearForm::Stored(), 1e-5}, name + " stored");
+    Check({plain(format), WeightForm::kInt8, 0.05}, name + " int8");
+    Check({plain(format), LinearForm::Int4(32, Int4Kind::kSymmetric), 0.6}, name + " int4");
+    Check({plain(format), LinearForm::Int4(64, Int4Kind::kWithMinimum), 0.6}, name + " int4m");
+  }
+  Check({plain(BlockFormat::kQ8_0), WeightForm::kF32, 0.04}, "Q8_0");
+}
+
+TEST(LinearTest, PartsMayLieInDifferentFormats) {
+  const std::vector<StoredTensor> parts = {RandomWeight(40, kInputs, BlockFormat::kQ8_0, 1),
+                                           RandomWeight(24, kInputs, BlockFormat::kF16, 2),
+                                           RandomWeight(16, kInputs, BlockFormat::kF32, 3),
+                                           RandomWeight(33, kInputs, BlockFormat::kQ8_0, 4)};
+  Check({parts, LinearForm::Stored(), 0.04}, "stored");
+  Check({parts, kernels::WeightForm::kInt8, 0.06}, "int8");
+}
+
+TEST(LinearTest, BlocksAreNotCopied) {
+  const StoredTensor weight = RandomWeight(48, kInputs, BlockFormat::kQ8_0, 1);
+  const auto linear = Linear::Load({weight}, kernels::WeightForm::kF32);
+  ASSERT_TRUE(linear.ok());
+  EXPECT_EQ(linear->weight_bytes(), weight.buffer.bytes());
+}
+
+TEST(LinearTest, Int4OfASizeThatItDoesNotTakeIsNoError) {
+  const auto linear = Linear::Load({RandomWeight(48, 40, BlockFormat::kF32, 1)},
+                                   LinearForm::Int4(32, kernels::Int4Kind::kSymmetric));
+  ASSERT_TRUE(linear.ok());
+  EXPECT_GT(linear->weight_bytes(), 48 * 40 - 1);
+}
+
+TEST(LinearFormTest, ReadsTheNamesThatItWrites) {
+  for (const char* name : {"f32", "bf16", "int8", "bf16-storage", "int8-storage", "stored",
+                           "int4_g32", "int4_g128", "int4m_g64"}) {
+    const auto form = LinearForm::Parse(name);
+    ASSERT_TRUE(form.ok()) << name;
+    EXPECT_EQ(form->Name(), name);
+  }
+  EXPECT_EQ(LinearForm::Parse("int4")->group, 32);
+  for (const char* name : {"", "int", "int4_", "int4_g", "int4_g33", "int4_g160", "int5"}) {
+    EXPECT_FALSE(LinearForm::Parse(name).ok()) << name;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::lm
