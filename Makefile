@@ -7,7 +7,7 @@
 #   make compare   list the comparisons with peers; NAME=encoder runs one
 #   make sanitize  ASan+UBSan and TSan runs of the unit and server tests
 #   make fuzz      every fuzz target, SECONDS=600 each
-#   make soak      random kills under load, KILLS=2000
+#   make soak      random kills under load, KILLS=2000; language models under mixed load, SOAK_SECONDS=1200
 #   make wheel     the Python package as a wheel in build/dist, tested in a fresh environment
 #   make format    clang-format over src, tests, bench and python
 
@@ -18,6 +18,7 @@ BUILD := build/release
 PYTHON := build/venv/bin/python
 SECONDS ?= 600
 KILLS ?= 2000
+SOAK_SECONDS ?= 1200
 
 .PHONY: help setup build test demo bench compare sanitize fuzz soak wheel format
 
@@ -50,6 +51,7 @@ fuzz: setup
 
 soak: build
 	@$(PYTHON) tests/e2e/soak.py --binary $(BUILD)/sluice --kills $(KILLS)
+	@$(PYTHON) tests/e2e/soak_language.py --binary $(BUILD)/sluice --seconds $(SOAK_SECONDS)
 
 wheel: setup
 	@tools/wheel.sh
