@@ -111,6 +111,17 @@ BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out) {
   return made;
 }
 
+int64_t PanelColumns(const BlockMatrix&) {
+  return kBlockPanel;
+}
+
+BlockMatrix PanelOf(const BlockMatrix& w, int64_t index) {
+  BlockMatrix panel = w;
+  panel.n = std::min(kBlockPanel, w.n - index * kBlockPanel);
+  panel.data += index * kBlockPanel * ColumnBytes(w);
+  return panel;
+}
+
 int64_t BlockCodeStride(int64_t k) {
   const int64_t lines = CeilDiv(k, 64);
   return (lines + (lines % 2 == 0 ? 1 : 0)) * 64;

@@ -46,6 +46,10 @@ base::Result<BlockMatrix> BlockMatrixOf(const std::byte* data, tensor::BlockForm
 int64_t InterleavedBytes(const BlockMatrix& w);
 BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out);
 
+// As those of kernels/gemm.h; the last panel has as many columns as are left.
+int64_t PanelColumns(const BlockMatrix& w);
+BlockMatrix PanelOf(const BlockMatrix& w, int64_t index);
+
 // Rows of activations in 8 bits: x = scale * code with codes -127 … 127, a scale for each 32
 // elements of k. A block that holds NaN or inf gets the scale NaN.
 struct BlockRows {

@@ -17,6 +17,19 @@ GemmPlan Plan(const GemmArgs& args) {
 
 }  // namespace
 
+int64_t PanelColumns(const PackedMatrix& b) {
+  return b.n == 1 ? 1 : PanelColumns(b.target);
+}
+
+PackedMatrix PanelOf(const PackedMatrix& b, int64_t index) {
+  // What is one column lies otherwise.
+  if (b.n == 1) return b;
+  PackedMatrix panel = b;
+  panel.n = PanelColumns(b);
+  panel.data += index * panel.n * b.k;
+  return panel;
+}
+
 int64_t GemmRowStride(int64_t n) {
   constexpr int64_t kFloatsOfSets = 1024;  // 64 sets of 64 bytes, as all x86 cores have
   return n > 0 && n % kFloatsOfSets == 0 ? n + 16 : n;

@@ -51,6 +51,11 @@ struct GemmArgs {
   bool accumulate = false;  // the chains start from what C holds
 };
 
+// Columns of b's panels, and the panel `index` as a matrix of its own: a column's bits are those of
+// a product with all of b, and zero where b has none.
+int64_t PanelColumns(const PackedMatrix& b);
+PackedMatrix PanelOf(const PackedMatrix& b, int64_t index);
+
 // Floats from row to row that suit a matrix of n columns which a product reads as its A: n, or a
 // cache line more where rows would be whole multiples of 4 KiB apart. Such rows fall into one set
 // of L1, which cannot hold a strip of them: 84 instead of 99 % of the roof on a core with 12 ways.

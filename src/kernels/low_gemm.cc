@@ -118,6 +118,21 @@ int64_t LowPanelColumns(LowPath path, Target target) {
   return path == LowPath::kWiden ? PanelColumns(target) : 32;
 }
 
+int64_t PanelColumns(const LowMatrix& b) {
+  return LowPanelColumns(b.path, b.target);
+}
+
+LowMatrix PanelOf(const LowMatrix& b, int64_t index) {
+  const bool brain = b.form == WeightForm::kBF16 || b.form == WeightForm::kBF16Storage;
+  const int64_t column_bytes = b.path == LowPath::kWiden ? b.k * (brain ? 2 : 1) : 4 * b.groups;
+  LowMatrix panel = b;
+  panel.n = PanelColumns(b);
+  panel.data += index * panel.n * column_bytes;
+  if (b.scales != nullptr) panel.scales += index * panel.n;
+  if (b.sums != nullptr) panel.sums += index * panel.n;
+  return panel;
+}
+
 int64_t LowGroups(int64_t k, LowPath path) {
   if (path == LowPath::kWiden) return 0;
   const int64_t element_bytes = path == LowPath::kVnni || path == LowPath::kBytes ? 1 : 2;

@@ -32,6 +32,10 @@ struct LowMatrix {
   Target target = Target::kAvx2;  // of the epilogue; with kWiden of the product as well
 };
 
+// As those of kernels/gemm.h.
+int64_t PanelColumns(const LowMatrix& b);
+LowMatrix PanelOf(const LowMatrix& b, int64_t index);
+
 // Rows of activations as a path takes them: u8, s16 or bf16, padded with zeros to whole groups.
 struct LowRows {
   std::byte* data = nullptr;  // rows `stride` bytes apart

@@ -461,11 +461,27 @@ bool Decoder::RunHead(const States& states, int64_t first, int64_t count, float*
   product.x_stride = states.stride;
   product.y = logits;
   product.y_stride = head_.n();
-  if (!head_.Run(runner, product, states.scratch)) return false;
+  return head_.Run(runner, product, states.scratch) && Cap(logits, count, head_.n(), runner);
+}
+
+bool Decoder::RunHeadColumns(const States& states, int64_t first, int64_t count,
+                             const ColumnPlaces& columns, float* logits, Runner& runner) const {
+  for (int64_t done = 0; done < count; done += Linear::kColumnRowsMax) {
+    LinearRows product;
+    product.rows = std::min(Linear::kColumnRowsMax, count - done);
+    product.x = states.rows + (first + done) * states.stride;
+    product.x_stride = states.stride;
+    product.y = logits + done * columns.size();
+    product.y_stride = columns.size();
+    if (!head_.RunColumns(runner, product, columns, states.scratch)) return false;
+  }
+  return Cap(logits, count, columns.size(), runner);
+}
+
+bool Decoder::Cap(float* logits, int64_t rows, int64_t columns, Runner& runner) const {
   if (config_.logit_cap <= 0) return true;
-  const auto elements = static_cast<double>(count * head_.n());
-  return runner.RunTiles(count, elements, [&](kernels::Tiles range) {
-    kernels::CapLogits(logits + range.begin * head_.n(), (range.end - range.begin) * head_.n(),
+  return runner.RunTiles(rows, static_cast<double>(rows * columns), [&](kernels::Tiles range) {
+    kernels::CapLogits(logits + range.begin * columns, (range.end - range.begin) * columns,
                        config_.logit_cap);
   });
 }

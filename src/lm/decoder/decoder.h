@@ -62,6 +62,10 @@ class Decoder {
   // `logits` [count, head_width] of the states from `first` on.
   [[nodiscard]] bool RunHead(const States& states, int64_t first, int64_t count, float* logits,
                              Runner& runner) const;
+  // Some of their columns alone, with the same bits: `logits` [count, columns].
+  [[nodiscard]] bool RunHeadColumns(const States& states, int64_t first, int64_t count,
+                                    const ColumnPlaces& columns, float* logits,
+                                    Runner& runner) const;
   // Both: `logits` [logit_rows, head_width]. Memory as for that many of them at once.
   [[nodiscard]] bool Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
                          Runner& runner) const;
@@ -134,6 +138,8 @@ class Decoder {
                              float* y, Runner& runner) const;
   [[nodiscard]] bool PickStates(const StepRows& rows, Space& space, States& states,
                                 Runner& runner) const;
+  // Of logits [rows, columns], where the model bounds them.
+  [[nodiscard]] bool Cap(float* logits, int64_t rows, int64_t columns, Runner& runner) const;
   // The stream's first values.
   [[nodiscard]] bool Embed(const StepRows& rows, Space& space, Runner& runner) const;
 

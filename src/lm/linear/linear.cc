@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "base/check.h"
 #include "tensor/align.h"
@@ -191,24 +192,6 @@ int64_t Linear::ScratchBytes(int64_t rows) const {
   return bytes;
 }
 
-bool Linear::Run(Runner& runner, const LinearRows& rows, std::byte* scratch) const {
-  bool prepared = false;  // rows for blocks, which serve all parts
-  for (const Part& part : parts_) {
-    bool done = false;
-    if (part.packed != nullptr) {
-      done = RunPacked(part, runner, rows);
-    } else if (part.low != nullptr) {
-      done = RunLow(part, runner, rows, scratch);
-      prepared = false;
-    } else {
-      done = RunBlocks(part, prepared, runner, rows, scratch);
-      prepared = prepared || kernels::TakesBlockRows(part.blocks);
-    }
-    if (!done) return false;
-  }
-  return true;
-}
-
 namespace {
 
 // What all three products take alike.
@@ -223,21 +206,142 @@ void FillCommon(const LinearRows& rows, int64_t column, const std::vector<float>
   args.c_stride = rows.y_stride;
 }
 
+// A product as its header describes it; `speedup` as Runner::Run's.
+template <class Args>
+struct Kernel {
+  int64_t (*tiles)(const Args&);
+  void (*run)(const Args&, kernels::Tiles);
+  kernels::Work (*work)(const Args&);
+  double speedup;
+};
+
+kernels::PackedMatrix& MatrixOf(kernels::GemmArgs& args) {
+  return args.b;
+}
+kernels::LowMatrix& MatrixOf(kernels::LowGemmArgs& args) {
+  return args.b;
+}
+kernels::BlockMatrix& MatrixOf(kernels::BlockGemmArgs& args) {
+  return args.w;
+}
+
+// The product with one panel alone, into memory of its own.
+constexpr int64_t kPanelMax = 32;
+template <class Args>
+struct PanelProduct {
+  explicit PanelProduct(const Args& product) : whole(product) {}
+  int64_t width() { return PanelColumns(MatrixOf(whole)); }
+
+  // Panel `index` of the matrix.
+  Args Of(int64_t index) {
+    Args args = whole;
+    const int64_t first = index * width();
+    MatrixOf(args) = PanelOf(MatrixOf(whole), index);
+    if (whole.bias != nullptr) {
+      // The panel may go on behind the bias.
+      const int64_t count = std::min(width(), MatrixOf(whole).n - first);
+      std::copy(whole.bias + first, whole.bias + first + count, bias);
+      std::fill(bias + count, bias + kPanelMax, 0.0f);
+      args.bias = bias;
+    }
+    args.c = y;
+    args.c_stride = kPanelMax;
+    return args;
+  }
+
+  Args whole;
+  float bias[kPanelMax];
+  alignas(64) float y[Linear::kColumnRowsMax * kPanelMax];
+};
+
 }  // namespace
 
-bool Linear::RunPacked(const Part& part, Runner& runner, const LinearRows& rows) const {
+template <class F>
+bool Linear::WithProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                         std::byte* scratch, bool& prepared, F run) const {
+  if (part.packed != nullptr) {
+    return run(PackedProduct(part, rows),
+               Kernel<kernels::GemmArgs>{kernels::GemmTiles, kernels::Gemm, kernels::GemmWork, 1});
+  }
+  if (part.low != nullptr) {
+    prepared = false;
+    kernels::LowGemmArgs args;
+    if (!LowProduct(part, runner, rows, scratch, args)) return false;
+    const double speedup = kernels::LowPathSpeedup(args.b.path);
+    return run(args, Kernel<kernels::LowGemmArgs>{kernels::LowGemmTiles, kernels::LowGemm,
+                                                  kernels::LowGemmWork, speedup});
+  }
+  kernels::BlockGemmArgs args;
+  if (!BlockProduct(part, runner, rows, scratch, prepared, args)) return false;
+  const double speedup = kernels::TakesBlockRows(args.w) ? kBlockSpeedup : 1;
+  return run(args, Kernel<kernels::BlockGemmArgs>{kernels::BlockGemmTiles, kernels::BlockGemm,
+                                                  kernels::BlockGemmWork, speedup});
+}
+
+bool Linear::Run(Runner& runner, const LinearRows& rows, std::byte* scratch) const {
+  bool prepared = false;  // rows for blocks, which serve all parts
+  const auto run = [&](const auto& args, const auto& kernel) {
+    return runner.Run(kernel.tiles, kernel.run, kernel.work(args), args, kernel.speedup);
+  };
+  for (const Part& part : parts_) {
+    if (!WithProduct(part, runner, rows, scratch, prepared, run)) return false;
+  }
+  return true;
+}
+
+bool Linear::RunColumns(Runner& runner, const LinearRows& rows, const ColumnPlaces& columns,
+                        std::byte* scratch) const {
+  CHECK(rows.rows <= kColumnRowsMax && rows.residual == nullptr && rows.out.data == nullptr &&
+        rows.activation == kernels::Activation::kNone);
+  bool prepared = false;
+  auto begin = columns.begin();
+  for (const Part& part : parts_) {
+    auto end = begin;
+    while (end != columns.end() && end->column < part.column + part.n) ++end;
+    if (end == begin) continue;
+    const auto run = [&](const auto& args, const auto& kernel) {
+      using Args = std::decay_t<decltype(args)>;
+      // A tile is a column, with its panel where the column before is in another one.
+      const auto multiply = [&](const Args& whole, kernels::Tiles range) {
+        PanelProduct<Args> panel(whole);
+        const int64_t width = panel.width();
+        int64_t held = -1;
+        for (auto one = begin + range.begin; one != begin + range.end; ++one) {
+          const int64_t column = one->column - part.column;
+          if (column / width != held) {
+            held = column / width;
+            const Args alone = panel.Of(held);
+            kernel.run(alone, {0, kernel.tiles(alone)});
+          }
+          for (int64_t row = 0; row < rows.rows; ++row) {
+            rows.y[row * rows.y_stride + one->place] = panel.y[row * kPanelMax + column % width];
+          }
+        }
+      };
+      kernels::Work work = kernel.work(PanelProduct<Args>(args).Of(0));
+      work.flops *= end - begin;
+      work.bytes *= end - begin;
+      return runner.Run([&](const Args&) { return int64_t{end - begin}; }, multiply, work, args,
+                        kernel.speedup);
+    };
+    if (!WithProduct(part, runner, rows, scratch, prepared, run)) return false;
+    begin = end;
+  }
+  return true;
+}
+
+kernels::GemmArgs Linear::PackedProduct(const Part& part, const LinearRows& rows) const {
   kernels::GemmArgs args;
   FillCommon(rows, part.column, bias_, args);
   args.a = rows.x;
   args.a_stride = rows.x_stride;
   args.b = part.packed->matrix();
   args.activation = rows.activation;
-  return runner.Run(kernels::GemmTiles, kernels::Gemm, kernels::GemmWork(args), args);
+  return args;
 }
 
-bool Linear::RunLow(const Part& part, Runner& runner, const LinearRows& rows,
-                    std::byte* scratch) const {
-  kernels::LowGemmArgs args;
+bool Linear::LowProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                        std::byte* scratch, kernels::LowGemmArgs& args) const {
   FillCommon(rows, part.column, bias_, args);
   args.b = part.low->matrix();
   args.activation = rows.activation;
@@ -245,60 +349,51 @@ bool Linear::RunLow(const Part& part, Runner& runner, const LinearRows& rows,
   args.out_path = rows.out_path;
   if (rows.prepared.data != nullptr) {
     args.rows = rows.prepared;
-  } else if (args.b.path == LowPath::kWiden) {
+    return true;
+  }
+  if (args.b.path == LowPath::kWiden) {
     args.a = rows.x;
     args.a_stride = rows.x_stride;
-  } else {
-    kernels::PrepareRowsArgs prepare;
-    prepare.m = rows.rows;
-    prepare.k = k_;
-    prepare.a = rows.x;
-    prepare.a_stride = rows.x_stride;
-    prepare.path = args.b.path;
-    prepare.target = args.b.target;
-    prepare.rows.stride = kernels::LowRowBytes(k_, args.b.path);
-    prepare.rows.data = scratch;
-    scratch += tensor::AlignUp(rows.rows * prepare.rows.stride);
-    prepare.rows.scales = reinterpret_cast<float*>(scratch);
-    scratch += tensor::AlignUp(rows.rows * static_cast<int64_t>(sizeof(float)));
-    prepare.rows.zeros = reinterpret_cast<float*>(scratch);
-    if (!runner.Run(kernels::PrepareRowsTiles, kernels::PrepareRows,
-                    kernels::PrepareRowsWork(prepare), prepare)) {
-      return false;
-    }
-    args.rows = prepare.rows;
+    return true;
   }
-  return runner.Run(kernels::LowGemmTiles, kernels::LowGemm, kernels::LowGemmWork(args), args,
-                    kernels::LowPathSpeedup(args.b.path));
+  kernels::PrepareRowsArgs prepare;
+  prepare.m = rows.rows;
+  prepare.k = k_;
+  prepare.a = rows.x;
+  prepare.a_stride = rows.x_stride;
+  prepare.path = args.b.path;
+  prepare.target = args.b.target;
+  prepare.rows.stride = kernels::LowRowBytes(k_, args.b.path);
+  prepare.rows.data = scratch;
+  scratch += tensor::AlignUp(rows.rows * prepare.rows.stride);
+  prepare.rows.scales = reinterpret_cast<float*>(scratch);
+  scratch += tensor::AlignUp(rows.rows * static_cast<int64_t>(sizeof(float)));
+  prepare.rows.zeros = reinterpret_cast<float*>(scratch);
+  args.rows = prepare.rows;
+  return runner.Run(kernels::PrepareRowsTiles, kernels::PrepareRows,
+                    kernels::PrepareRowsWork(prepare), prepare);
 }
 
-bool Linear::RunBlocks(const Part& part, bool prepared, Runner& runner, const LinearRows& rows,
-                       std::byte* scratch) const {
+bool Linear::BlockProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                          std::byte* scratch, bool& prepared, kernels::BlockGemmArgs& args) const {
   CHECK(rows.activation == kernels::Activation::kNone && rows.x != nullptr);
-  kernels::BlockGemmArgs args;
   FillCommon(rows, part.column, bias_, args);
   args.w = part.blocks;
   if (!kernels::TakesBlockRows(part.blocks)) {
     args.a = rows.x;
     args.a_stride = rows.x_stride;
-    return runner.Run(kernels::BlockGemmTiles, kernels::BlockGemm, kernels::BlockGemmWork(args),
-                      args);
+    return true;
   }
   args.rows = DivideScratch(scratch, rows.rows, k_).rows;
-  if (!prepared) {
-    kernels::PrepareBlockRowsArgs prepare;
-    prepare.m = rows.rows;
-    prepare.k = k_;
-    prepare.a = rows.x;
-    prepare.a_stride = rows.x_stride;
-    prepare.rows = args.rows;
-    if (!runner.Run(kernels::PrepareBlockRowsTiles, kernels::PrepareBlockRows,
-                    kernels::PrepareBlockRowsWork(prepare), prepare)) {
-      return false;
-    }
-  }
-  return runner.Run(kernels::BlockGemmTiles, kernels::BlockGemm, kernels::BlockGemmWork(args), args,
-                    kBlockSpeedup);
+  if (std::exchange(prepared, true)) return true;
+  kernels::PrepareBlockRowsArgs prepare;
+  prepare.m = rows.rows;
+  prepare.k = k_;
+  prepare.a = rows.x;
+  prepare.a_stride = rows.x_stride;
+  prepare.rows = args.rows;
+  return runner.Run(kernels::PrepareBlockRowsTiles, kernels::PrepareBlockRows,
+                    kernels::PrepareBlockRowsWork(prepare), prepare);
 }
 
 }  // namespace sluice::lm

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "kernels/low_packing.h"
 #include "kernels/weight_store.h"
 #include "lm/checkpoint/checkpoint.h"
+#include "lm/linear/column_places.h"
 #include "lm/linear/linear_form.h"
 #include "lm/linear/runner.h"
 
@@ -68,6 +70,11 @@ class Linear {
   // Bytes of scratch, aligned to 64, for that many rows.
   int64_t ScratchBytes(int64_t rows) const;
   [[nodiscard]] bool Run(Runner& runner, const LinearRows& rows, std::byte* scratch) const;
+  // These columns alone, with the bits that Run gives them: y [rows, columns]. Panels that hold
+  // none of them are not read. At most kColumnRowsMax rows, without residual and activation.
+  static constexpr int64_t kColumnRowsMax = 64;
+  [[nodiscard]] bool RunColumns(Runner& runner, const LinearRows& rows, const ColumnPlaces& columns,
+                                std::byte* scratch) const;
 
  private:
   // Columns that are one product: one of the three.
@@ -85,12 +92,19 @@ class Linear {
   base::Status AddInt4(const kernels::MatrixSource& source, const LinearForm& form);
   base::Status AddBlocks(const StoredTensor& stored);
   void Add(Part part);
-  [[nodiscard]] bool RunPacked(const Part& part, Runner& runner, const LinearRows& rows) const;
-  [[nodiscard]] bool RunLow(const Part& part, Runner& runner, const LinearRows& rows,
-                            std::byte* scratch) const;
-  // `prepared`: a part before has left the rows in the scratch.
-  [[nodiscard]] bool RunBlocks(const Part& part, bool prepared, Runner& runner,
-                               const LinearRows& rows, std::byte* scratch) const;
+  // A part's product, with its rows prepared in the scratch where it takes them so. False:
+  // abandoned.
+  kernels::GemmArgs PackedProduct(const Part& part, const LinearRows& rows) const;
+  [[nodiscard]] bool LowProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                                std::byte* scratch, kernels::LowGemmArgs& args) const;
+  // `prepared`: a part before has left the rows in the scratch, and whether one has now.
+  [[nodiscard]] bool BlockProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                                  std::byte* scratch, bool& prepared,
+                                  kernels::BlockGemmArgs& args) const;
+  // Calls run(product, speedup) for the part, and says what it says.
+  template <class F>
+  [[nodiscard]] bool WithProduct(const Part& part, Runner& runner, const LinearRows& rows,
+                                 std::byte* scratch, bool& prepared, F run) const;
 
   int64_t k_ = 0;
   int64_t n_ = 0;

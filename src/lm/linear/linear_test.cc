@@ -78,6 +78,25 @@ std::vector<float> RandomRows(int64_t columns) {
   return x;
 }
 
+// Rows of x times `columns`, computed alone.
+std::vector<float> RunColumns(const Linear& linear, const std::vector<float>& x,
+                              const std::vector<int32_t>& columns, int64_t rows_max) {
+  const ColumnPlaces places(columns);
+  std::vector<float> y(static_cast<size_t>(kRows * places.size()));
+  Runner runner({});
+  for (int64_t row = 0; row < kRows; row += rows_max) {
+    LinearRows rows;
+    rows.rows = std::min(rows_max, kRows - row);
+    rows.x = x.data() + row * kInputs;
+    rows.x_stride = kInputs;
+    rows.y = y.data() + row * places.size();
+    rows.y_stride = places.size();
+    tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
+    EXPECT_TRUE(linear.RunColumns(runner, rows, places, scratch.mutable_data()));
+  }
+  return y;
+}
+
 std::vector<float> Run(const Linear& linear, const std::vector<float>& x,
                        const std::vector<float>& residual, int64_t rows_max) {
   std::vector<float> y(static_cast<size_t>(kRows * linear.n()));
@@ -87,7 +106,7 @@ std::vector<float> Run(const Linear& linear, const std::vector<float>& x,
     rows.rows = std::min(rows_max, kRows - row);
     rows.x = x.data() + row * kInputs;
     rows.x_stride = kInputs;
-    rows.residual = residual.data() + row * linear.n();
+    if (!residual.empty()) rows.residual = residual.data() + row * linear.n();
     rows.y = y.data() + row * linear.n();
     rows.residual_stride = rows.y_stride = linear.n();
     tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
@@ -106,6 +125,21 @@ void Check(const Case& what, const std::string& name) {
   const std::vector<float> whole = Run(*linear, x, residual, kRows);
   for (const int64_t rows_max : {1, 5, 16}) {
     EXPECT_EQ(Run(*linear, x, residual, rows_max), whole) << name << " " << rows_max;
+  }
+  const std::vector<float> plain = Run(*linear, x, {}, kRows);
+  const auto last = static_cast<int32_t>(linear->n() - 1);
+  // In one panel, in several, the last one, one twice.
+  for (const std::vector<int32_t>& columns :
+       {std::vector<int32_t>{0}, {last}, {last, 7 % (last + 1), 0, last / 2, 0}}) {
+    std::vector<float> want;
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (const int32_t column : columns) {
+        want.push_back(plain[static_cast<size_t>(row * linear->n() + column)]);
+      }
+    }
+    for (const int64_t rows_max : {kRows, int64_t{1}, int64_t{5}}) {
+      EXPECT_EQ(RunColumns(*linear, x, columns, rows_max), want) << name << " " << rows_max;
+    }
   }
   int64_t column = 0;
   double worst = 0;
@@ -140,6 +174,20 @@ TEST(LinearTest, GivesTheProductInEveryFormAndTheSameBitsForAnyCutOfRows) {
     Check({plain(format), LinearForm::Int4(64, Int4Kind::kWithMinimum), 0.6}, name + " int4m");
   }
   Check({plain(BlockFormat::kQ8_0), WeightForm::kF32, 0.04}, "Q8_0");
+}
+
+TEST(LinearTest, ColumnsAloneHaveTheirBitsInTheLastPanelToo) {
+  // One column in the last panel, and one in all.
+  for (const int64_t n : {1, 33, 97}) {
+    for (const char* form :
+         {"f32", "bf16", "int8", "bf16-storage", "int8-storage", "stored", "int4", "int4m_g96"}) {
+      for (const BlockFormat format : {BlockFormat::kF32, BlockFormat::kBF16}) {
+        // Only the comparison of columns with the whole is at stake here.
+        Check({{RandomWeight(n, kInputs, format, 5)}, *LinearForm::Parse(form), 2}, form);
+      }
+    }
+    Check({{RandomWeight(n, kInputs, BlockFormat::kQ8_0, 5)}, LinearForm(), 0.04}, "Q8_0");
+  }
 }
 
 TEST(LinearTest, PartsMayLieInDifferentFormats) {

@@ -56,6 +56,8 @@ std::vector<Ask> Asks() {
   labels.more = {Named(kItemIds, Random(30, 5)), Named(kItemLengths, {10, 20}),
                  Named(kLabelIds, {1, 17})};
   asks.push_back(labels);
+  labels.parameters.emplace_back("over", std::string("labels"));
+  asks.push_back(labels);
   Ask embed{Joined({prefix, Random(5, 6)}), {{kTask, std::string(kTaskEmbed)}}};
   embed.more = {Named(kLengths, {75, 5})};
   asks.push_back(embed);

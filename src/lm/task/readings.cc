@@ -61,10 +61,10 @@ void Readings::AddToken(int64_t row, int32_t token, int32_t top) {
   reading.result = AddSample();
 }
 
-void Readings::AddColumns(int64_t row, std::span<const int32_t> columns) {
-  Reading& reading = Add(Reading::Kind::kColumns, row);
-  reading.columns = columns;
-  reading.result = AddValues(columns.size() + 1);
+void Readings::AddLogprobs(int64_t row, std::span<const int32_t> tokens) {
+  Reading& reading = Add(Reading::Kind::kTokens, row);
+  reading.tokens = tokens;
+  reading.result = AddValues(tokens.size());
 }
 
 void Readings::AddLogits(int64_t row) {
@@ -72,9 +72,18 @@ void Readings::AddLogits(int64_t row) {
   reading.result = AddValues(static_cast<size_t>(decoder_->head_width()));
 }
 
+void Readings::AddColumns(int64_t row, const ColumnPlaces& columns) {
+  Reading reading;
+  reading.kind = Reading::Kind::kColumns;
+  reading.row = row;
+  reading.columns = &columns;
+  reading.result = AddValues(static_cast<size_t>(columns.size()));
+  of_states_.push_back(reading);
+}
+
 void Readings::AddStates(int64_t first, int64_t count, std::span<const float> before) {
   Reading reading;
-  reading.kind = Reading::Kind::kStates;
+  reading.kind = Reading::Kind::kSum;
   reading.row = first;
   reading.rows = count;
   reading.result = AddValues(before.size());
@@ -110,8 +119,31 @@ bool Readings::Run(const StepRows& rows, const Decoder::States& states, float* l
     if (!runner.RunInLanes(readings, whole_ns, read)) return false;
     at = end;
   }
-  for (const Reading& reading : of_states_) SumStates(reading, rows, states);
+  for (size_t at = 0; at < of_states_.size();) {
+    if (of_states_[at].kind == Reading::Kind::kSum) {
+      SumStates(of_states_[at++], row_count, states);
+    } else if (!RunColumns(at, row_count, states, runner)) {
+      return false;
+    }
+  }
   return true;
+}
+
+bool Readings::RunColumns(size_t& at, int64_t first, const Decoder::States& states,
+                          Runner& runner) {
+  const Reading& one = of_states_[at];
+  const auto width = static_cast<size_t>(one.columns->size());
+  int64_t count = 1;
+  for (++at; at < of_states_.size() && count < rows_max_; ++at, ++count) {
+    const Reading& next = of_states_[at];
+    // Their values follow one another as their rows do.
+    if (next.columns != one.columns || next.row != one.row + count ||
+        next.result != one.result + width * static_cast<size_t>(count)) {
+      break;
+    }
+  }
+  return decoder_->RunHeadColumns(states, first + one.row, count, *one.columns,
+                                  values_.data() + one.result, runner);
 }
 
 void Readings::Read(const Reading& reading, std::span<const float> row, Sampler& sampler) {
@@ -121,26 +153,28 @@ void Readings::Read(const Reading& reading, std::span<const float> row, Sampler&
                           samples_[reading.result]);
     case Reading::Kind::kToken:
       return sampler.Score(row, reading.token, reading.top, samples_[reading.result]);
-    case Reading::Kind::kColumns: {
+    case Reading::Kind::kTokens: {
+      const float normaliser = sampler.Normaliser(row);
       float* to = values_.data() + reading.result;
-      for (const int32_t column : reading.columns) *to++ = row[static_cast<size_t>(column)];
-      *to = sampler.Normaliser(row);
+      for (const int32_t token : reading.tokens) {
+        *to++ = row[static_cast<size_t>(token)] - normaliser;
+      }
       return;
     }
     case Reading::Kind::kLogits:
       std::copy(row.begin(), row.end(),
                 values_.begin() + static_cast<std::ptrdiff_t>(reading.result));
       return;
-    case Reading::Kind::kStates:
+    case Reading::Kind::kColumns:
+    case Reading::Kind::kSum:
       return;
   }
 }
 
-void Readings::SumStates(const Reading& reading, const StepRows& rows,
-                         const Decoder::States& states) {
+void Readings::SumStates(const Reading& reading, int64_t first, const Decoder::States& states) {
   const int64_t hidden = decoder_->config().hidden;
   float* const sum = values_.data() + reading.result;
-  const auto first = static_cast<int64_t>(rows.logit_rows.size()) + reading.row;
+  first += reading.row;
   for (int64_t row = first; row < first + reading.rows; ++row) {
     const float* const state = states.rows + row * states.stride;
     for (int64_t i = 0; i < hidden; ++i) sum[i] += state[i];

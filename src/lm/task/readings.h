@@ -17,11 +17,13 @@ namespace sluice::lm {
 // committed.
 struct Reading {
   enum class Kind : uint8_t {
-    kDraw,     // a token by `sampling`, `counts` and `seed`: a sample
-    kToken,    // the logprob of `token` and the `top` likeliest: a sample
-    kColumns,  // the logits of `columns` and the row's normaliser behind them: values
-    kLogits,   // the row: head_width values
-    kStates,   // the sum of `rows` states, one by one, on top of what its values hold: values
+    kDraw,    // a token by `sampling`, `counts` and `seed`: a sample
+    kToken,   // the logprob of `token` and the `top` likeliest: a sample
+    kTokens,  // the logprobs of `tokens`: values
+    kLogits,  // the row: head_width values
+    // Of states.
+    kColumns,  // the logits of `columns`, for which the rest of the head is not computed: values
+    kSum,      // the sum of `rows` states, one by one, on top of what its values hold: values
   };
   Kind kind = Kind::kDraw;
   int64_t row = 0;  // among the outputs of its kind
@@ -32,7 +34,8 @@ struct Reading {
   int64_t position = 0;  // of the token that is drawn
   int32_t token = 0;
   int32_t top = 0;
-  std::span<const int32_t> columns = {};
+  std::span<const int32_t> tokens = {};
+  const ColumnPlaces* columns = nullptr;
   size_t result = 0;  // its sample, or the first of its values
 };
 
@@ -53,8 +56,10 @@ class Readings {
   void AddDraw(int64_t row, const SamplingParameters& sampling, const TokenCounts& counts,
                uint64_t seed, int64_t position);
   void AddToken(int64_t row, int32_t token, int32_t top);
-  void AddColumns(int64_t row, std::span<const int32_t> columns);
+  void AddLogprobs(int64_t row, std::span<const int32_t> tokens);
   void AddLogits(int64_t row);
+  // Of rows whose states are wanted, not their logits.
+  void AddColumns(int64_t row, const ColumnPlaces& columns);
   // `before` [hidden]: what the sum begins with.
   void AddStates(int64_t first, int64_t count, std::span<const float> before);
 
@@ -72,12 +77,16 @@ class Readings {
   size_t AddSample();
   size_t AddValues(size_t count);
   void Read(const Reading& reading, std::span<const float> row, Sampler& sampler);
-  void SumStates(const Reading& reading, const StepRows& rows, const Decoder::States& states);
+  // `first`: the state that they count from. RunColumns takes all of those from `at` on that are
+  // one product, and moves it behind them.
+  void SumStates(const Reading& reading, int64_t first, const Decoder::States& states);
+  [[nodiscard]] bool RunColumns(size_t& at, int64_t first, const Decoder::States& states,
+                                Runner& runner);
 
   const Decoder* const decoder_;
   const int64_t rows_max_;
   std::vector<Reading> of_logits_;  // by row, ascending
-  std::vector<Reading> of_states_;
+  std::vector<Reading> of_states_;  // as they came
   std::vector<Begin> members_;
   std::vector<Sample> samples_;  // more than are in use: their lists keep their room
   size_t sample_count_ = 0;

@@ -46,6 +46,8 @@ bool ScoreGroup::Next(SequenceSpec& spec) {
   spec.tokens = asked_.prompt;
   spec.tokens.insert(spec.tokens.end(), item.begin(), item.end());
   spec.shared_max = prefix_size();
+  // Among themselves labels need no other logits.
+  if (asked_.over_labels) spec.output = RowOutput::kState;
   if (asked_.kind == Scoring::Kind::kLikelihood) {
     // What the last token is followed by is not asked, so that its row is not computed.
     spec.tokens.pop_back();
@@ -57,7 +59,11 @@ bool ScoreGroup::Next(SequenceSpec& spec) {
 void ScoreGroup::Ask(int32_t branch, const Scheduler::Member& member, Readings& readings) {
   const int64_t last = member.first_output + member.outputs - 1;
   if (asked_.kind == Scoring::Kind::kLabels && member.whole) {
-    readings.AddColumns(last, asked_.labels);
+    if (asked_.over_labels) {
+      readings.AddColumns(last, asked_.label_columns);
+    } else {
+      readings.AddLogprobs(last, asked_.labels);
+    }
   } else if (asked_.kind == Scoring::Kind::kClasses && member.whole) {
     readings.AddLogits(last);
   } else if (asked_.kind == Scoring::Kind::kLikelihood) {
@@ -85,23 +91,12 @@ std::optional<int32_t> ScoreGroup::Hear(int32_t branch, const Scheduler::Member&
   }
   if (!member.whole) return std::nullopt;
   ++ended_;
-  if (asked_.kind == Scoring::Kind::kLabels) HearLabels(item, results.values);
-  if (asked_.kind == Scoring::Kind::kClasses) {
-    const std::span<float> own = std::span(scores_).subspan(item * static_cast<size_t>(columns_),
-                                                            static_cast<size_t>(columns_));
-    std::copy(results.values.begin(), results.values.end(), own.begin());
-    ActivateScores(asked_.activation, own);
-  }
-  return std::nullopt;
-}
-
-void ScoreGroup::HearLabels(size_t item, std::span<const float> logits) {
-  const float normaliser = logits.back();
+  if (asked_.kind == Scoring::Kind::kLikelihood) return std::nullopt;
   const std::span<float> own = std::span(scores_).subspan(item * static_cast<size_t>(columns_),
                                                           static_cast<size_t>(columns_));
-  std::copy(logits.begin(), logits.end() - 1, own.begin());
-  if (asked_.over_labels) return ActivateScores(ScoreActivation::kSoftmax, own);
-  for (float& score : own) score -= normaliser;
+  std::copy(results.values.begin(), results.values.end(), own.begin());
+  ActivateScores(asked_.activation, own);
+  return std::nullopt;
 }
 
 engine::Reply ScoreGroup::Finish() {

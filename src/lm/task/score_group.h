@@ -27,7 +27,6 @@ class ScoreGroup : public Group {
 
  private:
   int64_t prefix_size() const { return static_cast<int64_t>(asked_.prompt.size()); }
-  void HearLabels(size_t item, std::span<const float> logits);
 
   const Scoring& asked_;
   const int64_t columns_;

@@ -133,6 +133,10 @@ base::Status ReadLabels(const Inputs& inputs, const ScoringModel& model, Paramet
                                  "\"");
   }
   out.over_labels = over == "labels";
+  if (out.over_labels) {
+    out.label_columns = ColumnPlaces(out.labels);
+    out.activation = ScoreActivation::kSoftmax;
+  }
   return base::Ok();
 }
 

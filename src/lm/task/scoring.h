@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "lm/encoder/encoder_config.h"
+#include "lm/linear/column_places.h"
 #include "lm/task/prompt.h"
 
 namespace sluice::lm {
@@ -55,7 +56,8 @@ struct Scoring : Asked {
   TokenLists items;
   std::vector<int32_t> labels;  // of kLabels
   bool over_labels = false;     // probabilities among the labels, else logprobs among all tokens
-  ScoreActivation activation = ScoreActivation::kNone;  // of kClasses
+  ColumnPlaces label_columns;   // of the head; of over_labels
+  ScoreActivation activation = ScoreActivation::kNone;  // of what the head says of an item
   bool token_logprobs = false;                          // of kLikelihood
   bool relevance = false;                               // of kLabels: the first one's score alone
   Ranking ranking;
