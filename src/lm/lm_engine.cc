@@ -155,6 +155,7 @@ std::unique_ptr<Group> LmEngine::TakeOut(size_t index) {
 }
 
 void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
+  const size_t before = groups_.size();
   for (size_t i = groups_.size(); i-- > 0;) {
     const engine::Call& call = groups_[i]->call();
     // A step that runs points to its groups: they go when it is committed.
@@ -164,6 +165,10 @@ void LmEngine::Sweep(base::Time now, engine::Replies& replies) {
     replies.Refuse(TakeOut(i)->TakeRequest(),
                    cancelled ? engine::reason::kCancelled : engine::reason::kDeadlineQueue);
   }
+  if (groups_.size() == before) return;
+  // No step may follow that would tell it.
+  if (groups_.empty()) busy_since_ = base::Time::Never();
+  measures_.Follow(scheduler_);
 }
 
 const engine::Offer* LmEngine::BestOffer(base::Time now, engine::WorkClass work) {

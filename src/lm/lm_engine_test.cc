@@ -117,6 +117,15 @@ TEST_F(LmEngineTest, TheCancelledAndTheExpiredAreAnsweredAndGone) {
   Run();
   EXPECT_STREQ(cancelled->last.reason, engine::reason::kCancelled);
   EXPECT_STREQ(expired->last.reason, engine::reason::kDeadlineQueue);
+  int seen = 0;
+  for (const engine::Measure& measure : engine_->measures()) {
+    const bool held = measure.name == "sluice_lm_running" || measure.name == "sluice_lm_waiting" ||
+                      measure.name == "sluice_lm_kv_blocks_used";
+    if (!held) continue;
+    EXPECT_EQ(measure.gauge->value(), 0) << measure.name;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 3);
 }
 
 TEST_F(LmEngineTest, RefusesWhatItsQueueDoesNotHold) {
