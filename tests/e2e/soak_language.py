@@ -213,6 +213,13 @@ class Watcher:
         if status != 200 or answer["usage"]["prompt_tokens"] != len(prompt):
             raise Broken(f"a prompt of all {blocks} blocks: {status} {answer}")
 
+    def settle(self):
+        """Loads the guests, so that every sample has the same models."""
+        for name in GUESTS:
+            status, answer = whole_answer(self.http, f"/v2/repository/models/{name}/load", {})
+            if status != 200:
+                raise Broken(f"load of {name}: {status} {answer}")
+
     def sample(self):
         status = dict(line.split(":", 1) for line in (self.process / "status").read_text().splitlines())
         size = {name: int(status[name].split()[0]) / 1024 for name in ("RssAnon", "VmRSS")}
@@ -267,8 +274,8 @@ def watch(shared, watcher, processes, seconds, period):
             if time.monotonic() > waited:
                 raise Broken(f"clients {[i for i, b in enumerate(shared.busy) if b]} wait for ever")
             time.sleep(0.005)
-        page = watcher.quiet()
-        watcher.fill(page)
+        watcher.fill(watcher.quiet())
+        watcher.settle()
         page = watcher.quiet()
         total = sum(sum(counts) for counts in shared.rows().values())
         sample = {"time": time.monotonic() - start, "requests": total, **watcher.sample()}
@@ -335,7 +342,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1200)
     parser.add_argument("--period", type=float, default=0, help="seconds between quiet points; 0: by the whole time")
     parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--growth-mib-max", type=float, default=2.0)
+    parser.add_argument("--growth-mib-max", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     multiprocessing.set_start_method("fork")

@@ -34,7 +34,7 @@ def whole_answer(address, path, body):
     answer = connection.getresponse()
     text = answer.read()
     connection.close()
-    return answer.status, json.loads(text)
+    return answer.status, json.loads(text) if text else None
 
 
 def said(document):
