@@ -1,5 +1,6 @@
 #include "text/word_scanner.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,9 @@ constexpr std::pair<WordScanner, std::string_view> kPatterns[] = {
     {WordScanner::kThreeDigits,
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
      R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {WordScanner::kCl100k,
+     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+)"
+     R"(|\s++$|\s*[\r\n]|\s+(?!\S)|\s)"},
     {WordScanner::kOneDigit,
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
      R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
@@ -96,6 +100,12 @@ class Scanner {
     return last;  // the last one goes with the next word
   }
 
+  // The end of the text where all from `at` on is white space; `at` itself elsewhere.
+  size_t LastSpace(size_t at) const {
+    const size_t end = RunOf(at, kScanSpace);
+    return end == text_.size() ? end : at;
+  }
+
   size_t Lines(size_t at) const {
     while (at < text_.size() && (text_[at] == '\r' || text_[at] == '\n')) ++at;
     return at;
@@ -168,6 +178,13 @@ size_t EndOfModern(const Scanner& scanner, size_t at, int word, int digits_max) 
   if ((first.classes & word) != 0) return scanner.RunOf(at, word);
   return EndOfRest(scanner, at, first, word, digits_max,
                    [&](size_t end) { return scanner.Lines(end); });
+}
+
+size_t EndOfCl100k(const Scanner& scanner, size_t at) {
+  const size_t end = EndOfModern(scanner, at, kScanLetter, 3);
+  if ((scanner.At(at).classes & kScanSpace) == 0) return end;
+  // A word that begins with a blank and goes on with something else came before in the pattern.
+  return std::max(end, scanner.LastSpace(at));
 }
 
 bool IsUncased(const Read& read) {
@@ -243,6 +260,8 @@ void ScanWords(WordScanner scanner, std::string_view text, std::vector<std::stri
     case WordScanner::kThreeDigits:
       return Cut(text, words,
                  [](const Scanner& s, size_t at) { return EndOfModern(s, at, kScanLetter, 3); });
+    case WordScanner::kCl100k:
+      return Cut(text, words, EndOfCl100k);
     case WordScanner::kOneDigit:
       return Cut(text, words,
                  [](const Scanner& s, size_t at) { return EndOfModern(s, at, kScanLetter, 1); });

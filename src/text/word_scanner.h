@@ -10,7 +10,8 @@ namespace sluice::text {
 
 enum class WordScanner {
   kGpt2,         // GPT-2 and ByteLevel's own
-  kThreeDigits,  // cl100k, Llama 3: up to three digits a word
+  kThreeDigits,  // Llama 3: up to three digits a word
+  kCl100k,       // the same, as tiktoken spells it: white space at the end of a text is one word
   kOneDigit,     // Qwen 2 and 3: one digit a word
   kMarks,        // Qwen 3.5: as kOneDigit, letters with their marks
   kCased,        // o200k, Llama 4: also cut where the case changes

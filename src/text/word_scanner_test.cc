@@ -15,9 +15,9 @@ namespace sluice::text {
 namespace {
 
 constexpr int kPcreUnicode = 14;  // the version of PCRE2's tables
-constexpr WordScanner kScanners[] = {WordScanner::kGpt2, WordScanner::kThreeDigits,
-                                     WordScanner::kOneDigit, WordScanner::kMarks,
-                                     WordScanner::kCased};
+constexpr WordScanner kScanners[] = {WordScanner::kGpt2,   WordScanner::kThreeDigits,
+                                     WordScanner::kCl100k, WordScanner::kOneDigit,
+                                     WordScanner::kMarks,  WordScanner::kCased};
 
 std::string Words(WordScanner scanner, std::string_view text) {
   std::vector<std::string_view> words;
@@ -87,6 +87,8 @@ TEST(WordScanner, KnownTextsAreCutAsTheirModelsCutThem) {
   EXPECT_EQ(Words(WordScanner::kGpt2, "I'll  pay 100$\n\n now"), "I|'ll| | pay| 100|$|\n\n| now|");
   EXPECT_EQ(Words(WordScanner::kThreeDigits, "I'LL pay 1234$\n\n now"),
             "I|'LL| pay| |123|4|$\n\n| now|");
+  EXPECT_EQ(Words(WordScanner::kThreeDigits, "a\n  "), "a|\n|  |");
+  EXPECT_EQ(Words(WordScanner::kCl100k, "a\n  "), "a|\n  |");
   EXPECT_EQ(Words(WordScanner::kOneDigit, "12(x)"), "1|2|(x|)|");
   EXPECT_EQ(Words(WordScanner::kCased, "camelCaseHTTPServer don't a/\n"),
             "camel|Case|HTTPServer| don't| a|/\n|");

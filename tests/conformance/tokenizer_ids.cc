@@ -16,6 +16,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "text/format/rank_family.h"
 #include "text/format/vocabulary_files.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
@@ -98,9 +99,15 @@ Result<std::shared_ptr<const Tokenizer>> Load(const std::string& path) {
   if (ends_with(".json")) return Tokenizer::Load(path);
   const std::string file = TRY(sluice::base::ReadFile(path, Tokenizer::kFileBytesMax));
   if (ends_with(".model")) return sluice::text::ReadSentencePiece(file);
+  // Ranks: the file's name says whose.
+  const size_t begin = path.rfind('/') + 1;
+  const auto* family = sluice::text::FindRankFamily(path.substr(begin, path.rfind('.') - begin));
+  if (family == nullptr) return sluice::base::InvalidArgument(path + ": no family's name");
   sluice::text::RankOptions options;
-  options.scanner = sluice::text::WordScanner::kOneDigit;
-  options.nfc = true;
+  options.scanner = family->scanner;
+  options.nfc = family->nfc;
+  options.special_tokens = sluice::text::SpecialTokensOf(*family, sluice::text::CountRanks(file));
+  options.begin_text = family->begin_text;
   return sluice::text::ReadRanks(file, options);
 }
 

@@ -1,5 +1,7 @@
 """Language models from other files than safetensors, and in the forms that their weights may take."""
 
+import base64
+import http.client
 import json
 import shutil
 import struct
@@ -50,7 +52,27 @@ def server(tmp_path_factory, start):
         settings(models / name, max_model_len=24, **extra)
     write_llama2c(models / "llama2c" / "1")
     settings(models / "llama2c")
+    for name, write in (("ranks", write_ranks), ("pair", write_encoder_and_merges)):
+        shutil.copytree(models / "stored" / "1", models / name / "1")
+        write(models / name / "1")
+        settings(models / name)
     return start(models)
+
+
+def write_ranks(folder):
+    """Llama 3's kind of tokenizer.model: bytes from the blank on, "AB" as 89, and tokens around."""
+    tokens = [bytes([32 + i]) for i in range(89)] + [b"AB"]
+    folder.joinpath("tokenizer.model").write_bytes(b"".join(
+        base64.b64encode(token) + b" %d\n" % rank for rank, token in enumerate(tokens)))
+    around = {"90": {"content": "<|begin_of_text|>", "special": True}, "91": {"content": "<|eot_id|>", "special": True}}
+    folder.joinpath("tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": around}))
+
+
+def write_encoder_and_merges(folder):
+    """GPT-2's two files: the same bytes and one merge."""
+    tokens = ["\u0120"] + [chr(33 + i) for i in range(88)] + ["AB", "<|endoftext|>"]
+    folder.joinpath("encoder.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    folder.joinpath("vocab.bpe").write_text("#version: 0.2\nA B\n")
 
 
 def tensors(path):
@@ -156,6 +178,16 @@ def test_a_tokenizer_model_serves_where_there_is_no_tokenizer_json(server):
     client = openai.OpenAI(base_url=f"http://{server.http}/v1", api_key="none", max_retries=0)
     done = client.completions.create(model="llama2c", prompt="AB", max_tokens=3, temperature=0)
     assert done.usage.prompt_tokens == 3  # <s> and two bytes
+
+
+@pytest.mark.parametrize("model, begin", [("ranks", [90]), ("pair", [])])
+def test_ranks_and_gpt2s_two_files_serve_where_there_is_no_tokenizer_json(server, model, begin):
+    connection = http.client.HTTPConnection(server.http, timeout=30)
+    for text, ids in (("AB BA", [89, 0, 34, 33]), ("AB<|eot_id|>" if begin else "AB<|endoftext|>", [89, 91 if begin else 90])):
+        connection.request("POST", "/tokenize", json.dumps({"model": model, "prompt": text}))
+        assert json.loads(connection.getresponse().read())["tokens"] == begin + ids
+        connection.request("POST", "/detokenize", json.dumps({"model": model, "tokens": ids}))
+        assert json.loads(connection.getresponse().read())["prompt"] == text
 
 
 def test_sampling_begins_from_the_generation_config_unless_switched_off(server):

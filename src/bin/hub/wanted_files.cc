@@ -31,8 +31,6 @@ constexpr std::string_view kSmallFiles[] = {
     "sentencepiece.bpe.model",
     "spiece.model",
     "spm.model",
-    "qwen.tiktoken",
-    "tokenizer.tiktoken",
     "chat_template.jinja",
     "chat_template.json",
     "modules.json",
@@ -44,7 +42,9 @@ constexpr size_t kShardsMax = 4096;
 constexpr int64_t kIndexBytesMax = int64_t{64} << 20;
 
 bool IsSmallFile(std::string_view name) {
-  return std::find(std::begin(kSmallFiles), std::end(kSmallFiles), name) != std::end(kSmallFiles);
+  const bool in_subfolder = name.find('/') != std::string_view::npos;
+  return (!in_subfolder && name.ends_with(".tiktoken")) ||
+         std::find(std::begin(kSmallFiles), std::end(kSmallFiles), name) != std::end(kSmallFiles);
 }
 
 bool Has(const std::vector<std::string>& names, std::string_view name) {

@@ -12,9 +12,10 @@ using testing::IsEmpty;
 TEST(WantedFiles, ConfigurationTokenizerAndTemplatesAreTheSmallOnes) {
   EXPECT_THAT(
       ChooseSmallFiles({"README.md", "additional_chat_templates/tool_use.jinja", "config.json",
-                        "onnx/config.json", "original/tokenizer.model", "tokenizer.json",
-                        "training_args.bin"}),
-      ElementsAre("additional_chat_templates/tool_use.jinja", "config.json", "tokenizer.json"));
+                        "onnx/config.json", "original/o.tiktoken", "original/tokenizer.model",
+                        "qwen.tiktoken", "tokenizer.json", "training_args.bin"}),
+      ElementsAre("additional_chat_templates/tool_use.jinja", "config.json", "qwen.tiktoken",
+                  "tokenizer.json"));
 }
 
 TEST(WantedFiles, WeightsComeOnce) {

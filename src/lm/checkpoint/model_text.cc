@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "lm/checkpoint/config_keys.h"
+#include "lm/checkpoint/rank_text.h"
 #include "text/format/vocabulary_files.h"
 
 namespace sluice::lm {
@@ -14,6 +15,8 @@ namespace {
 constexpr const char* kTokenizerFile = "tokenizer.json";
 constexpr const char* kPiecesFile = "tokenizer.model";
 constexpr const char* kSettingsFile = "tokenizer_config.json";
+constexpr const char* kConfigFile = "config.json";
+constexpr std::string_view kRanksSuffix = ".tiktoken";
 constexpr int64_t kSettingsBytesMax = int64_t{16} << 20;
 
 // GPT-2's two files, by both pairs of names that they go by.
@@ -37,7 +40,23 @@ class Folder {
   bool Has(const char* name) const {
     return std::find(files_.begin(), files_.end(), name) != files_.end();
   }
-  base::Result<std::string> Read(const char* name, int64_t bytes_max) const {
+  // The one whose name ends so; empty: none. kInvalidArgument: several.
+  base::Result<std::string> FindEnding(std::string_view suffix) const {
+    std::string found;
+    for (const std::string& file : files_) {
+      if (!std::string_view(file).ends_with(suffix)) continue;
+      if (!found.empty()) {
+        return base::InvalidArgument("expected one file of ranks, got " + found + " and " + file);
+      }
+      found = file;
+    }
+    return found;
+  }
+  // Empty where there is none.
+  base::Result<std::string> ReadIfThere(const char* name, int64_t bytes_max) const {
+    return Has(name) ? Read(name, bytes_max) : base::Result<std::string>(std::string());
+  }
+  base::Result<std::string> Read(const std::string& name, int64_t bytes_max) const {
     return base::ReadFile(path_ + "/" + name, bytes_max);
   }
   const std::string& path() const { return path_; }
@@ -64,6 +83,16 @@ base::Result<text::FixedTokenOptions> ReadFixedTokens(const Folder& folder) {
   return fixed;
 }
 
+base::Result<text::SharedTokenizer> ReadRanks(const Folder& folder, std::string name,
+                                              std::string ranks) {
+  RankFiles files;
+  files.name = std::move(name);
+  files.ranks = std::move(ranks);
+  files.settings = TRY(folder.ReadIfThere(kSettingsFile, kSettingsBytesMax));
+  files.config = TRY(folder.ReadIfThere(kConfigFile, kSettingsBytesMax));
+  return ReadFolderRanks(files);
+}
+
 // Null when the folder has none.
 base::Result<std::shared_ptr<const text::Tokenizer>> ReadTokenizer(const Folder& folder) {
   constexpr int64_t kBytesMax = text::Tokenizer::kFileBytesMax;
@@ -71,8 +100,15 @@ base::Result<std::shared_ptr<const text::Tokenizer>> ReadTokenizer(const Folder&
     return text::Tokenizer::Load(folder.path() + "/" + kTokenizerFile);
   }
   if (folder.Has(kPiecesFile)) {
-    const std::string pieces = TRY(folder.Read(kPiecesFile, kBytesMax));
+    std::string pieces = TRY(folder.Read(kPiecesFile, kBytesMax));
+    // Llama 3 keeps ranks under that name.
+    if (text::LooksLikeRanks(pieces)) return ReadRanks(folder, kPiecesFile, std::move(pieces));
     return text::ReadSentencePiece(pieces, TRY(ReadFixedTokens(folder)));
+  }
+  std::string ranks_file = TRY(folder.FindEnding(kRanksSuffix));
+  if (!ranks_file.empty()) {
+    std::string ranks = TRY(folder.Read(ranks_file, kBytesMax));
+    return ReadRanks(folder, std::move(ranks_file), std::move(ranks));
   }
   for (const FilePair& pair : kByteLevelFiles) {
     if (!folder.Has(pair.encoder) || !folder.Has(pair.merges)) continue;

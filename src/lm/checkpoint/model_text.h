@@ -17,8 +17,9 @@ namespace sluice::lm {
 // Immutable and safe to share between threads.
 class ModelText {
  public:
-  // Of a model's folder: tokenizer.json, else SentencePiece's tokenizer.model, else GPT-2's
-  // vocab.json and merges.txt (encoder.json and vocab.bpe), and chat templates where there are any.
+  // Of a model's folder: tokenizer.json, else tokenizer.model (SentencePiece's, or tiktoken's
+  // ranks), else ranks in a *.tiktoken, else GPT-2's vocab.json and merges.txt (encoder.json and
+  // vocab.bpe), and chat templates where there are any.
   // Null without a tokenizer. kInvalidArgument when it gives ids that a vocabulary of that size
   // lacks.
   static base::Result<std::shared_ptr<const ModelText>> Load(const std::string& folder,

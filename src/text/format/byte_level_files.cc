@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "text/format/byte_level.h"
 #include "text/format/json_fields.h"
+#include "text/format/piece_list.h"
 #include "text/format/vocabulary_files.h"
 #include "text/model/byte_pair.h"
 #include "text/unicode/byte_alphabet.h"
@@ -59,6 +60,23 @@ Status ReadRank(std::string_view line, std::deque<std::string>& tokens, std::vec
   std::string& token = tokens.emplace_back();
   AppendAsAlphabet(*bytes, token);
   ids.push_back(id);
+  return base::Ok();
+}
+
+// The tokens around a text, by their contents; none where they are empty.
+Status AddAround(const RankOptions& options, TokenizerSpec& spec) {
+  const auto find = [&](const std::string& content, std::optional<int32_t>& id) -> Status {
+    if (content.empty()) return base::Ok();
+    for (const AddedToken& token : spec.added_tokens) {
+      if (token.content == content) id = token.id;
+    }
+    if (id) return base::Ok();
+    return base::InvalidArgument("expected a special token '" + content + "'");
+  };
+  std::optional<int32_t> begin, end;
+  TRY(find(options.begin_text, begin));
+  TRY(find(options.end_text, end));
+  AddFixedTokens(begin ? &*begin : nullptr, end ? &*end : nullptr, spec);
   return base::Ok();
 }
 
@@ -127,6 +145,9 @@ Result<SharedTokenizer> ReadRanks(std::string_view file, const RankOptions& opti
     token.special = true;
     spec.added_tokens.push_back(std::move(token));
   }
+  spec.added_tokens.insert(spec.added_tokens.end(), options.added_tokens.begin(),
+                           options.added_tokens.end());
+  TRY(AddAround(options, spec));
   auto model = TRY(BytePair::Create(std::move(vocabulary), merges, std::move(bytes)));
   return Tokenizer::Create(std::move(spec), std::move(model));
 }

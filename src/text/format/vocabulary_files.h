@@ -54,6 +54,8 @@ struct RankOptions {
   WordScanner scanner = WordScanner::kThreeDigits;
   std::vector<std::pair<std::string, int32_t>> special_tokens;  // with their ids
   bool nfc = false;                                             // Qwen composes texts first
+  std::string begin_text, end_text;      // special tokens around each text; empty: none
+  std::vector<AddedToken> added_tokens;  // besides them
 };
 base::Result<SharedTokenizer> ReadRanks(std::string_view file, const RankOptions& options);
 
