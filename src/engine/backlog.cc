@@ -40,7 +40,7 @@ int Backlog::SliceOf(base::Time when, base::Time now) {
 int Backlog::Add(int level, base::Time when, base::Time now, const Work& work) {
   CHECK(level >= 0 && level < kLevelsMax);
   if (static_cast<size_t>(level) >= levels_.size()) levels_.resize(static_cast<size_t>(level) + 1);
-  if (!work.brief && when - now <= patience(now)) {
+  if (work.tight && when - now <= patience(now)) {
     patience_ = std::max(when - now, base::Duration{});
     patience_until_ = now + kPatienceKept;
   }

@@ -21,7 +21,8 @@ class Backlog {
   struct Work {
     int64_t units = 0;    // rows, or requests
     base::Duration time;  // that it adds to what waits; zero when it was never measured
-    bool brief = false;   // its step runs at the safepoints of longer ones
+    bool brief = false;   // its step runs at the safepoints of longer ones at once
+    bool tight = false;   // it may be late when it comes while a step runs that it cannot run in
   };
   struct Sum {
     int64_t units = 0;
@@ -40,8 +41,8 @@ class Backlog {
   // What waits on `level` and is due at `bound` at the latest, less what of it is also in `own`
   // (null: nothing).
   Sum Before(int level, base::Time bound, base::Time now, const Backlog* own = nullptr) const;
-  // The least time that lengthy work of the last seconds had until its latest start when it came:
-  // a step that takes longer may make such work late that comes while it runs. Max: there was none.
+  // The least time that tight work of the last seconds had until its latest start when it came: a
+  // step that takes longer may make such work late that comes while it runs. Max: there was none.
   base::Duration patience(base::Time now) const {
     return now < patience_until_ ? patience_ : base::Duration::Max();
   }

@@ -91,18 +91,19 @@ TEST(Backlog, LevelsAndKindsOfWorkAreApartAndOnesOwnCanBeLeftOut) {
   EXPECT_EQ(all.Before(7, soon, now).units, 0);
 }
 
-TEST(BacklogTest, TellsThePatienceOfTheLengthyWorkOfTheLastSeconds) {
+TEST(BacklogTest, TellsThePatienceOfTheTightWorkOfTheLastSeconds) {
   Backlog backlog;
   const base::Time now = base::Time{} + base::Duration::Seconds(9);
   EXPECT_EQ(backlog.patience(now), base::Duration::Max());
-  const auto add = [&](int64_t ms, bool brief) {
-    backlog.Add(0, now + base::Duration::Millis(ms), now, {1, base::Duration::Millis(1), brief});
+  const auto add = [&](int64_t ms, bool tight) {
+    backlog.Add(0, now + base::Duration::Millis(ms), now,
+                {1, base::Duration::Millis(1), false, tight});
   };
-  add(3, true);
+  add(3, false);
   EXPECT_EQ(backlog.patience(now), base::Duration::Max()) << "it runs at safepoints";
-  add(50, false);
-  add(30, false);
-  add(40, false);
+  add(50, true);
+  add(30, true);
+  add(40, true);
   EXPECT_EQ(backlog.patience(now), base::Duration::Millis(30));
   EXPECT_EQ(backlog.patience(now + Backlog::kPatienceKept), base::Duration::Max());
 }

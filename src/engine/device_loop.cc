@@ -86,16 +86,18 @@ Outlook DeviceLoop::OutlookFor(base::Time now) {
   for (int64_t i = committed_; i < launched_; ++i) {
     ahead = ahead + RemainingOf(*slots_[static_cast<size_t>(i % options_.depth)], now);
   }
-  const bool may_nest = options_.nesting && running_ != nullptr && !running_->nested;
+  for (const Slot* slot = running_; slot != nullptr && slot->level > 0; slot = slot->outer) {
+    ahead = ahead + RemainingOf(*slot, now);
+  }
+  // What is longer than a few quanta waits until its outer step has had a ninth of that.
   const base::Duration nest_below =
-      may_nest ? std::min(options_.quantum * kNestShare, ahead) : base::Duration{};
+      options_.nesting && running_ != nullptr ? ahead : base::Duration{};
   const base::Duration brief = options_.nesting ? options_.quantum * kNestShare : base::Duration{};
   return {now, now + ahead, nest_below, brief, &backlog_};
 }
 
 base::Duration DeviceLoop::RemainingOf(const Slot& slot, base::Time now) const {
-  const base::Duration elapsed = now - slot.step->launched - slot.step->nested;
-  return std::max(slot.step->predicted - elapsed, base::Duration{});
+  return std::max(slot.step->predicted - slot.Own(now), base::Duration{});
 }
 
 void DeviceLoop::SweepIfDue(base::Time now) {
@@ -128,7 +130,9 @@ DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
       }
       const size_t at = work == WorkClass::kTimed ? 0 : 1;
       waits[at] = true;
-      if (around != nullptr && (seat->in_flight > 0 || !MayNest(*around, *offer, now))) continue;
+      if (around != nullptr && (seat->in_flight > 0 || !MayNest(*around, *seat, *offer, now))) {
+        continue;
+      }
       Choice& held = best[at];
       const auto rank = [](const Seat& of, const Offer& its) {
         return std::tuple(its.priority, its.latest_start, of.served);
@@ -171,15 +175,16 @@ bool DeviceLoop::Form(const Choice& choice, Slot& slot, base::Time now) {
 }
 
 void DeviceLoop::Launch(Slot& slot) {
-  Slot* outer = running_;
+  slot.outer = running_;
   running_ = &slot;
   slot.exec = {options_.pool, slot.arena.data(), slot.arena.capacity()};
   slot.step->launched = Now();
   slot.looked = slot.step->launched;
+  slot.paused = base::Time::Never();
   slot.abandoned = false;
   slot.held_when_quiet = -1;
   device_->Start(*slot.seat->engine, *slot.step, slot.exec, slot);
-  running_ = outer;
+  running_ = slot.outer;
 }
 
 // Steps finish in launch order, so the oldest one tells.
@@ -197,7 +202,7 @@ void DeviceLoop::Commit(Slot& slot) {
   Step& step = *slot.step;
   Seat& seat = *slot.seat;
   if (step.finished.never()) step.finished = Now();
-  if (!slot.nested) {
+  if (slot.level == 0) {
     // A stream begins a step when it is done with the one before.
     step.launched = std::max(step.launched, last_finished_);
     last_finished_ = step.finished;
@@ -277,16 +282,10 @@ bool DeviceLoop::ReachSafepoint(Slot& slot) {
   Collect(now);
   SweepIfDue(now);
   slot.held_when_quiet = held_;
-  if (options_.nesting) {
+  if (options_.nesting && slot.level < kNestLevels) {
     const Choice choice = Best(now, &slot);
     if (choice.seat != nullptr) {
-      if (Form(choice, nested_, now)) {
-        Launch(nested_);
-        Commit(nested_);
-      }
-      slot.held_when_quiet = -1;  // there may be more
-      PostReplies();
-      slot.step->nested = slot.step->nested + (Now() - now);
+      RunNested(choice, slot, now);
       return true;
     }
   }
@@ -294,20 +293,44 @@ bool DeviceLoop::ReachSafepoint(Slot& slot) {
   return true;
 }
 
+void DeviceLoop::RunNested(const Choice& choice, Slot& around, base::Time now) {
+  Slot& slot = nested_[static_cast<size_t>(around.level)];
+  around.paused = now;
+  if (Form(choice, slot, now)) {
+    Launch(slot);
+    Commit(slot);
+  }
+  PostReplies();
+  around.held_when_quiet = -1;  // there may be more
+  around.step->nested = around.step->nested + (Now() - now);
+  around.paused = base::Time::Never();
+}
+
 // One shorter, more urgent step: shorter than what is left of the outer one, short enough that the
-// outer one keeps a tenth of the device, and either it would miss its deadline by waiting, or it
-// does not make the outer one miss its own.
-bool DeviceLoop::MayNest(const Slot& around, const Offer& offer, base::Time now) const {
+// outer ones keep their shares of the device, and either it would miss its deadline by waiting, or
+// it does not make an outer one miss its own.
+bool DeviceLoop::MayNest(const Slot& around, const Seat& seat, const Offer& offer,
+                         base::Time now) const {
   const base::Duration left = std::max(RemainingOf(around, now), options_.quantum);
   const base::Duration cost = offer.cost.predicted * (offer.cost.measured ? 1 : kCaution);
   if (offer.priority > around.offer.priority || cost >= left) return false;
-  if (cost > options_.quantum * kNestShare) return false;
-  // Costs are predictions: what nested steps really took counts too.
-  const base::Duration own = now - around.step->launched - around.step->nested;
-  if (around.step->nested > own * kNestShare) return false;
-  if (offer.latest_start < now + left) return true;
-  return around.offer.latest_start.never() ||
-         now + left + cost <= around.offer.latest_start + around.step->predicted;
+  if (seat.activation_bytes > nested_[static_cast<size_t>(around.level)].arena.capacity()) {
+    return false;
+  }
+  bool harmless = true;
+  int64_t share = 0;
+  base::Duration ahead = cost;
+  for (const Slot* slot = &around; slot != nullptr; slot = slot->outer) {
+    share += kNestShare;
+    const base::Duration own = slot->Own(now);
+    // Costs are predictions: what nested steps really took counts.
+    const base::Duration nested = now - slot->step->launched - own;
+    if (nested + cost > std::max(own, options_.quantum) * share) return false;
+    ahead = ahead + std::max(RemainingOf(*slot, now), options_.quantum);
+    harmless &= slot->offer.latest_start.never() ||
+                now + ahead <= slot->offer.latest_start + slot->step->predicted;
+  }
+  return harmless || offer.latest_start < now + left;
 }
 
 void DeviceLoop::CheckIntegrity() const {

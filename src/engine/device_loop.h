@@ -4,6 +4,7 @@
 // docs/device_loop.md explains the lease, the memory order, nesting and parking.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -31,7 +32,8 @@ struct Seat {
   const EngineVersion* version = nullptr;
   Engine* engine = nullptr;
   Statistics* statistics = nullptr;
-  std::vector<std::unique_ptr<Step>> steps;  // by slot; the last one is the nested slot's
+  std::vector<std::unique_ptr<Step>> steps;  // by slot; the last ones are the nested slots'
+  int64_t activation_bytes = 0;              // of its largest step
   int in_flight = 0;                         // steps between Form and Commit
   bool idle = true;                          // holds no request: nothing to ask it
   base::Duration served;                     // device time, to take turns where urgency is equal
@@ -60,8 +62,10 @@ class DeviceLoop {
     int nice = 2;                   // of the worker, so that io threads go first
   };
   static constexpr int kDepthMax = 4;
-  static constexpr int64_t kNestShare =
-      9;  // a nested step takes at most so many quanta: the outer one keeps a tenth
+  static constexpr int kNestLevels = 2;  // steps that may run within a step, one in the other
+  // What is nested takes at most so many times what its outer step, or a quantum, has had: that
+  // one keeps a tenth. Of the outermost one, what is nested twice leaves a twentieth.
+  static constexpr int64_t kNestShare = 9;
   static constexpr int64_t kCaution =
       8;  // an unmeasured step may take so many times its prior, before it may nest
 
@@ -89,6 +93,8 @@ class DeviceLoop {
   void CheckIntegrity() const;
 
   const Options& options() const { return options_; }
+  // Steps that one engine may have between Form and Commit, and the numbers of their slots.
+  int slots() const { return options_.depth + kNestLevels; }
   int64_t unanswered() const { return unanswered_.load(std::memory_order_relaxed); }
   // Payloads of the requests that are not answered yet.
   int64_t payload_bytes() const { return inbox_.bytes(); }
@@ -103,15 +109,21 @@ class DeviceLoop {
 
   // A place in which one step at a time is formed, runs and is committed.
   struct Slot : Safepoint {
-    bool Reach() override { return nested || loop->ReachSafepoint(*this); }
+    bool Reach() override { return loop->ReachSafepoint(*this); }
     base::Duration quantum() const override { return loop->options_.quantum; }
+    // How long its step itself has run.
+    base::Duration Own(base::Time now) const {
+      return (paused.never() ? now : paused) - step->launched - step->nested;
+    }
 
     DeviceLoop* loop = nullptr;
     Seat* seat = nullptr;
     Step* step = nullptr;
-    int index = 0;  // of its step in Seat::steps
+    int index = 0;                            // of its step in Seat::steps
+    int level = 0;                            // 0: not nested
+    Slot* outer = nullptr;                    // while it runs: in whose step
+    base::Time paused = base::Time::Never();  // while a step runs within its own: since when
     Offer offer;
-    bool nested = false;
     bool abandoned = false;
     bool rivals_waited = false;    // work of the other class was ready when this step was chosen
     base::Time looked;             // when a safepoint last looked around
@@ -138,6 +150,7 @@ class DeviceLoop {
   // Load threads.
   base::Status Attach(Seat& seat);
   base::Status Reserve(int64_t bytes);
+  int64_t ArenaBytes(int slot, int64_t bytes) const;
   void PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regions);
   void Detach(Seat& seat);
   void Send(Command& command);
@@ -162,7 +175,8 @@ class DeviceLoop {
   void Commit(Slot& slot);
   void PostReplies();
   bool ReachSafepoint(Slot& slot);
-  bool MayNest(const Slot& around, const Offer& offer, base::Time now) const;
+  bool MayNest(const Slot& around, const Seat& seat, const Offer& offer, base::Time now) const;
+  void RunNested(const Choice& choice, Slot& around, base::Time now);
   Outlook OutlookFor(base::Time now);
   base::Duration RemainingOf(const Slot& slot, base::Time now) const;
   Slot& OldestSlot() { return *slots_[static_cast<size_t>(committed_ % options_.depth)]; }
@@ -172,6 +186,7 @@ class DeviceLoop {
   const Options options_;
   const std::unique_ptr<Device> device_;
   static constexpr int64_t kPopulatedAtOnce = int64_t{16} << 20;
+  static constexpr int64_t kInnerArenaMax = int64_t{64} << 20;  // of what is nested twice
 
   // Any thread.
   Inbox inbox_;
@@ -192,8 +207,8 @@ class DeviceLoop {
   // The lease holder.
   alignas(64) std::vector<Seat*> seats_;
   std::vector<std::unique_ptr<Slot>> slots_;  // [depth]
-  Slot nested_;
-  Slot* running_ = nullptr;  // the step whose Launch is on this thread's stack
+  std::array<Slot, kNestLevels> nested_;      // by level, from 1
+  Slot* running_ = nullptr;  // the innermost step whose Launch is on this thread's stack
   int64_t launched_ = 0;     // slot = launched_ % depth
   int64_t committed_ = 0;
   int64_t held_ = 0;  // requests taken from the inbox and not answered

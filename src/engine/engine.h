@@ -38,12 +38,18 @@ struct Outlook {
   base::Time now;
   base::Time device_free;     // when the steps in flight will be done; >= now
   base::Duration nest_below;  // a step predicted to take at most this need not wait for device_free
-  base::Duration brief = {};  // steps of at most this run at the safepoints of longer ones; 0: none
+  base::Duration brief = {};  // steps of at most this run at any safepoint of longer ones; 0: none
   Backlog* backlog = nullptr;  // work of all engines of the loop by latest start; null: not kept
 
   // When a step that takes `predicted` can start at the earliest.
   base::Time start_of(base::Duration predicted) const {
     return predicted <= nest_below ? now : device_free;
+  }
+  // Whether a step that takes `predicted` may miss this latest start since it comes while another
+  // one runs: one that is shorter than what is left of that runs within it, and a longer one has
+  // time enough to wait for it, unless its own time is more than it has to spare.
+  bool IsTight(base::Duration predicted, base::Time latest_start) const {
+    return predicted > brief && (brief.ns == 0 || latest_start - now < predicted);
   }
 };
 
@@ -143,8 +149,8 @@ struct Exec {
 
 // Launch calls Reach between pieces of at most the quantum, outside a parallel-for, on the thread
 // that called Launch. There the loop may run one shorter, more urgent step of another engine
-// (nested once, in its own memory), and tells whether to go on: false when the step was abandoned.
-// Cheap (a clock read) when nothing waits.
+// (nested at most twice, in its own memory), and tells whether to go on: false when the step was
+// abandoned. Cheap (a clock read) when nothing waits.
 class Safepoint {
  public:
   virtual ~Safepoint() = default;

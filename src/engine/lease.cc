@@ -37,9 +37,12 @@ DeviceLoop::DeviceLoop(Options options, std::unique_ptr<Device> device)
     slots_.back()->loop = this;
     slots_.back()->index = i;
   }
-  nested_.loop = this;
-  nested_.index = options_.depth;
-  nested_.nested = true;
+  for (int i = 0; i < kNestLevels; ++i) {
+    Slot& slot = nested_[static_cast<size_t>(i)];
+    slot.loop = this;
+    slot.index = options_.depth + i;
+    slot.level = i + 1;
+  }
   if (!options_.threaded) return;
   worker_ = std::thread([this] { WorkerMain(); });
   MeasureHandoff();
@@ -182,6 +185,7 @@ base::Status DeviceLoop::Attach(Seat& seat) {
   command.verb = Command::Verb::kAttach;
   command.seat = &seat;
   const int64_t bytes = seat.engine->memory().activation_bytes;
+  seat.activation_bytes = bytes;
   std::vector<std::pair<std::byte*, int64_t>> rest;
   inbox_.Trim();
   const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
@@ -191,13 +195,14 @@ base::Status DeviceLoop::Attach(Seat& seat) {
     // Mapped and touched here, so that the first steps of the new size do not wait for the kernel's
     // zeros; the rest of large ones follows beside the loop.
     if (populating_.joinable()) populating_.join();
-    for (int i = 0; i <= options_.depth; ++i) {
-      base::Result<tensor::Arena> made = tensor::Arena::Create(bytes);
+    for (int i = 0; i < slots(); ++i) {
+      base::Result<tensor::Arena> made = tensor::Arena::Create(ArenaBytes(i, bytes));
       if (!made.ok()) {
         if (reserved_.bytes() > 0) CHECK(reserved_.Resize(reserved).ok()) << "it only shrinks";
         return std::move(made).error();
       }
       command.arenas.push_back(std::move(made).value());
+      if (i > options_.depth) continue;  // what runs there is brief and small
       tensor::Arena& arena = command.arenas.back();
       const int64_t touched = std::min(arena.capacity(), kPopulatedAtOnce);
       for (int64_t at = 0; at < touched; at += 4096) arena.data()[at] = std::byte{0};
@@ -225,11 +230,17 @@ void DeviceLoop::PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regi
   });
 }
 
-// Makes the ledger hold one arena of `bytes` a slot and one for nested steps.
+// Of a slot's arena where the largest step needs `bytes`.
+int64_t DeviceLoop::ArenaBytes(int slot, int64_t bytes) const {
+  return slot > options_.depth ? std::min(bytes, kInnerArenaMax) : bytes;
+}
+
+// Makes the ledger hold an arena a slot, for steps of `bytes`.
 base::Status DeviceLoop::Reserve(int64_t bytes) {
   if (options_.ledger == nullptr) return base::Ok();
   int64_t all = 0;
-  if (__builtin_mul_overflow(bytes, options_.depth + 1, &all)) {
+  if (__builtin_mul_overflow(bytes, options_.depth + 1, &all) ||
+      __builtin_add_overflow(all, ArenaBytes(options_.depth + 1, bytes), &all)) {
     return base::ResourceExhausted("activations of " + std::to_string(bytes) + " bytes a slot");
   }
   if (reserved_.bytes() > 0) return reserved_.Resize(all);
@@ -275,7 +286,9 @@ void DeviceLoop::CarryOutCommands() {
         for (size_t i = 0; i < slots_.size(); ++i) {
           std::swap(slots_[i]->arena, command.arenas[i]);
         }
-        std::swap(nested_.arena, command.arenas.back());
+        for (size_t i = 0; i < nested_.size(); ++i) {
+          std::swap(nested_[i].arena, command.arenas[slots_.size() + i]);
+        }
       }
     } else if (command.verb == Command::Verb::kDetach) {
       CHECK_EQ(command.seat->engine->pending(), 0) << "requests pin their version";

@@ -183,6 +183,7 @@ void MicroBatcher::Count(Node& node, int32_t at_group, const Outlook& outlook) {
   node.deadline_slice = by_deadline_.Add(node.level, node.deadline, outlook.now, work);
   const int64_t counted = options_.rows_max > 0 ? node.units : node.request->rows;
   const base::Time start = node.deadline - costs_.Predict(group.shape, counted).predicted;
+  work.tight = outlook.IsTight(step, start);
   node.start_slice = by_start_.Add(node.level, start, outlook.now, work);
   // What may wait for company does not certainly go first.
   if (options_.rows_max > 0 && options_.queue_delay_max.ns > 0) return;

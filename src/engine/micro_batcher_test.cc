@@ -225,6 +225,24 @@ TEST_F(MicroBatcherTest, AdmissionCountsTheDeviceAndTheQueueAhead) {
   EXPECT_EQ(add(11, 0, {}), Admission::kQueued);   // this one goes before them
 }
 
+TEST_F(MicroBatcherTest, OnlyWorkThatCannotWaitAsLongAsItTakesAsksOthersForShortSteps) {
+  Make({.rows_max = 1});
+  Measure(0, 1, Duration::Millis(10));
+  Backlog backlog;
+  Outlook outlook{now_, now_, {}, Duration::Millis(5), &backlog};
+  const auto patience_with = [&](int64_t deadline_ms) {
+    std::unique_ptr<Request> request = MakeRequest({.deadline = In(deadline_ms * 1000)}, now_);
+    EXPECT_EQ(batcher_->Add(request, 0, outlook), Admission::kQueued);
+    const Duration told = backlog.patience(now_);
+    batcher_->CheckIntegrity();
+    return told;
+  };
+  EXPECT_EQ(patience_with(100), Duration::Max()) << "it waits or runs at safepoints";
+  EXPECT_EQ(patience_with(18), Duration::Millis(8));
+  outlook.brief = {};  // nothing runs at safepoints: any step may be in its way
+  EXPECT_EQ(patience_with(16), Duration::Millis(6));
+}
+
 TEST_F(MicroBatcherTest, WaitsForCompanyNeverPastTheLatestStart) {
   Make({.rows_max = 4, .queue_delay_max = Duration::Millis(2)});
   Measure(0, 1, Duration::Micros(300));

@@ -21,7 +21,7 @@ base::Result<std::shared_ptr<const EngineVersion>> EngineVersion::Create(
   seat->version = version.get();
   seat->engine = version->engine_.get();
   seat->statistics = version->statistics_.get();
-  for (int slot = 0; slot <= loop.options().depth; ++slot) {
+  for (int slot = 0; slot < loop.slots(); ++slot) {
     seat->steps.push_back(seat->engine->MakeStep(slot));
     seat->steps.back()->slot = slot;
   }

@@ -130,8 +130,8 @@ StepLimits LmEngine::LimitsAt(base::Time now) const {
   limits.rows_max = model_->options.step_rows_max;
   limits.cost = &costs_;
   limits.now = now;
-  // Steps of other engines that are too long for a safepoint wait for the end of this one, and for
-  // each other.
+  // Steps of other engines that are longer than what is left of this one wait for its end: those
+  // with less time to spare than they take may be late then.
   if (backlog_ != nullptr) {
     const base::Duration patience = backlog_->patience(now);
     if (patience < base::Duration::Max()) limits.time_max = {patience.ns / 4 * 3};

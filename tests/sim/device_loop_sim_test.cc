@@ -25,11 +25,11 @@ void RunSeeds(int depth, uint64_t first, uint64_t count) {
   }
   std::printf(
       "depth %d: %ld seeds, %ld requests, %ld ok (%ld late), %ld failed, %ld steps "
-      "(%ld nested, %ld joined), %ld versions;",
+      "(%ld nested, %ld of them twice, %ld joined), %ld versions;",
       depth, static_cast<long>(count), static_cast<long>(all.submitted), static_cast<long>(all.ok),
       static_cast<long>(all.late), static_cast<long>(all.failed), static_cast<long>(all.steps),
-      static_cast<long>(all.nested), static_cast<long>(all.joined),
-      static_cast<long>(all.versions));
+      static_cast<long>(all.nested), static_cast<long>(all.nested_twice),
+      static_cast<long>(all.joined), static_cast<long>(all.versions));
   for (const auto& [why, n] : all.refused)
     std::printf(" %s %ld", why.c_str(), static_cast<long>(n));
   std::printf("\n");
@@ -43,6 +43,7 @@ void RunSeeds(int depth, uint64_t first, uint64_t count) {
   EXPECT_EQ(all.refused.size(), depth == 1 ? 6u : 5u);
   if (depth == 1) {
     EXPECT_GT(all.nested, 0);
+    EXPECT_GT(all.nested_twice, 0);
   }
 }
 

@@ -491,6 +491,51 @@ TEST_F(DeviceLoopTest, TheOuterStepKeepsATenthWhateverNestedStepsReallyTake) {
   Run();
 }
 
+TEST_F(DeviceLoopTest, AShortStepRunsInsideAMiddlingOneInsideALongOne) {
+  MakeLoop();
+  VersionPin fast = Load(Fast());
+  for (int i = 0; i < 3; ++i) {
+    Send(fast, {});
+    Run();
+  }
+  Sent encode;
+  std::vector<Sent> clicks;
+  FakeEngine::Options options = Fast();
+  options.fixed = options.prior = Duration::Millis(7);  // longer than nine quanta
+  options.spend = [&](Duration d) {
+    clock_.Advance(d);
+    if (encode.sink != nullptr && clicks.size() < 30) {
+      clicks.push_back(Send(fast, {.deadline = In(2'000)}));
+    }
+  };
+  VersionPin middling = Load(options);
+  for (int i = 0; i < 3; ++i) {
+    Send(middling, {});
+    Run();
+  }
+  options = Slow();
+  options.spend = [&](Duration d) {
+    clock_.Advance(d);
+    if (encode.sink == nullptr) encode = Send(middling, {.deadline = In(20'000)});
+  };
+  VersionPin slow = Load(options);
+  const Sent batch = Send(slow, {});
+  loop_->RunOnce();
+  ASSERT_TRUE(encode.sink->answered());
+  ASSERT_TRUE(batch.sink->answered());
+  EXPECT_TRUE(encode.sink->reply().status.ok());
+  // It waits until the outer step has had a ninth of its time.
+  EXPECT_GT(encode.sink->reply().timings.queue, Duration::Micros(500));
+  EXPECT_LT(encode.sink->reply().timings.queue, Duration::Micros(1'500));
+  EXPECT_EQ(encode.sink->reply().timings.compute, Duration::Millis(7));
+  ASSERT_EQ(clicks.size(), 30u);
+  for (const Sent& click : clicks) {
+    EXPECT_TRUE(click.sink->reply().status.ok()) << click.sink->reason();
+    EXPECT_LT(click.sink->reply().timings.queue, Duration::Millis(1));
+  }
+  EXPECT_EQ(batch.sink->reply().timings.compute, Duration::Millis(100));
+}
+
 TEST_F(DeviceLoopTest, EachIoThreadIsWokenOnceAStep) {
   struct CountingWaker : engine::Waker {
     void Wake() override { ++wakes; }

@@ -64,6 +64,7 @@ void Tally::Add(const Tally& other) {
   late += other.late;
   steps += other.steps;
   nested += other.nested;
+  nested_twice += other.nested_twice;
   joined += other.joined;
   versions += other.versions;
   for (const auto& [why, count] : other.refused) refused[why] += count;
@@ -347,7 +348,8 @@ void Simulation::OnForm(Loaded& loaded, const FakeStep& step) {
   ++loaded.in_flight;
   ++running_;
   if (running_ > loop_->options().depth) ++tally_.nested;
-  if (running_ > loop_->options().depth + 1) Fail("a step nested in a nested step");
+  if (running_ > loop_->options().depth + 1) ++tally_.nested_twice;
+  if (running_ > loop_->slots()) Fail("more steps nested than there are slots");
   if (step.members.size() > 1) ++tally_.joined;
   int64_t rows = 0;
   for (const auto& member : step.members) {

@@ -44,6 +44,7 @@ struct Tally {
   int64_t late = 0;
   int64_t steps = 0;
   int64_t nested = 0;
+  int64_t nested_twice = 0;
   int64_t joined = 0;  // steps of more than one request
   int64_t versions = 0;
   std::map<std::string, int64_t> refused;  // by reason

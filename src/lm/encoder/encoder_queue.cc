@@ -119,6 +119,7 @@ void EncoderQueue::Count(Entry& entry, base::Time now, base::Duration brief) {
     entry.counted.time = std::min(own.predicted, base::Duration{of_full});
   }
   const base::Time start = entry.deadline - own.predicted;
+  entry.counted.tight = engine::Outlook{now, now, {}, brief}.IsTight(own.predicted, start);
   entry.deadline_slice = by_deadline_.Add(entry.level, entry.deadline, now, entry.counted);
   entry.start_slice = by_start_.Add(entry.level, start, now, entry.counted);
   entry.in_loop = loop_backlog_ != nullptr;
