@@ -221,6 +221,8 @@ void Scheduler::Complete(const Plan& plan) {
     entry.in_step = false;
     const int64_t rows = cache_.block_rows();
     const bool full_block = member.to / rows > entry.computed / rows;
+    const int64_t shared_max = entry.spec.shared_max;
+    const bool all_shared = entry.computed < shared_max && member.to >= shared_max;
     statistics_.computed_tokens += member.to - member.from;
     statistics_.recomputed_tokens +=
         std::max<int64_t>(0, std::min(member.to, entry.computed_before) - member.from);
@@ -228,7 +230,7 @@ void Scheduler::Complete(const Plan& plan) {
     entry.spec.outputs_from = std::max(entry.spec.outputs_from, member.to);
     if (entry.removed) {
       Free(member.id);
-    } else if (full_block || member.whole) {
+    } else if (full_block || all_shared || member.whole) {
       Publish(entry);
     }
   }

@@ -29,8 +29,8 @@ ScoreGroup::ScoreGroup(const LanguageModel& model, std::unique_ptr<engine::Reque
       asked_(static_cast<const Scoring&>(*this->request().prepared)),
       columns_(ColumnsOf(asked_, model)) {
   scores_.resize(asked_.items.size() * static_cast<size_t>(columns_));
-  if (asked_.kind == Scoring::Kind::kLikelihood) sums_.resize(asked_.items.size());
-  if (asked_.token_logprobs) {
+  branches_.reserve(asked_.items.size());
+  if (asked_.kind == Scoring::Kind::kLikelihood) {
     item_logprobs_.resize(asked_.items.tokens.size(), std::numeric_limits<float>::quiet_NaN());
   }
 }
@@ -41,7 +41,7 @@ bool ScoreGroup::Next(SequenceSpec& spec) {
   const bool waits =
       next_ > 0 && !prefix_ready_ && place().cached + kernels::kCacheBlockRows <= prefix_size();
   if (waits) return false;
-  const std::span<const int32_t> item = asked_.items[next_++];
+  const std::span<const int32_t> item = asked_.items[next_];
   spec.tokens.reserve(asked_.prompt.size() + item.size());
   spec.tokens = asked_.prompt;
   spec.tokens.insert(spec.tokens.end(), item.begin(), item.end());
@@ -51,8 +51,11 @@ bool ScoreGroup::Next(SequenceSpec& spec) {
   if (asked_.kind == Scoring::Kind::kLikelihood) {
     // What the last token is followed by is not asked, so that its row is not computed.
     spec.tokens.pop_back();
-    spec.outputs_from = std::max<int64_t>(prefix_size() - 1, 0);
+    spec.outputs_from = prefix_size();
+    if (branches_.empty()) spec.outputs_from = std::max<int64_t>(prefix_size() - 1, 0);
   }
+  branches_.push_back(static_cast<uint32_t>(next_++));
+  while (shares_first() && feeds() && asked_.items[next_].size() == 1) ++next_;
   return true;
 }
 
@@ -67,28 +70,23 @@ void ScoreGroup::Ask(int32_t branch, const Scheduler::Member& member, Readings& 
   } else if (asked_.kind == Scoring::Kind::kClasses && member.whole) {
     readings.AddLogits(last);
   } else if (asked_.kind == Scoring::Kind::kLikelihood) {
-    const std::span<const int32_t> item = asked_.items[static_cast<size_t>(branch)];
-    for (int64_t i = 0; i < member.outputs; ++i) {
-      const int64_t following = member.to - member.outputs + i + 1 - prefix_size();
-      readings.AddToken(member.first_output + i, item[static_cast<size_t>(following)], 0);
+    const std::span<const int32_t> item = asked_.items[branches_[static_cast<size_t>(branch)]];
+    for (int64_t row = member.first_output; row <= last; ++row) {
+      const int64_t following = member.to - (last - row) - prefix_size();
+      if (following == 0 && shares_first()) {
+        readings.AddLogprobs(row, asked_.first_tokens);
+      } else {
+        readings.AddToken(row, item[static_cast<size_t>(following)], 0);
+      }
     }
   }
 }
 
 std::optional<int32_t> ScoreGroup::Hear(int32_t branch, const Scheduler::Member& member,
                                         const Readings::Results& results) {
-  const auto item = static_cast<size_t>(branch);
-  prefix_ready_ = prefix_ready_ || member.to >= prefix_size() - 1;
-  if (asked_.kind == Scoring::Kind::kLikelihood) {
-    const int64_t before = item == 0 ? 0 : asked_.items.ends[item - 1];
-    int64_t at = before + member.to - member.outputs + 1 - prefix_size();
-    for (const Sample& sample : results.samples) {
-      sums_[item] += static_cast<double>(sample.logprob);
-      if (asked_.token_logprobs) item_logprobs_[static_cast<size_t>(at)] = sample.logprob;
-      ++at;
-    }
-    scores_[item] = static_cast<float>(sums_[item]);
-  }
+  const size_t item = branches_[static_cast<size_t>(branch)];
+  prefix_ready_ = prefix_ready_ || member.to >= prefix_size();
+  if (asked_.kind == Scoring::Kind::kLikelihood) HearLikelihoods(item, member, results);
   if (!member.whole) return std::nullopt;
   ++ended_;
   if (asked_.kind == Scoring::Kind::kLikelihood) return std::nullopt;
@@ -99,8 +97,34 @@ std::optional<int32_t> ScoreGroup::Hear(int32_t branch, const Scheduler::Member&
   return std::nullopt;
 }
 
+void ScoreGroup::HearLikelihoods(size_t item, const Scheduler::Member& member,
+                                 const Readings::Results& results) {
+  for (size_t i = 0; i < results.values.size(); ++i) {
+    item_logprobs_[static_cast<size_t>(asked_.items.begin_of(i))] = results.values[i];
+    if (i > 0 && asked_.items[i].size() == 1) ++ended_;
+  }
+  // What is said of single tokens are the last rows.
+  const auto singles = static_cast<int64_t>(results.samples.size());
+  int64_t at = asked_.items.begin_of(item) + member.to - prefix_size() + 1 - singles;
+  for (const Sample& sample : results.samples) {
+    item_logprobs_[static_cast<size_t>(at++)] = sample.logprob;
+  }
+}
+
+float ScoreGroup::LikelihoodOf(size_t item) const {
+  const auto end = static_cast<size_t>(asked_.items.ends[item]);
+  auto at = static_cast<size_t>(asked_.items.begin_of(item));
+  if (!shares_first()) ++at;  // nothing is known of a text's first token
+  double sum = 0;
+  for (; at < end; ++at) sum += static_cast<double>(item_logprobs_[at]);
+  return static_cast<float>(sum);
+}
+
 engine::Reply ScoreGroup::Finish() {
   engine::Reply reply;
+  if (asked_.kind == Scoring::Kind::kLikelihood) {
+    for (size_t i = 0; i < scores_.size(); ++i) scores_[i] = LikelihoodOf(i);
+  }
   if (asked_.relevance) {
     std::vector<float> first;
     for (size_t i = 0; i < asked_.items.size(); ++i) {

@@ -11,7 +11,9 @@
 namespace sluice::lm {
 
 // Every item is a branch: the prefix and the item behind it. Items come when the first one has
-// computed the prefix; their own rows are left to nobody.
+// computed the prefix; their own rows are left to nobody. How likely an item's first token is tells
+// the prefix's last row, which the first branch computes for all of them: items of one token need
+// no branch.
 class ScoreGroup : public Group {
  public:
   // `request` has been prepared as a Scoring.
@@ -27,13 +29,18 @@ class ScoreGroup : public Group {
 
  private:
   int64_t prefix_size() const { return static_cast<int64_t>(asked_.prompt.size()); }
+  bool shares_first() const { return !asked_.first_tokens.empty(); }
+  void HearLikelihoods(size_t item, const Scheduler::Member& member,
+                       const Readings::Results& results);
+  // The sum of an item's logprobs.
+  float LikelihoodOf(size_t item) const;
 
   const Scoring& asked_;
   const int64_t columns_;
   std::vector<float> scores_;         // [items, columns]
-  std::vector<double> sums_;          // of likelihoods, [items]
-  std::vector<float> item_logprobs_;  // of all items' tokens, where they are asked for
-  size_t next_ = 0;                   // the item that comes next; a branch's number is its item
+  std::vector<float> item_logprobs_;  // of all items' tokens, of likelihoods
+  std::vector<uint32_t> branches_;    // the item of each
+  size_t next_ = 0;                   // the item that comes next
   size_t ended_ = 0;
   bool prefix_ready_ = false;
 };

@@ -127,7 +127,12 @@ TEST_F(ScoreGroupTest, ItemsScoreByTheSumOfTheirTokensLogprobs) {
     const Ids prefix = Random(length, 1);
     std::vector<Ids> items = Items(9);
     items.push_back(Random(40, 5));
-    if (length == 0) items.erase(items.begin());  // nothing is known of a first token
+    if (length == 0) {
+      items.erase(items.begin());  // nothing is known of a first token
+    } else {
+      items.insert(items.begin() + 4, {17});
+      items.push_back({18});
+    }
     Ask ask = ScoreOf(prefix, items);
     ask.parameters.emplace_back("token_logprobs", true);
     const auto sink = Answered(ask);
@@ -168,6 +173,19 @@ TEST_F(ScoreGroupTest, ThePrefixIsComputedOnceAndItemsLeaveNothingBehind) {
   const auto behind = Send({Joined(prefix, items[0]), kGreedy});
   Run();
   EXPECT_EQ(behind->Number("cached_tokens"), 200);
+}
+
+TEST_F(ScoreGroupTest, ThePrefixsLastRowTellsOfAllItemsFirstTokens) {
+  // The first item is cut behind the prefix, which ends within a block.
+  Load({.step_rows_max = 205}, kernels::WeightForm::kF32);
+  std::vector<Ids> items(40, Random(10, 3));
+  for (int32_t i = 0; i < 10; ++i) items.push_back({i});
+  const auto sink = Answered(ScoreOf(Random(200, 1), items));
+  EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 40 * 9);
+  EXPECT_EQ(sink->Number("prompt_tokens"), 200 + 40 * 10 + 10);
+  // Single tokens alone are the prefix's row.
+  Answered(ScoreOf(Random(70, 2), {{1}, {2}, {3}}));
+  EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 40 * 9 + 70);
 }
 
 TEST_F(ScoreGroupTest, TheBestItemsComeFirst) {

@@ -194,6 +194,10 @@ base::Status ReadScoring(const engine::Request& request, const ScoringModel& mod
     columns = static_cast<int64_t>(out.labels.size());
   } else {
     TRY(reader.Bool("token_logprobs", out.token_logprobs));
+    if (!out.prompt.empty()) {
+      out.first_tokens.reserve(out.items.size());
+      for (size_t i = 0; i < out.items.size(); ++i) out.first_tokens.push_back(out.items[i][0]);
+    }
   }
   if (out.relevance) columns = 1;
   TRY(ReadRanking(reader, out.items.size(), columns, out.ranking));

@@ -23,10 +23,10 @@ struct TokenLists {
   std::vector<int64_t> ends;  // of each list
 
   size_t size() const { return ends.size(); }
+  int64_t begin_of(size_t i) const { return i == 0 ? 0 : ends[i - 1]; }
   std::span<const int32_t> operator[](size_t i) const {
-    const int64_t begin = i == 0 ? 0 : ends[i - 1];
-    return std::span(tokens).subspan(static_cast<size_t>(begin),
-                                     static_cast<size_t>(ends[i] - begin));
+    return std::span(tokens).subspan(static_cast<size_t>(begin_of(i)),
+                                     static_cast<size_t>(ends[i] - begin_of(i)));
   }
   void Add(std::span<const int32_t> list) {
     tokens.insert(tokens.end(), list.begin(), list.end());
@@ -59,7 +59,8 @@ struct Scoring : Asked {
   ColumnPlaces label_columns;   // of the head; of over_labels
   ScoreActivation activation = ScoreActivation::kNone;  // of what the head says of an item
   bool token_logprobs = false;                          // of kLikelihood
-  bool relevance = false;                               // of kLabels: the first one's score alone
+  std::vector<int32_t> first_tokens;  // of the items; of kLikelihood behind a prefix
+  bool relevance = false;             // of kLabels: the first one's score alone
   Ranking ranking;
 };
 
