@@ -75,7 +75,7 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
                                   const engine::Outlook& outlook) {
   if (pending() >= model_->options.sequences_max) return engine::Admission::kQueueFull;
   backlog_ = outlook.backlog;
-  const auto& asked = static_cast<const Asked&>(*request->prepared);
+  const Asked& asked = static_cast<const Group&>(*request->prepared).asked();
   SequenceSpec frame = FrameOf(asked, *request->call);
   const std::span<const int32_t> prompt(asked.prompt);
   const int64_t found =
@@ -93,7 +93,7 @@ engine::Admission LmEngine::Admit(std::unique_ptr<engine::Request>& request,
     frame.due = arrived + request->call->ttft();
     frame.deadline = std::min(frame.deadline, frame.due);
   }
-  std::unique_ptr<Group> group = MakeGroup(*model_, std::move(request));
+  std::unique_ptr<Group> group = Group::Begin(std::move(request));
   group->place().arrived = arrived;
   group->place().index = groups_.size();
   group->place().frame = std::move(frame);

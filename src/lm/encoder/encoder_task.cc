@@ -340,12 +340,7 @@ std::vector<tensor::NamedTensor> EncoderTask::TakeOutputs() {
     outputs.push_back({kEmbedding, std::move(vectors)});
     return outputs;
   }
-  Tensor all = std::move(kind == Kind::kCosine ? scores : vectors);
-  if (ranking.top_k == 0) {
-    outputs.push_back({kScores, std::move(all)});
-  } else {
-    AppendScores(all.view().span<float>(), all.shape[1], ranking, outputs);
-  }
+  AppendScores(std::move(kind == Kind::kCosine ? scores : vectors), ranking, outputs);
   return outputs;
 }
 

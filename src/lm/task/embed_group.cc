@@ -9,11 +9,11 @@
 
 namespace sluice::lm {
 
-EmbedGroup::EmbedGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request)
-    : Group(std::move(request)),
-      asked_(static_cast<const Embedding&>(*this->request().prepared)),
-      hidden_(model.decoder.config().hidden) {
-  vectors_.resize(asked_.texts.size() * static_cast<size_t>(hidden_));
+EmbedGroup::EmbedGroup(std::unique_ptr<Embedding> asked)
+    : Group(std::move(asked)), asked_(static_cast<const Embedding&>(Group::asked())) {
+  const auto texts = static_cast<int64_t>(asked_.texts.size());
+  vectors_ = FilledTensor({texts, asked_.dimensions}, 0);
+  if (asked_.compares) scores_ = FilledTensor({texts - 1, 1}, 0);
 }
 
 bool EmbedGroup::Next(SequenceSpec& spec) {
@@ -50,38 +50,29 @@ std::optional<int32_t> EmbedGroup::Hear(int32_t branch, const Scheduler::Member&
 
 void EmbedGroup::FinishVector(size_t text) {
   ++ended_;
-  std::span<float> vector = VectorOf(text);
+  const std::span<float> vector = VectorOf(text);
   if (asked_.pooling == StatePooling::kMean) {
     const auto count = static_cast<float>(asked_.texts[text].size());
     for (float& x : vector) x /= count;
   }
-  vector = vector.first(static_cast<size_t>(asked_.dimensions));
   if (asked_.normalize) NormalizeVector(vector);
 }
 
 engine::Reply EmbedGroup::Finish() {
   engine::Reply reply;
-  const auto columns = static_cast<size_t>(asked_.dimensions);
   if (asked_.compares) {
-    std::vector<float> scores;
-    const std::span<const float> first = VectorOf(0).first(columns);
+    const std::span<const float> first = VectorOf(0);
     for (size_t i = 1; i < asked_.texts.size(); ++i) {
+      const std::span<const float> own = VectorOf(i);
       double sum = 0;
-      for (size_t j = 0; j < columns; ++j) {
-        sum += static_cast<double>(first[j]) * static_cast<double>(VectorOf(i)[j]);
+      for (size_t j = 0; j < own.size(); ++j) {
+        sum += static_cast<double>(first[j]) * static_cast<double>(own[j]);
       }
-      scores.push_back(static_cast<float>(sum));
+      scores_.mutable_view().as<float>()[i - 1] = static_cast<float>(sum);
     }
-    AppendScores(scores, 1, asked_.ranking, reply.outputs);
+    AppendScores(std::move(scores_), asked_.ranking, reply.outputs);
   } else {
-    std::vector<float> cut;
-    cut.reserve(asked_.texts.size() * columns);
-    for (size_t i = 0; i < asked_.texts.size(); ++i) {
-      const std::span<const float> own = VectorOf(i).first(columns);
-      cut.insert(cut.end(), own.begin(), own.end());
-    }
-    reply.outputs.push_back(
-        {kEmbedding, CopiedTensor<float>(tensor::DType::kF32, cut, asked_.dimensions)});
+    reply.outputs.push_back({kEmbedding, std::move(vectors_)});
   }
   reply.parameters.emplace_back("prompt_tokens", static_cast<int64_t>(asked_.texts.tokens.size()));
   return reply;

@@ -14,8 +14,7 @@ namespace sluice::lm {
 // into steps.
 class EmbedGroup : public Group {
  public:
-  // `request` has been prepared as an Embedding.
-  EmbedGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request);
+  explicit EmbedGroup(std::unique_ptr<Embedding> asked);
 
   bool Next(SequenceSpec& spec) override;
   bool feeds() const override { return next_ < asked_.texts.size(); }
@@ -27,15 +26,15 @@ class EmbedGroup : public Group {
 
  private:
   std::span<float> VectorOf(size_t text) {
-    return std::span(vectors_).subspan(text * static_cast<size_t>(hidden_),
-                                       static_cast<size_t>(hidden_));
+    const auto columns = static_cast<size_t>(asked_.dimensions);
+    return {vectors_.mutable_view().as<float>() + text * columns, columns};
   }
   void FinishVector(size_t text);
 
   const Embedding& asked_;
-  const int64_t hidden_;
-  std::vector<float> vectors_;  // [texts, hidden]: sums until a text is whole
-  size_t next_ = 0;             // a branch's number is its text
+  tensor::Tensor vectors_;  // [texts, dimensions]: sums until a text is whole
+  tensor::Tensor scores_;   // [texts - 1, 1], where they are compared
+  size_t next_ = 0;         // a branch's number is its text
   size_t ended_ = 0;
 };
 

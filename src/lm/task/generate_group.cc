@@ -19,11 +19,12 @@ engine::Parameter Count(size_t n) {
 
 }  // namespace
 
-GenerateGroup::GenerateGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request)
-    : Group(std::move(request)),
+GenerateGroup::GenerateGroup(const LanguageModel& model, std::unique_ptr<Generation> asked)
+    : Group(std::move(asked)),
       model_(model),
-      asked_(static_cast<const Generation&>(*this->request().prepared)),
+      asked_(static_cast<const Generation&>(Group::asked())),
       prompt_({asked_.prompt_top, asked_.token_texts}) {
+  if (asked_.prompt_top >= 0) prompt_.Reserve(asked_.prompt.size());
   answers_.reserve(static_cast<size_t>(asked_.answers));
   for (int64_t i = 0; i < asked_.answers; ++i) {
     answers_.push_back(std::make_unique<Answer>(asked_, model.text.get(), model.end_ids, i));

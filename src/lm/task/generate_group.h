@@ -15,8 +15,7 @@ namespace sluice::lm {
 // the others continue from there, on the prompt's rows in the cache.
 class GenerateGroup : public Group {
  public:
-  // `request` has been prepared as a Generation.
-  GenerateGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request);
+  GenerateGroup(const LanguageModel& model, std::unique_ptr<Generation> asked);
 
   bool Next(SequenceSpec& spec) override;
   bool feeds() const override { return next_ < answers_.size(); }

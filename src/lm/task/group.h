@@ -18,14 +18,21 @@
 
 namespace sluice::lm {
 
-// Owner: the engine that admitted it, its loop's lease holder. Steps point into it: it stays while
-// one of its sequences is in a step.
-class Group {
+// Made where the request is prepared, with room for its answer: the loop makes nothing large.
+// Owner: the request, then the engine that admitted it, its loop's lease holder. Steps point into
+// it: it stays while one of its sequences is in a step.
+class Group : public engine::Prepared {
  public:
-  explicit Group(std::unique_ptr<engine::Request> request) : request_(std::move(request)) {}
-  virtual ~Group() = default;
+  explicit Group(std::unique_ptr<Asked> asked) : asked_(std::move(asked)) {}
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
+
+  // Out of the request, which it owns from here on.
+  static std::unique_ptr<Group> Begin(std::unique_ptr<engine::Request> request) {
+    std::unique_ptr<Group> group(static_cast<Group*>(request->prepared.release()));
+    group->request_ = std::move(request);
+    return group;
+  }
 
   // The next sequence to compute: its tokens and what is wanted of it. A branch's number is how
   // many came before. False: none now; perhaps some when more has been heard.
@@ -47,7 +54,7 @@ class Group {
   virtual engine::Reply TakeChunk() { return {}; }
 
   const engine::Call& call() const { return *request_->call; }
-  const Asked& asked() const { return static_cast<const Asked&>(*request_->prepared); }
+  const Asked& asked() const { return *asked_; }
   engine::Request& request() { return *request_; }
   std::unique_ptr<engine::Request> TakeRequest() { return std::move(request_); }
 
@@ -75,7 +82,8 @@ class Group {
   int64_t found_tokens() const { return place_.found_tokens; }
 
  private:
-  std::unique_ptr<engine::Request> request_;
+  const std::unique_ptr<Asked> asked_;
+  std::unique_ptr<engine::Request> request_;  // null until Begin
   Place place_;
 };
 

@@ -19,10 +19,11 @@ inline constexpr const char* kText = "text";           // BYTES [1]; of an answe
 inline constexpr const char* kMessages = "messages";   // BYTES [1]: JSON
 inline constexpr const char* kTools = "tools";         // the same, optional
 
-// What Prepare makes of a request. Each task has its own.
-struct Asked : engine::Prepared {
+// What a request asks. Each task has its own.
+struct Asked {
   enum class Task : uint8_t { kGenerate, kScore, kEmbed };
   explicit Asked(Task which) : task(which) {}
+  virtual ~Asked() = default;
   // What answering takes: rows that can be computed side by side, and steps that follow one another
   // behind them.
   virtual int64_t row_count() const = 0;

@@ -86,6 +86,7 @@ void Readings::AddStates(int64_t first, int64_t count, std::span<const float> be
   reading.kind = Reading::Kind::kSum;
   reading.row = first;
   reading.rows = count;
+  reading.width = static_cast<int64_t>(before.size());
   reading.result = AddValues(before.size());
   std::copy(before.begin(), before.end(),
             values_.begin() + static_cast<std::ptrdiff_t>(reading.result));
@@ -172,12 +173,11 @@ void Readings::Read(const Reading& reading, std::span<const float> row, Sampler&
 }
 
 void Readings::SumStates(const Reading& reading, int64_t first, const Decoder::States& states) {
-  const int64_t hidden = decoder_->config().hidden;
   float* const sum = values_.data() + reading.result;
   first += reading.row;
   for (int64_t row = first; row < first + reading.rows; ++row) {
     const float* const state = states.rows + row * states.stride;
-    for (int64_t i = 0; i < hidden; ++i) sum[i] += state[i];
+    for (int64_t i = 0; i < reading.width; ++i) sum[i] += state[i];
   }
 }
 

@@ -28,6 +28,7 @@ struct Reading {
   Kind kind = Kind::kDraw;
   int64_t row = 0;  // among the outputs of its kind
   int64_t rows = 1;
+  int64_t width = 0;  // of a sum: elements of each state, from its first on
   const SamplingParameters* sampling = nullptr;
   const TokenCounts* counts = nullptr;
   uint64_t seed = 0;
@@ -60,7 +61,7 @@ class Readings {
   void AddLogits(int64_t row);
   // Of rows whose states are wanted, not their logits.
   void AddColumns(int64_t row, const ColumnPlaces& columns);
-  // `before` [hidden]: what the sum begins with.
+  // `before` [at most hidden]: what the sum begins with, and how much of each state is added.
   void AddStates(int64_t first, int64_t count, std::span<const float> before);
 
   // Runs the head and all readings. `logits` [rows_max, head_width]. False: abandoned.

@@ -47,15 +47,14 @@ base::Status PrepareRequest(const LanguageModel& model, engine::Request& request
                                                 model.limits.vocabulary, model.limits.length_max}));
   if (request.answer.has_value()) return base::Ok();
   const std::string task = TRY(ReadTask(model, request));
-  std::unique_ptr<Asked> asked;
   if (task == kTaskEmbed) {
     auto embedding = std::make_unique<Embedding>();
     TRY(ReadEmbedding(request, ScoringModelOf(model), *embedding));
-    asked = std::move(embedding);
+    request.prepared = std::make_unique<EmbedGroup>(std::move(embedding));
   } else if (task == kTaskScore && model.options.embeds) {
     auto embedding = std::make_unique<Embedding>();
     TRY(ReadComparison(request, ScoringModelOf(model), *embedding));
-    asked = std::move(embedding);
+    request.prepared = std::make_unique<EmbedGroup>(std::move(embedding));
   } else if (task == kTaskScore) {
     auto scoring = std::make_unique<Scoring>();
     scoring->relevance = model.rerank.has_value() && AsksForRanking(request);
@@ -63,28 +62,14 @@ base::Status PrepareRequest(const LanguageModel& model, engine::Request& request
       TRY(WriteInForm(*model.rerank, *model.text, model.limits.length_max, request));
     }
     TRY(ReadScoring(request, ScoringModelOf(model), *scoring));
-    asked = std::move(scoring);
+    request.prepared = std::make_unique<ScoreGroup>(model, std::move(scoring));
   } else {
     auto generation = std::make_unique<Generation>();
     TRY(ReadGeneration(request, model.limits, model.text.get(), *generation));
-    asked = std::move(generation);
+    request.prepared = std::make_unique<GenerateGroup>(model, std::move(generation));
   }
   request.rows = 1;
-  request.prepared = std::move(asked);
   return base::Ok();
-}
-
-std::unique_ptr<Group> MakeGroup(const LanguageModel& model,
-                                 std::unique_ptr<engine::Request> request) {
-  switch (static_cast<const Asked&>(*request->prepared).task) {
-    case Asked::Task::kScore:
-      return std::make_unique<ScoreGroup>(model, std::move(request));
-    case Asked::Task::kEmbed:
-      return std::make_unique<EmbedGroup>(model, std::move(request));
-    case Asked::Task::kGenerate:
-      break;
-  }
-  return std::make_unique<GenerateGroup>(model, std::move(request));
 }
 
 }  // namespace sluice::lm

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "lm/task/score_outputs.h"
-#include "lm/task/scored_tokens.h"
 
 namespace sluice::lm {
 namespace {
@@ -24,14 +23,16 @@ int64_t ColumnsOf(const Scoring& asked, const LanguageModel& model) {
 
 }  // namespace
 
-ScoreGroup::ScoreGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request)
-    : Group(std::move(request)),
-      asked_(static_cast<const Scoring&>(*this->request().prepared)),
-      columns_(ColumnsOf(asked_, model)) {
-  scores_.resize(asked_.items.size() * static_cast<size_t>(columns_));
+ScoreGroup::ScoreGroup(const LanguageModel& model, std::unique_ptr<Scoring> asked)
+    : Group(std::move(asked)), asked_(static_cast<const Scoring&>(Group::asked())) {
+  const auto items = static_cast<int64_t>(asked_.items.size());
+  const int64_t said = ColumnsOf(asked_, model);
+  said_.resize(static_cast<size_t>(said));
+  scores_ = FilledTensor({items, asked_.relevance ? 1 : said}, 0);
   branches_.reserve(asked_.items.size());
   if (asked_.kind == Scoring::Kind::kLikelihood) {
-    item_logprobs_.resize(asked_.items.tokens.size(), std::numeric_limits<float>::quiet_NaN());
+    item_logprobs_ = FilledTensor({static_cast<int64_t>(asked_.items.tokens.size())},
+                                  std::numeric_limits<float>::quiet_NaN());
   }
 }
 
@@ -89,55 +90,48 @@ std::optional<int32_t> ScoreGroup::Hear(int32_t branch, const Scheduler::Member&
   if (asked_.kind == Scoring::Kind::kLikelihood) HearLikelihoods(item, member, results);
   if (!member.whole) return std::nullopt;
   ++ended_;
-  if (asked_.kind == Scoring::Kind::kLikelihood) return std::nullopt;
-  const std::span<float> own = std::span(scores_).subspan(item * static_cast<size_t>(columns_),
-                                                          static_cast<size_t>(columns_));
-  std::copy(results.values.begin(), results.values.end(), own.begin());
-  ActivateScores(asked_.activation, own);
+  if (asked_.kind != Scoring::Kind::kLikelihood) HearHead(item, results.values);
   return std::nullopt;
+}
+
+void ScoreGroup::HearHead(size_t item, std::span<const float> values) {
+  std::copy(values.begin(), values.end(), said_.begin());
+  ActivateScores(asked_.activation, said_);
+  const auto columns = static_cast<size_t>(scores_.shape[1]);
+  std::copy(said_.begin(), said_.begin() + scores_.shape[1], scores() + item * columns);
 }
 
 void ScoreGroup::HearLikelihoods(size_t item, const Scheduler::Member& member,
                                  const Readings::Results& results) {
+  float* const logprobs = item_logprobs_.mutable_view().as<float>();
   for (size_t i = 0; i < results.values.size(); ++i) {
-    item_logprobs_[static_cast<size_t>(asked_.items.begin_of(i))] = results.values[i];
+    logprobs[asked_.items.begin_of(i)] = results.values[i];
     if (i > 0 && asked_.items[i].size() == 1) ++ended_;
   }
   // What is said of single tokens are the last rows.
   const auto singles = static_cast<int64_t>(results.samples.size());
   int64_t at = asked_.items.begin_of(item) + member.to - prefix_size() + 1 - singles;
   for (const Sample& sample : results.samples) {
-    item_logprobs_[static_cast<size_t>(at++)] = sample.logprob;
+    logprobs[at++] = sample.logprob;
   }
 }
 
 float ScoreGroup::LikelihoodOf(size_t item) const {
-  const auto end = static_cast<size_t>(asked_.items.ends[item]);
-  auto at = static_cast<size_t>(asked_.items.begin_of(item));
+  const float* const logprobs = item_logprobs_.view().as<float>();
+  int64_t at = asked_.items.begin_of(item);
   if (!shares_first()) ++at;  // nothing is known of a text's first token
   double sum = 0;
-  for (; at < end; ++at) sum += static_cast<double>(item_logprobs_[at]);
+  for (; at < asked_.items.ends[item]; ++at) sum += static_cast<double>(logprobs[at]);
   return static_cast<float>(sum);
 }
 
 engine::Reply ScoreGroup::Finish() {
   engine::Reply reply;
   if (asked_.kind == Scoring::Kind::kLikelihood) {
-    for (size_t i = 0; i < scores_.size(); ++i) scores_[i] = LikelihoodOf(i);
+    for (size_t i = 0; i < asked_.items.size(); ++i) scores()[i] = LikelihoodOf(i);
   }
-  if (asked_.relevance) {
-    std::vector<float> first;
-    for (size_t i = 0; i < asked_.items.size(); ++i) {
-      first.push_back(scores_[i * static_cast<size_t>(columns_)]);
-    }
-    AppendScores(first, 1, asked_.ranking, reply.outputs);
-  } else {
-    AppendScores(scores_, columns_, asked_.ranking, reply.outputs);
-  }
-  if (asked_.token_logprobs) {
-    reply.outputs.push_back(
-        {"item_logprobs", CopiedTensor<float>(tensor::DType::kF32, item_logprobs_)});
-  }
+  AppendScores(std::move(scores_), asked_.ranking, reply.outputs);
+  if (asked_.token_logprobs) reply.outputs.push_back({"item_logprobs", std::move(item_logprobs_)});
   const auto tokens = static_cast<int64_t>(asked_.items.tokens.size());
   reply.parameters.emplace_back("prompt_tokens", prefix_size() + tokens);
   reply.parameters.emplace_back("cached_tokens", std::min(found_tokens(), prefix_size()));

@@ -16,8 +16,7 @@ namespace sluice::lm {
 // no branch.
 class ScoreGroup : public Group {
  public:
-  // `request` has been prepared as a Scoring.
-  ScoreGroup(const LanguageModel& model, std::unique_ptr<engine::Request> request);
+  ScoreGroup(const LanguageModel& model, std::unique_ptr<Scoring> asked);
 
   bool Next(SequenceSpec& spec) override;
   bool feeds() const override { return next_ < asked_.items.size(); }
@@ -32,15 +31,17 @@ class ScoreGroup : public Group {
   bool shares_first() const { return !asked_.first_tokens.empty(); }
   void HearLikelihoods(size_t item, const Scheduler::Member& member,
                        const Readings::Results& results);
+  void HearHead(size_t item, std::span<const float> values);
   // The sum of an item's logprobs.
   float LikelihoodOf(size_t item) const;
+  float* scores() { return scores_.mutable_view().as<float>(); }
 
   const Scoring& asked_;
-  const int64_t columns_;
-  std::vector<float> scores_;         // [items, columns]
-  std::vector<float> item_logprobs_;  // of all items' tokens, of likelihoods
-  std::vector<uint32_t> branches_;    // the item of each
-  size_t next_ = 0;                   // the item that comes next
+  std::vector<float> said_;         // by the head of one item; of relevance more than is a score
+  tensor::Tensor scores_;           // [items, columns]
+  tensor::Tensor item_logprobs_;    // of all items' tokens, of likelihoods
+  std::vector<uint32_t> branches_;  // the item of each
+  size_t next_ = 0;                 // the item that comes next
   size_t ended_ = 0;
   bool prefix_ready_ = false;
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "lm/task/scored_tokens.h"
 #include "lm/task_names.h"
@@ -32,13 +33,25 @@ void ActivateScores(ScoreActivation activation, std::span<float> scores) {
   for (float& score : scores) score /= sum;
 }
 
-void AppendScores(std::span<const float> scores, int64_t columns, const Ranking& ranking,
+tensor::Tensor FilledTensor(const tensor::Shape& shape, float value) {
+  tensor::Tensor tensor;
+  tensor.dtype = tensor::DType::kF32;
+  tensor.shape = shape;
+  tensor.buffer = tensor::Buffer::Allocate(tensor.bytes());
+  const std::span<float> all = tensor.mutable_view().span<float>();
+  std::fill(all.begin(), all.end(), value);
+  return tensor;
+}
+
+void AppendScores(tensor::Tensor all, const Ranking& ranking,
                   std::vector<tensor::NamedTensor>& outputs) {
   using tensor::DType;
   if (ranking.top_k == 0) {
-    outputs.push_back({kScores, CopiedTensor<float>(DType::kF32, scores, columns)});
+    outputs.push_back({kScores, std::move(all)});
     return;
   }
+  const std::span<const float> scores = all.view().span<float>();
+  const int64_t columns = all.shape[1];
   const auto width = static_cast<size_t>(columns);
   std::vector<int32_t> order(scores.size() / width);
   std::iota(order.begin(), order.end(), 0);

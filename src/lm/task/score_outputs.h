@@ -14,8 +14,10 @@ namespace sluice::lm {
 void NormalizeVector(std::span<float> vector);
 // One row of a classifier's logits.
 void ActivateScores(ScoreActivation activation, std::span<float> scores);
-// `scores` [items, columns], all of them or the best: outputs scores and top_items.
-void AppendScores(std::span<const float> scores, int64_t columns, const Ranking& ranking,
+// `scores` F32 [items, columns], all of them or the best: outputs scores and top_items.
+void AppendScores(tensor::Tensor scores, const Ranking& ranking,
                   std::vector<tensor::NamedTensor>& outputs);
+// F32 with the same number everywhere. The caller has bounded its size.
+tensor::Tensor FilledTensor(const tensor::Shape& shape, float value);
 
 }  // namespace sluice::lm

@@ -10,6 +10,13 @@ constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace
 
+void ScoredTokens::Reserve(size_t count) {
+  ids_.reserve(count);
+  if (report_.top < 0) return;
+  logprobs_.reserve(count);
+  top_.reserve(count * static_cast<size_t>(report_.top));
+}
+
 void ScoredTokens::Add(const Sample& sample) {
   ids_.push_back(sample.token);
   if (report_.top < 0) return;

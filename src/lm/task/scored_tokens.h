@@ -23,6 +23,7 @@ class ScoredTokens {
  public:
   explicit ScoredTokens(TokenReport report) : report_(report) {}
 
+  void Reserve(size_t count);
   void Add(const Sample& sample);
   // A token of which nothing is known: the first one of a text.
   void AddUnknown(int32_t token);
