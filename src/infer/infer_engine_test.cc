@@ -10,30 +10,19 @@
 #include <fstream>
 #include <random>
 
-#include "engine/device_loop.h"
-#include "engine/version.h"
+#include "engine/test_loop.h"
 #include "infer/prepared_request.h"
 
 namespace sluice::infer {
 namespace {
 
-using engine::EngineVersion;
 using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
 
 const std::string kGraphs = "tests/conformance/graphs";
 
-class Sink : public engine::ReplySink {
- public:
-  void Post(engine::Reply reply) override {
-    ASSERT_FALSE(answered);
-    answered = true;
-    last = std::move(reply);
-  }
-  bool answered = false;
-  engine::Reply last;
-};
+using Sink = engine::OneReplySink;
 
 Tensor Ints(const Shape& shape, int64_t high, std::mt19937& random) {
   Tensor tensor = Tensor::Allocate(DType::kI64, shape, 1 << 20).value();
@@ -49,7 +38,7 @@ Tensor Floats(const Shape& shape, std::mt19937& random) {
   return tensor;
 }
 
-class InferEngineTest : public ::testing::Test {
+class InferEngineTest : public engine::LoopTest {
  protected:
   void Load(const std::string& graph, Options options = {}) {
     options.model_file = graph + ".onnx";
@@ -59,19 +48,7 @@ class InferEngineTest : public ::testing::Test {
   void LoadFolder(const std::string& folder, const Options& options) {
     base::Result<std::unique_ptr<engine::Engine>> loaded = infer::Load(folder, options);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
-    engine::DeviceLoop::Options loop;
-    loop.clock = &clock_;
-    loop.threaded = false;
-    loop.inline_below = {};
-    loop_ = std::make_unique<engine::DeviceLoop>(loop);
-    pin_ = EngineVersion::Create(std::move(loaded).value(), *loop_, [this](auto version) {
-             retired_.push_back(std::move(version));
-           }).value();
-  }
-  void TearDown() override {
-    pin_.reset();
-    retired_.clear();
-    loop_.reset();
+    Serve(std::move(loaded).value());
   }
 
   using Inputs = std::vector<tensor::NamedTensor>;
@@ -109,21 +86,11 @@ class InferEngineTest : public ::testing::Test {
   std::shared_ptr<Sink> Send(Inputs inputs) {
     auto sink = std::make_shared<Sink>();
     auto request = Request(std::move(inputs), sink);
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-    engine::Submit(pin_, std::move(request));
+    Submit(std::move(request));
     return sink;
   }
   std::string PrepareError(Inputs inputs) {
-    auto request = Request(std::move(inputs), std::make_shared<Sink>());
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    return prepared.ok() ? "" : prepared.error().message;
-  }
-  void Run() {
-    for (int i = 0; i < 10000 && loop_->unanswered() > 0; ++i) {
-      if (!loop_->RunOnce() && loop_->next_wake() > clock_.Now()) clock_.Set(loop_->next_wake());
-      loop_->CheckIntegrity();
-    }
+    return LoopTest::PrepareError(Request(std::move(inputs), std::make_shared<Sink>()));
   }
   // What each request gets when nothing else is there, then all of them together: the same bits.
   void ExpectSameBitsTogether(const std::vector<Inputs>& requests) {
@@ -152,11 +119,6 @@ class InferEngineTest : public ::testing::Test {
     }
     EXPECT_GT(joined, requests.size() > 1 ? 1 : 0);
   }
-
-  base::VirtualClock clock_{base::Time{1'000'000'000}};
-  std::unique_ptr<engine::DeviceLoop> loop_;
-  std::shared_ptr<const EngineVersion> pin_;
-  std::vector<std::unique_ptr<EngineVersion>> retired_;
 };
 
 TEST_F(InferEngineTest, ARankedRequestGetsTheSameBitsAloneAndJoined) {

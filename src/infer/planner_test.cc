@@ -6,29 +6,19 @@
 #include <cstring>
 #include <random>
 
-#include "engine/device_loop.h"
+#include "engine/test_loop.h"
 #include "infer/infer_engine.h"
 
 namespace sluice::infer {
 namespace {
 
-using engine::EngineVersion;
 using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
 
-class Sink : public engine::ReplySink {
- public:
-  void Post(engine::Reply reply) override {
-    ASSERT_FALSE(answered);
-    answered = true;
-    last = std::move(reply);
-  }
-  bool answered = false;
-  engine::Reply last;
-};
+using Sink = engine::OneReplySink;
 
-class PlannerTest : public ::testing::Test {
+class PlannerTest : public engine::LoopTest {
  protected:
   void Load(const std::string& graph, int64_t jobs_max = 8) {
     planner_ = std::make_unique<Planner>(Planner::Options{jobs_max, false, 0});
@@ -39,20 +29,11 @@ class PlannerTest : public ::testing::Test {
     auto loaded = infer::Load("tests/conformance/graphs", options);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     engine_ = static_cast<InferEngine*>(loaded->get());
-    engine::DeviceLoop::Options loop;
-    loop.clock = &clock_;
-    loop.threaded = false;
-    loop.inline_below = {};
-    loop_ = std::make_unique<engine::DeviceLoop>(loop);
-    pin_ = EngineVersion::Create(std::move(loaded).value(), *loop_, [this](auto version) {
-             retired_.push_back(std::move(version));
-           }).value();
+    Serve(std::move(loaded).value());
   }
   void TearDown() override {
     planner_.reset();
-    pin_.reset();
-    retired_.clear();
-    loop_.reset();
+    LoopTest::TearDown();
   }
   static Tensor Ints(const Shape& shape, int64_t high, uint32_t seed) {
     std::mt19937 random(seed);
@@ -77,9 +58,7 @@ class PlannerTest : public ::testing::Test {
     request->call = call_ = std::make_shared<engine::Call>(std::move(call));
     request->inputs = std::move(inputs);
     request->sink = sink;
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-    engine::Submit(pin_, std::move(request));
+    Submit(std::move(request));
     return sink;
   }
   std::shared_ptr<Sink> SendText(int64_t rows, int64_t length,
@@ -92,7 +71,7 @@ class PlannerTest : public ::testing::Test {
   std::shared_ptr<Sink> SendClick(int64_t rows, uint32_t seed) {
     return Send({{"ids", Ints({rows, 6}, 40, seed)}, {"dense", Floats({rows, 4}, seed)}});
   }
-  void Turn() {
+  void TurnOften() {
     for (int i = 0; i < 100; ++i) {
       loop_->RunOnce();
       loop_->CheckIntegrity();
@@ -100,13 +79,9 @@ class PlannerTest : public ::testing::Test {
     }
   }
 
-  base::VirtualClock clock_{base::Time{1'000'000'000}};
   std::unique_ptr<Planner> planner_;
   InferEngine* engine_ = nullptr;
-  std::unique_ptr<engine::DeviceLoop> loop_;
-  std::shared_ptr<const EngineVersion> pin_;
   std::shared_ptr<engine::Call> call_;
-  std::vector<std::unique_ptr<EngineVersion>> retired_;
 };
 
 TEST_F(PlannerTest, RequestsOfANewShapeWaitForThePlannerAndNotOnTheLoop) {
@@ -114,18 +89,18 @@ TEST_F(PlannerTest, RequestsOfANewShapeWaitForThePlannerAndNotOnTheLoop) {
   const auto first = SendText(2, 7);
   const auto second = SendText(1, 7);
   const auto other = SendText(1, 9);
-  Turn();
+  TurnOften();
   EXPECT_FALSE(first->answered || second->answered || other->answered);
   EXPECT_EQ(loop_->unanswered(), 3);
   EXPECT_EQ(planner_->jobs(), 2) << "one job a shape";
   EXPECT_TRUE(planner_->RunOnce());
-  Turn();
+  TurnOften();
   ASSERT_TRUE(first->answered && second->answered && other->answered);
   EXPECT_TRUE(first->last.status.ok());
   EXPECT_EQ(first->last.timings.batch_rows, 3) << "they joined";
   // Planned now: nothing waits for the planner any more.
   const auto third = SendText(1, 9);
-  Turn();
+  TurnOften();
   EXPECT_TRUE(third->answered);
   EXPECT_EQ(planner_->jobs(), 0);
 }
@@ -133,10 +108,10 @@ TEST_F(PlannerTest, RequestsOfANewShapeWaitForThePlannerAndNotOnTheLoop) {
 TEST_F(PlannerTest, ShapesThatTheModelDoesNotTakeAreTheClientsFault) {
   Load("bert_encoder_ts15");
   const auto wrong = SendText(1, 25);  // its table of positions has 24 rows
-  Turn();
+  TurnOften();
   EXPECT_FALSE(wrong->answered);
   planner_->RunOnce();
-  Turn();
+  TurnOften();
   ASSERT_TRUE(wrong->answered);
   ASSERT_FALSE(wrong->last.status.ok());
   EXPECT_EQ(wrong->last.status.error().code, base::Code::kInvalidArgument);
@@ -154,13 +129,13 @@ TEST_F(PlannerTest, AParkedRequestExpiresAndIsCancelled) {
   const auto gone = SendText(1, 7);
   call_->Cancel();
   const auto stays = SendText(1, 7);
-  Turn();
+  TurnOften();
   ASSERT_TRUE(late->answered && gone->answered);
   EXPECT_STREQ(late->last.reason, engine::reason::kDeadlineQueue);
   EXPECT_STREQ(gone->last.reason, engine::reason::kCancelled);
   EXPECT_FALSE(stays->answered);
   planner_->RunOnce();
-  Turn();
+  TurnOften();
   EXPECT_TRUE(stays->answered && stays->last.status.ok());
 }
 
@@ -169,11 +144,11 @@ TEST_F(PlannerTest, AFullPlannerRefusesNewShapesAndServesTheRest) {
   const auto a = SendText(1, 5);
   const auto b = SendText(1, 6);
   const auto c = SendText(1, 7);
-  Turn();
+  TurnOften();
   ASSERT_TRUE(c->answered);
   EXPECT_STREQ(c->last.reason, engine::reason::kQueueFull);
   planner_->RunOnce();
-  Turn();
+  TurnOften();
   EXPECT_TRUE(a->answered && b->answered);
 }
 
@@ -182,13 +157,13 @@ TEST_F(PlannerTest, AStepOfUnplannedRowsRunsInPartsUntilItsPlanIsMade) {
   std::vector<std::shared_ptr<Sink>> alone;
   for (uint32_t i = 0; i < 7; ++i) {
     alone.push_back(SendClick(1, i));
-    Turn();
+    TurnOften();
   }
   EXPECT_EQ(planner_->jobs(), 0) << "powers of two are planned at load";
   for (int round = 0; round < 3; ++round) {
     std::vector<std::shared_ptr<Sink>> together;
     for (uint32_t i = 0; i < 7; ++i) together.push_back(SendClick(1, i));
-    Turn();
+    TurnOften();
     for (size_t i = 0; i < together.size(); ++i) {
       ASSERT_TRUE(together[i]->answered && together[i]->last.status.ok());
       EXPECT_EQ(together[i]->last.timings.batch_rows, 7);
@@ -223,7 +198,7 @@ TEST_F(PlannerTest, AThreadMakesWhatLoopsWaitFor) {
     }
   }
   for (int64_t length = 1; length <= 20; ++length) sinks.push_back(SendText(2, length));
-  Turn();
+  TurnOften();
   for (const auto& sink : sinks) EXPECT_TRUE(sink->answered && sink->last.status.ok());
   EXPECT_EQ(planner_->jobs(), 0);
 }

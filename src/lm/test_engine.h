@@ -12,8 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/device_loop.h"
-#include "engine/version.h"
+#include "engine/test_loop.h"
 #include "lm/checkpoint/test_checkpoint.h"
 #include "lm/lm_engine.h"
 #include "lm/task/scored_tokens.h"
@@ -121,12 +120,11 @@ struct Ask {
   std::vector<tensor::NamedTensor> more = {};  // inputs
 };
 
-class LmEngineTest : public testing::Test {
+class LmEngineTest : public engine::LoopTest {
  protected:
   void SetUp() override { Load({}, kernels::WeightForm::kF32); }
   void Load(LanguageModel::Options options, kernels::WeightForm form, Ids end_ids = {},
             const DecoderConfig& config = SmallConfig()) {
-    TearDown();
     // Small: its integrity is checked after every turn.
     options.cache_bytes = std::min(options.cache_bytes, int64_t{1} << 20);
     auto decoder = Decoder::Load(RandomCheckpoint(config), config, {.form = form});
@@ -136,21 +134,8 @@ class LmEngineTest : public testing::Test {
     auto engine =
         std::make_unique<LmEngine>(std::make_shared<const LanguageModel>(*std::move(model)));
     engine_ = engine.get();
-    engine::DeviceLoop::Options loop;
-    loop.clock = &clock_;
-    loop.threaded = false;
-    loop.inline_below = {};
-    loop_ = std::make_unique<engine::DeviceLoop>(loop);
-    pin_ = engine::EngineVersion::Create(std::move(engine), *loop_, [this](auto version) {
-             retired_.push_back(std::move(version));
-           }).value();
+    Serve(std::move(engine));
   }
-  void TearDown() override {
-    pin_.reset();
-    retired_.clear();
-    loop_.reset();
-  }
-
   std::unique_ptr<engine::Request> Request(const Ask& ask, engine::Call::Options call,
                                            std::shared_ptr<Sink> sink) {
     auto request = std::make_unique<engine::Request>();
@@ -166,25 +151,11 @@ class LmEngineTest : public testing::Test {
     auto sink = std::make_shared<Sink>();
     auto request = Request(ask, std::move(call), sink);
     call_ = request->call;
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-    engine::Submit(pin_, std::move(request));
+    Submit(std::move(request));
     return sink;
   }
   std::string PrepareError(const Ask& ask) {
-    auto request = Request(ask, {}, std::make_shared<Sink>());
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    return prepared.ok() ? "" : prepared.error().message;
-  }
-  bool Turn() {
-    const bool worked = loop_->RunOnce();
-    loop_->CheckIntegrity();
-    if (!worked && loop_->next_wake() > clock_.Now()) clock_.Set(loop_->next_wake());
-    return worked;
-  }
-  void Run() {
-    for (int i = 0; i < 20'000 && loop_->unanswered() > 0; ++i) Turn();
-    EXPECT_EQ(loop_->unanswered(), 0);
+    return LoopTest::PrepareError(Request(ask, {}, std::make_shared<Sink>()));
   }
   Ids RunAlone(const Ask& ask) {
     const auto sink = Send(ask);
@@ -193,10 +164,6 @@ class LmEngineTest : public testing::Test {
     return sink->ids;
   }
 
-  base::VirtualClock clock_;
-  std::unique_ptr<engine::DeviceLoop> loop_;
-  std::shared_ptr<const engine::EngineVersion> pin_;
-  std::vector<std::unique_ptr<const engine::EngineVersion>> retired_;
   std::shared_ptr<engine::Call> call_;
   const LmEngine* engine_ = nullptr;
 };

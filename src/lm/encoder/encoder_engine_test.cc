@@ -10,8 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/device_loop.h"
-#include "engine/version.h"
+#include "engine/test_loop.h"
 #include "lm/encoder/encoder_task.h"
 #include "lm/generation.h"
 #include "lm/task_names.h"
@@ -21,23 +20,16 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-class Sink : public engine::ReplySink {
+class Sink : public engine::OneReplySink {
  public:
-  void Post(engine::Reply given) override {
-    ASSERT_FALSE(answered) << "a reply behind the terminal one";
-    answered = given.terminal;
-    reply = std::move(given);
-  }
   std::vector<float> Floats(const char* name) const {
-    for (const tensor::NamedTensor& output : reply.outputs) {
+    for (const tensor::NamedTensor& output : last.outputs) {
       if (output.name != name) continue;
       const auto span = output.tensor.view().span<float>();
       return {span.begin(), span.end()};
     }
     return {};
   }
-  bool answered = false;
-  engine::Reply reply;
 };
 
 tensor::NamedTensor Named(const char* name, const Ids& ids) {
@@ -64,16 +56,10 @@ Ask Sequences(int count, int longest, uint32_t seed) {
   return ask;
 }
 
-class EncoderEngineTest : public testing::Test {
+class EncoderEngineTest : public engine::LoopTest {
  protected:
   void SetUp() override { Load({.step_rows_max = 64}); }
-  void TearDown() override {
-    pin_.reset();
-    retired_.clear();
-    loop_.reset();
-  }
   void Load(const EncoderModel::Options& options) {
-    TearDown();
     const std::string folder = "tests/conformance/sentence_encoders/minilm";
     std::ifstream file(folder + "/config.json");
     const std::string config{std::istreambuf_iterator<char>(file),
@@ -83,14 +69,7 @@ class EncoderEngineTest : public testing::Test {
     model->description.model = "minilm";
     auto engine =
         std::make_unique<EncoderEngine>(std::make_shared<const EncoderModel>(*std::move(model)));
-    engine::DeviceLoop::Options loop;
-    loop.clock = &clock_;
-    loop.threaded = false;
-    loop.inline_below = {};
-    loop_ = std::make_unique<engine::DeviceLoop>(loop);
-    pin_ = engine::EngineVersion::Create(std::move(engine), *loop_, [this](auto version) {
-             retired_.push_back(std::move(version));
-           }).value();
+    Serve(std::move(engine));
   }
 
   std::shared_ptr<Sink> Send(const Ask& ask, engine::Call::Options call = {},
@@ -103,20 +82,8 @@ class EncoderEngineTest : public testing::Test {
     request->inputs.push_back(Named(kLengths, ask.lengths));
     request->parameters = std::move(parameters);
     request->sink = sink;
-    const base::Status prepared = pin_->engine().Prepare(*request);
-    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-    engine::Submit(pin_, std::move(request));
+    Submit(std::move(request));
     return sink;
-  }
-  bool Turn() {
-    const bool worked = loop_->RunOnce();
-    loop_->CheckIntegrity();
-    if (!worked && loop_->next_wake() > clock_.Now()) clock_.Set(loop_->next_wake());
-    return worked;
-  }
-  void Run() {
-    for (int i = 0; i < 20'000 && loop_->unanswered() > 0; ++i) Turn();
-    EXPECT_EQ(loop_->unanswered(), 0);
   }
   std::vector<float> RunAlone(const Ask& ask) {
     const std::shared_ptr<Sink> sink = Send(ask);
@@ -124,10 +91,6 @@ class EncoderEngineTest : public testing::Test {
     return sink->Floats(kEmbedding);
   }
 
-  base::VirtualClock clock_;
-  std::unique_ptr<engine::DeviceLoop> loop_;
-  std::shared_ptr<const engine::EngineVersion> pin_;
-  std::vector<std::unique_ptr<engine::EngineVersion>> retired_;
   std::shared_ptr<engine::Call> call_;
 };
 
@@ -156,7 +119,7 @@ TEST_F(EncoderEngineTest, AnUrgentRequestGoesBetweenTheStepsOfALongOne) {
   EXPECT_TRUE(urgent->answered);
   EXPECT_FALSE(bulk->answered);
   Run();
-  EXPECT_TRUE(bulk->reply.status.ok());
+  EXPECT_TRUE(bulk->last.status.ok());
 }
 
 TEST_F(EncoderEngineTest, ACancelledRequestIsRefusedBetweenItsSteps) {
@@ -166,9 +129,9 @@ TEST_F(EncoderEngineTest, ACancelledRequestIsRefusedBetweenItsSteps) {
   const Ask other = Sequences(3, 20, 5);
   const std::shared_ptr<Sink> next = Send(other);
   Run();
-  EXPECT_FALSE(sink->reply.status.ok());
-  EXPECT_STREQ(sink->reply.reason, engine::reason::kCancelled);
-  EXPECT_TRUE(next->reply.status.ok());
+  EXPECT_FALSE(sink->last.status.ok());
+  EXPECT_STREQ(sink->last.reason, engine::reason::kCancelled);
+  EXPECT_TRUE(next->last.status.ok());
 }
 
 TEST_F(EncoderEngineTest, WhatHasExpiredIsDropped) {
@@ -181,8 +144,8 @@ TEST_F(EncoderEngineTest, WhatHasExpiredIsDropped) {
   EXPECT_FALSE(begun->answered);
   clock_.Set(clock_.Now() + base::Duration::Millis(30));
   Run();
-  EXPECT_STREQ(begun->reply.reason, engine::reason::kDeadlineQueue);
-  EXPECT_STREQ(waiting->reply.reason, engine::reason::kDeadlineQueue);
+  EXPECT_STREQ(begun->last.reason, engine::reason::kDeadlineQueue);
+  EXPECT_STREQ(waiting->last.reason, engine::reason::kDeadlineQueue);
 }
 
 TEST_F(EncoderEngineTest, RequestsAboveTheQueuesLimitAreRefused) {
@@ -191,7 +154,7 @@ TEST_F(EncoderEngineTest, RequestsAboveTheQueuesLimitAreRefused) {
   for (uint32_t i = 0; i < 6; ++i) sinks.push_back(Send(Sequences(2, 20, i)));
   Run();
   const auto refused = std::count_if(sinks.begin(), sinks.end(), [](const auto& sink) {
-    return std::string(sink->reply.reason) == engine::reason::kQueueFull;
+    return std::string(sink->last.reason) == engine::reason::kQueueFull;
   });
   EXPECT_EQ(refused, 2);
 }
@@ -216,7 +179,7 @@ TEST_F(EncoderEngineTest, RandomArrivalsAndCancellationsLeaveNothingBehind) {
     Run();
     for (const auto& [ask, sink] : sent) {
       ASSERT_TRUE(sink->answered);
-      if (!sink->reply.status.ok()) continue;
+      if (!sink->last.status.ok()) continue;
       EXPECT_EQ(sink->Floats(kEmbedding).size(), ask.lengths.size() * 64);
     }
     EXPECT_EQ(pin_->engine().pending(), 0);
