@@ -1,6 +1,7 @@
 #include "lm/request_fields.h"
 
 #include <cmath>
+#include <limits>
 
 namespace sluice::lm {
 namespace {
@@ -106,11 +107,40 @@ base::Result<std::string_view> ReadText(const tensor::NamedTensor& input) {
 base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
                                                           int64_t count_max) {
   const tensor::ConstView view = input.tensor.view();
-  if (view.dtype != DType::kBytes || view.shape.rank() != 1 || view.shape[0] < 1 ||
-      view.shape[0] > count_max) {
+  const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[1] == 1);
+  if (view.dtype != DType::kBytes || !flat || view.shape[0] < 1 || view.shape[0] > count_max) {
     return WrongInput(input, "BYTES of shape [n], n in [1, " + std::to_string(count_max) + "]");
   }
   return view.span<std::string_view>();
+}
+
+base::Result<TokenLists> ReadTokenLists(const TokenListInputs& inputs, int64_t vocabulary,
+                                        int64_t lists_max) {
+  const std::vector<int32_t> tokens = TRY(ReadIds(*inputs.ids, vocabulary));
+  std::vector<int32_t> lengths = {static_cast<int32_t>(tokens.size())};
+  if (inputs.lengths != nullptr) {
+    lengths = TRY(ReadCounts(*inputs.lengths, 1, std::numeric_limits<int32_t>::max()));
+  }
+  int64_t sum = 0;
+  for (const int32_t length : lengths) sum += length;
+  const auto count = static_cast<int64_t>(lengths.size());
+  if (count < 1 || count > lists_max || tokens.empty() ||
+      sum != static_cast<int64_t>(tokens.size())) {
+    return base::InvalidArgument(
+        std::string("input ") + inputs.lengths_name + ": expected 1 to " +
+        std::to_string(lists_max) + " lengths of at least 1 whose sum is " +
+        std::to_string(tokens.size()) + ", the size of " + inputs.ids->name + ", got " +
+        std::to_string(count) + " with the sum " + std::to_string(sum));
+  }
+  TokenLists lists;
+  lists.tokens.reserve(tokens.size());
+  lists.ends.reserve(lengths.size());
+  auto at = tokens.begin();
+  for (const int32_t length : lengths) {
+    lists.Add({at, at + length});
+    at += length;
+  }
+  return lists;
 }
 
 base::Duration PrepareCostOf(const engine::Request& request) {

@@ -26,9 +26,36 @@ base::Result<std::vector<int32_t>> ReadCounts(const tensor::NamedTensor& input, 
 base::Result<std::span<const float>> ReadFloats(const tensor::NamedTensor& input);
 // Of BYTES, [1].
 base::Result<std::string_view> ReadText(const tensor::NamedTensor& input);
-// Of BYTES, [n] with 1 <= n <= count_max.
+// Of BYTES, [n] or [n, 1] with 1 <= n <= count_max.
 base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
                                                           int64_t count_max);
+
+// Lists of tokens one behind the other.
+struct TokenLists {
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> ends;  // of each list
+
+  size_t size() const { return ends.size(); }
+  int64_t begin_of(size_t i) const { return i == 0 ? 0 : ends[i - 1]; }
+  std::span<const int32_t> operator[](size_t i) const {
+    return std::span(tokens).subspan(static_cast<size_t>(begin_of(i)),
+                                     static_cast<size_t>(ends[i] - begin_of(i)));
+  }
+  void Add(std::span<const int32_t> list) {
+    tokens.insert(tokens.end(), list.begin(), list.end());
+    ends.push_back(static_cast<int64_t>(tokens.size()));
+  }
+};
+
+struct TokenListInputs {
+  const tensor::NamedTensor* ids = nullptr;
+  const tensor::NamedTensor* lengths = nullptr;  // null: the ids are one list
+  const char* lengths_name = "";                 // for messages
+};
+// 1 to `lists_max` lists of at least one token, whose lengths come to the ids' count.
+// kInvalidArgument says what was expected and what came.
+base::Result<TokenLists> ReadTokenLists(const TokenListInputs& inputs, int64_t vocabulary,
+                                        int64_t lists_max);
 
 // Of reading a request and tokenising its texts, about.
 base::Duration PrepareCostOf(const engine::Request& request);

@@ -55,50 +55,8 @@ base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text, b
   return inputs;
 }
 
-// Texts of shape [n] or [n, 1].
-base::Result<std::span<const std::string_view>> ReadTexts(const tensor::NamedTensor& input,
-                                                          int64_t count_max) {
-  const tensor::ConstView view = input.tensor.view();
-  const bool flat = view.shape.rank() == 1 || (view.shape.rank() == 2 && view.shape[1] == 1);
-  const int64_t count = flat ? view.shape.elements() : 0;
-  if (view.dtype != DType::kBytes || count < 1 || count > count_max) {
-    return base::InvalidArgument("input " + input.name +
-                                 ": expected BYTES of shape [n], n from 1 to " +
-                                 std::to_string(count_max) + ", got " +
-                                 std::string(DTypeName(view.dtype)) + " " + view.shape.ToString());
-  }
-  return view.span<std::string_view>();
-}
-
-// Sequences of ids side by side: their lengths come to the ids' count.
-struct IdLists {
-  std::vector<int32_t> ids;
-  std::vector<int32_t> lengths;
-};
-base::Result<IdLists> ReadIdLists(const tensor::NamedTensor& ids,
-                                  const tensor::NamedTensor* lengths, const char* lengths_name,
-                                  const EncoderModel& model) {
-  IdLists lists;
-  lists.ids = TRY(ReadIds(ids, model.encoder.config().vocabulary));
-  if (lengths == nullptr) {
-    lists.lengths = {static_cast<int32_t>(lists.ids.size())};
-  } else {
-    lists.lengths = TRY(ReadIds(*lengths, model.length_max + 1));
-  }
-  const auto count = static_cast<int64_t>(lists.lengths.size());
-  int64_t sum = 0;
-  for (const int32_t length : lists.lengths) sum += length;
-  const bool positive = std::all_of(lists.lengths.begin(), lists.lengths.end(),
-                                    [](int32_t length) { return length >= 1; });
-  if (count < 1 || count > kItemsMax || !positive ||
-      sum != static_cast<int64_t>(lists.ids.size())) {
-    return base::InvalidArgument(
-        std::string("input ") + lengths_name + ": expected 1 to " + std::to_string(kItemsMax) +
-        " lengths of at least 1 whose sum is " + std::to_string(lists.ids.size()) +
-        ", the size of " + ids.name + ", got " + std::to_string(count) + " with the sum " +
-        std::to_string(sum));
-  }
-  return lists;
+base::Result<TokenLists> ReadIdLists(const TokenListInputs& inputs, const EncoderModel& model) {
+  return ReadTokenLists(inputs, model.encoder.config().vocabulary, kItemsMax);
 }
 
 // Adds sequences to a task.
@@ -217,12 +175,8 @@ base::Status ReadEmbed(const Inputs& inputs, const EncoderModel& model, Paramete
                                      ? "expected the input input_ids"
                                      : "expected one of the inputs text and input_ids");
   }
-  const IdLists lists = TRY(ReadIdLists(*inputs.ids, inputs.lengths, kLengths, model));
-  size_t at = 0;
-  for (const int32_t length : lists.lengths) {
-    TRY(adder.AddIds(std::span(lists.ids).subspan(at, static_cast<size_t>(length))));
-    at += static_cast<size_t>(length);
-  }
+  const TokenLists lists = TRY(ReadIdLists({inputs.ids, inputs.lengths, kLengths}, model));
+  for (size_t i = 0; i < lists.size(); ++i) TRY(adder.AddIds(lists[i]));
   return base::Ok();
 }
 
@@ -253,16 +207,13 @@ base::Status ReadIdScore(const Inputs& inputs, const EncoderModel& model, Encode
   if (inputs.ids != nullptr) {
     prefix = TRY(ReadIds(*inputs.ids, model.encoder.config().vocabulary));
   }
-  const IdLists lists =
-      TRY(ReadIdLists(*inputs.item_ids, inputs.item_lengths, kItemLengths, model));
+  const TokenLists lists =
+      TRY(ReadIdLists({inputs.item_ids, inputs.item_lengths, kItemLengths}, model));
   Adder adder(model, false, out);
   const bool pairs = out.kind == EncoderTask::Kind::kClassify;
   if (!pairs) TRY(adder.AddIds(prefix));
-  size_t at = 0;
-  for (const int32_t length : lists.lengths) {
-    const auto item = std::span(lists.ids).subspan(at, static_cast<size_t>(length));
-    TRY(!pairs || prefix.empty() ? adder.AddIds(item) : adder.AddIds(prefix, item));
-    at += static_cast<size_t>(length);
+  for (size_t i = 0; i < lists.size(); ++i) {
+    TRY(!pairs || prefix.empty() ? adder.AddIds(lists[i]) : adder.AddIds(prefix, lists[i]));
   }
   return base::Ok();
 }

@@ -37,33 +37,6 @@ base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
   return inputs;
 }
 
-// Ids and the lengths of the lists that they are; without lengths they are one.
-base::Status ReadIdLists(const tensor::NamedTensor& ids, const tensor::NamedTensor* lengths,
-                         const char* lengths_name, const ScoringLimits& limits, TokenLists& out) {
-  const std::vector<int32_t> tokens = TRY(ReadIds(ids, limits.vocabulary));
-  std::vector<int32_t> counts = {static_cast<int32_t>(tokens.size())};
-  if (lengths != nullptr) {
-    counts = TRY(ReadCounts(*lengths, 1, std::numeric_limits<int32_t>::max()));
-  }
-  int64_t sum = 0;
-  for (const int32_t count : counts) sum += count;
-  const auto count = static_cast<int64_t>(counts.size());
-  if (count < 1 || count > limits.items_max || tokens.empty() ||
-      sum != static_cast<int64_t>(tokens.size())) {
-    return base::InvalidArgument(
-        std::string("input ") + lengths_name + ": expected 1 to " +
-        std::to_string(limits.items_max) + " lengths of at least 1 whose sum is " +
-        std::to_string(tokens.size()) + ", the size of " + ids.name + ", got " +
-        std::to_string(count) + " with the sum " + std::to_string(sum));
-  }
-  auto at = tokens.begin();
-  for (const int32_t length : counts) {
-    out.Add({at, at + length});
-    at += length;
-  }
-  return base::Ok();
-}
-
 base::Status ReadTextLists(const tensor::NamedTensor& input, const ScoringModel& model,
                            bool add_fixed_tokens, TokenLists& out) {
   for (const std::string_view text : TRY(ReadTexts(input, model.limits.items_max))) {
@@ -82,7 +55,11 @@ base::Status ReadItems(const Inputs& inputs, const ScoringModel& model, bool beh
     return base::InvalidArgument("expected one of the inputs items and item_ids");
   }
   if (inputs.items != nullptr) return ReadTextLists(*inputs.items, model, !behind_prefix, out);
-  return ReadIdLists(*inputs.item_ids, inputs.item_lengths, kItemLengths, model.limits, out);
+  const TokenListInputs lists = {inputs.item_ids, inputs.item_lengths, kItemLengths};
+  const TokenLists items =
+      TRY(ReadTokenLists(lists, model.limits.vocabulary, model.limits.items_max));
+  for (size_t i = 0; i < items.size(); ++i) out.Add(items[i]);
+  return base::Ok();
 }
 
 base::Status CheckLengths(const TokenLists& lists, size_t prefix, size_t least,
@@ -226,8 +203,12 @@ base::Status ReadEmbedding(const engine::Request& request, const ScoringModel& m
   ParameterReader reader(request.parameters);
   bool add_special_tokens = true;
   TRY(reader.Bool("add_special_tokens", add_special_tokens));
-  TRY(text != nullptr ? ReadTextLists(*text, model, add_special_tokens, out.texts)
-                      : ReadIdLists(*ids, lengths, kLengths, model.limits, out.texts));
+  if (text != nullptr) {
+    TRY(ReadTextLists(*text, model, add_special_tokens, out.texts));
+  } else {
+    out.texts = TRY(
+        ReadTokenLists({ids, lengths, kLengths}, model.limits.vocabulary, model.limits.items_max));
+  }
   TRY(CheckLengths(out.texts, 0, 1, model.limits));
   out.pooling = model.pooling;
   out.dimensions = model.hidden;

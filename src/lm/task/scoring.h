@@ -17,23 +17,6 @@ namespace sluice::lm {
 inline constexpr const char* kLabelTexts = "labels";   // BYTES [n], each one token
 inline constexpr const char* kLabelIds = "label_ids";  // I32 or I64 [n]
 
-// Lists of tokens one behind the other.
-struct TokenLists {
-  std::vector<int32_t> tokens;
-  std::vector<int64_t> ends;  // of each list
-
-  size_t size() const { return ends.size(); }
-  int64_t begin_of(size_t i) const { return i == 0 ? 0 : ends[i - 1]; }
-  std::span<const int32_t> operator[](size_t i) const {
-    return std::span(tokens).subspan(static_cast<size_t>(begin_of(i)),
-                                     static_cast<size_t>(ends[i] - begin_of(i)));
-  }
-  void Add(std::span<const int32_t> list) {
-    tokens.insert(tokens.end(), list.begin(), list.end());
-    ends.push_back(static_cast<int64_t>(tokens.size()));
-  }
-};
-
 // Which of the scored come back, and in which order.
 struct Ranking {
   int64_t top_k = 0;     // 0: all, in the request's order
