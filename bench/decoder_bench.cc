@@ -1,7 +1,8 @@
 // decoder_bench [FORM [THREADS [MODEL]]]: one stream and prompts of a decoder with random weights
 // of a real shape, without an engine: milliseconds a token, bytes of weights read in that time,
-// tokens a second of a prompt, time between safepoints. FORM: f32, bf16, int8, int4, int4_g128, …,
-// or a format of GGUF: q8_0, q4_0, q4_k, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
+// tokens a second of a prompt, items scored by labels behind a common beginning with the whole head
+// and with the labels' columns alone, time between safepoints. FORM: f32, bf16, int8, int4,
+// int4_g128, …, or a format of GGUF: q8_0, q4_0, q4_k, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -128,6 +129,10 @@ class NotingSafepoint : public engine::Safepoint {
   std::vector<double> gaps_us_;
 };
 
+// Items of a step: what 256 rows hold.
+constexpr int32_t kItems = 12;
+constexpr int64_t kItemTokens = 20;
+
 // One sequence with blocks of its own.
 struct Session {
   const lm::Decoder& decoder;
@@ -145,8 +150,8 @@ struct Session {
     blocks = tensor::Buffer::Allocate(count * cache.block_bytes + 64);
     std::memset(blocks.mutable_data(), 0, static_cast<size_t>(blocks.bytes()));
     cache.data = blocks.mutable_data();
-    memory = tensor::Buffer::Allocate(d.MemoryBytes(512, 1));
-    logits = tensor::Buffer::Allocate(d.config().vocabulary * 4);
+    memory = tensor::Buffer::Allocate(d.MemoryBytes(512, kItems));
+    logits = tensor::Buffer::Allocate(kItems * d.config().vocabulary * 4);
     for (int32_t i = 0; i < count; ++i) sequence.blocks.push_back(i);
     sequence.length = count * kernels::kCacheBlockRows;
     for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(i * 7919 % 30'000));
@@ -167,6 +172,34 @@ struct Session {
     return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
   }
 };
+
+// Seconds of a step that scores kItems items of kItemTokens behind 200 positions; `labels`: theirs
+// alone, null: the whole head.
+double RunItems(Session& session, const lm::ColumnPlaces* labels) {
+  constexpr int64_t kPrefix = 200;
+  constexpr int32_t kShared = kPrefix / kernels::kCacheBlockRows;
+  std::vector<kv::Sequence> items(kItems);
+  lm::StepRows rows;
+  for (int32_t i = 0; i < kItems; ++i) {
+    kv::Sequence& item = items[static_cast<size_t>(i)];
+    for (int32_t block = 0; block < kShared; ++block) item.blocks.push_back(block);
+    item.blocks.push_back(kShared + i);
+    item.length = kPrefix + kItemTokens;
+    rows.Add(item, session.tokens, kPrefix, kPrefix + kItemTokens);
+    rows.Want(labels == nullptr ? lm::RowOutput::kLogits : lm::RowOutput::kState, 1);
+  }
+  lm::Runner runner({.pool = session.pool});
+  lm::Decoder::States states;
+  auto* const logits = reinterpret_cast<float*>(session.logits.mutable_data());
+  const base::Time start = base::SystemClock::Get().Now();
+  const bool done = session.decoder.RunLayers(rows, session.cache, session.memory.mutable_data(),
+                                              states, runner) &&
+                    (labels == nullptr ? session.decoder.RunHead(states, 0, kItems, logits, runner)
+                                       : session.decoder.RunHeadColumns(states, 0, kItems, *labels,
+                                                                        logits, runner));
+  if (!done) std::abort();
+  return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
+}
 
 // "q8_0", …: a format of GGUF.
 std::optional<tensor::BlockFormat> FormatOf(std::string name) {
@@ -221,6 +254,14 @@ int main(int count, char** words) {
   std::printf("prompt of 512  %8.1f ms  %7.0f tokens/s\n", prompt * 1e3, 512 / prompt);
   std::printf("one token      %8.2f ms  %7.1f tokens/s  %.1f GB/s of weights\n", token * 1e3,
               1 / token, static_cast<double>(decoder->weight_bytes()) / token / 1e9);
+  const lm::ColumnPlaces labels(std::vector<int32_t>{9693, 2152});
+  std::vector<double> whole, alone;
+  for (int round = 0; round < kRounds; ++round) {
+    whole.push_back(RunItems(session, nullptr));
+    alone.push_back(RunItems(session, &labels));
+  }
+  std::printf("12 items of 20 by 2 labels  whole head %8.1f ms  the labels alone %8.1f ms\n",
+              Median(whole) * 1e3, Median(alone) * 1e3);
   NotingSafepoint safepoint;
   for (int round = 0; round < 3; ++round) session.Run(0, 256, &safepoint);
   safepoint.Print("prompts of 256");
