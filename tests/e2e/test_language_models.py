@@ -11,24 +11,14 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from conftest import ROOT
+from expected import DECODERS, HEADS, tensor
 
-DECODERS = ROOT / "tests" / "conformance" / "decoders"
 FAMILIES = ["llama", "llama3", "mistral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3", "phi3"]
 PROMPT = 8
 
 
-HEADS = ROOT / "tests" / "conformance" / "decoder_heads"
-
-
 def expected(family, name, root=DECODERS):
-    """A tensor of expected.safetensors."""
-    data = (root / family / "expected.safetensors").read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    entry = json.loads(data[8:8 + length])[name]
-    begin, end = entry["data_offsets"]
-    dtype = {"I32": np.int32, "F32": np.float32}[entry["dtype"]]
-    return np.frombuffer(data[8 + length + begin:8 + length + end], dtype).reshape(entry["shape"])
+    return tensor(root / family, name)
 
 
 @pytest.fixture(scope="module")

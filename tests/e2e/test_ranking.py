@@ -9,26 +9,8 @@ import numpy as np
 import openai
 import pytest
 
-from conftest import ROOT
+from expected import DECODERS, ENCODERS, of_encoder as expected, texts_of
 from test_language_models import words
-
-DECODERS = ROOT / "tests" / "conformance" / "decoders"
-ENCODERS = ROOT / "tests" / "conformance" / "sentence_encoders"
-
-
-def expected(model, name):
-    """A tensor of expected.safetensors."""
-    data = (ENCODERS / model / "expected.safetensors").read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    entry = json.loads(data[8:8 + length])[name]
-    begin, end = entry["data_offsets"]
-    dtype = {"I32": np.int32, "F32": np.float32}[entry["dtype"]]
-    return np.frombuffer(data[8 + length + begin:8 + length + end], dtype).reshape(entry["shape"])
-
-
-def texts_of(model):
-    return json.loads((ENCODERS / model / "expected.json").read_text())
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):

@@ -1,6 +1,5 @@
 """Encoders served from their checkpoints: embeddings and scores, beside what the reference gave."""
 
-import json
 import shutil
 import threading
 
@@ -10,32 +9,17 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from conftest import ROOT
+from expected import ENCODERS, of_encoder as expected, texts_of
 
-FOLDER = ROOT / "tests" / "conformance" / "sentence_encoders"
 EMBEDDERS = ["minilm", "bert_dense", "roberta", "xlm_roberta", "modernbert"]
 RERANKERS = ["bert_reranker", "roberta_classes", "xlm_roberta_reranker", "modernbert_reranker"]
-
-
-def expected(model, name):
-    """A tensor of expected.safetensors."""
-    data = (FOLDER / model / "expected.safetensors").read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    entry = json.loads(data[8:8 + length])[name]
-    begin, end = entry["data_offsets"]
-    dtype = {"I32": np.int32, "F32": np.float32}[entry["dtype"]]
-    return np.frombuffer(data[8 + length + begin:8 + length + end], dtype).reshape(entry["shape"])
-
-
-def texts_of(model):
-    return json.loads((FOLDER / model / "expected.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):
     models = tmp_path_factory.mktemp("models")
     for model in EMBEDDERS + RERANKERS:
-        shutil.copytree(FOLDER / model, models / model / "1",
+        shutil.copytree(ENCODERS / model, models / model / "1",
                         ignore=shutil.ignore_patterns("expected.*"))
     for form in ("bf16", "int8"):
         shutil.copytree(models / "minilm" / "1", models / f"minilm_{form}" / "1")
