@@ -8,6 +8,8 @@
 #include <random>
 #include <thread>
 
+#include "base/thread_slice.h"
+
 namespace sluice::bin {
 namespace {
 
@@ -163,8 +165,10 @@ base::Result<LoadReport> RunLoad(
   std::vector<Tally> tallies(callers.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < callers.size(); ++i) {
-    threads.emplace_back(
-        [&, i] { RunCaller(*callers[i], arrivals.get(), measure_from, end, tallies[i]); });
+    threads.emplace_back([&, i] {
+      base::AskForSlice(base::kBriefSlice);  // being late itself, it would measure itself
+      RunCaller(*callers[i], arrivals.get(), measure_from, end, tallies[i]);
+    });
   }
   for (std::thread& thread : threads) thread.join();
   LoadReport report;

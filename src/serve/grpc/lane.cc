@@ -1,5 +1,7 @@
 #include "serve/grpc/lane.h"
 
+#include "base/thread_slice.h"
+
 namespace sluice::serve {
 
 namespace {
@@ -18,6 +20,7 @@ void GrpcLane::Start() {
 
 void GrpcLane::Run() {
   current_lane = this;
+  base::AskForSlice(base::kBriefSlice);
   void* tag = nullptr;
   bool ok = false;
   while (queue_->Next(&tag, &ok)) {

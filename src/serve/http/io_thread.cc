@@ -3,6 +3,8 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/thread_slice.h"
+
 namespace sluice::serve {
 
 namespace {
@@ -18,6 +20,7 @@ IoThread::~IoThread() {
 void IoThread::Start() {
   thread_ = std::thread([this] {
     current_thread = this;
+    base::AskForSlice(base::kBriefSlice);
     context_.run();
     current_thread = nullptr;
   });
