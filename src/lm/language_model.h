@@ -29,6 +29,7 @@ struct LanguageModel {
     bool embeds = false;  // what the model is for: it is asked for nothing else
     StatePooling pooling = StatePooling::kLast;
     bool normalize = true;
+    std::shared_ptr<const SentenceModules> modules = nullptr;  // whose prompts there are
     // Of a prompt that leaves no room for its answer: its beginning is cut off rather than the
     // request refused, where the request does not say.
     bool truncate_left = false;

@@ -36,7 +36,7 @@ base::Result<std::string> ReadText(const std::string& folder, const char* name) 
 // Of sentence-transformers: the model gives embeddings, and nothing else is asked of it.
 base::Status ReadPooling(const std::string& folder, DecoderConfig& decoder,
                          LanguageModel::Options& serving) {
-  const SentenceModules modules = TRY(ReadSentenceModules(folder));
+  SentenceModules modules = TRY(ReadSentenceModules(folder));
   const bool last = modules.pooling == std::vector<PoolingMode>{PoolingMode::kLast};
   const bool mean = modules.pooling == std::vector<PoolingMode>{PoolingMode::kMean};
   if (!modules.dense.empty() || (!last && !mean)) {
@@ -48,6 +48,7 @@ base::Status ReadPooling(const std::string& folder, DecoderConfig& decoder,
   serving.embeds = true;
   serving.pooling = last ? StatePooling::kLast : StatePooling::kMean;
   serving.normalize = modules.normalize;
+  serving.modules = std::make_shared<const SentenceModules>(std::move(modules));
   return base::Ok();
 }
 

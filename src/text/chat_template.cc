@@ -27,6 +27,10 @@ constexpr std::string_view kReserved[] = {"messages", "tools", "documents",
 // The names under which a message's reasoning is known, the standard one first.
 constexpr std::string_view kReasoning[] = {"reasoning_content", "thinking", "reasoning"};
 
+// Behind the content of the message that is to be continued while it is rendered, as transformers
+// has it: what the template writes from it on is cut off.
+constexpr std::string_view kContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
+
 // The text of a token: a string, or an object with `content`; nothing for null.
 Result<std::optional<std::string>> TokenText(const JsonValue& value) {
   if (value.is_null()) return std::optional<std::string>();
@@ -66,7 +70,34 @@ bool AliasReasoning(Workspace& work, Value& message) {
   return true;
 }
 
-bool AddMessages(Workspace& work, const JsonValue& json, Dict& context) {
+bool TagLast(Workspace& work, const jinja::List& messages) {
+  const Value* content =
+      messages.size == 0 ? nullptr : messages.items[messages.size - 1].dict->Find("content");
+  if (content == nullptr || !content->is_string()) {
+    return work.Fail("expected a last message with a string as its content to continue");
+  }
+  Value tagged;
+  return work.Concatenate(content->str(), kContinueTag, tagged) &&
+         messages.items[messages.size - 1].dict->Set(work, Value::String("content"), tagged);
+}
+
+// The text up to the tag; without the white space before it where the template has stripped what
+// the tag ends with.
+Result<std::string> CutAtTag(std::string text) {
+  const std::string_view word = kContinueTag.substr(0, kContinueTag.size() - 1);
+  const size_t at = text.rfind(word);
+  if (at == std::string::npos) {
+    return InvalidArgument(
+        "the last message cannot be continued: the chat template does not write its content");
+  }
+  const bool whole = text.compare(at, kContinueTag.size(), kContinueTag) == 0;
+  text.resize(at);
+  if (!whole) text.resize(text.find_last_not_of(" \t\n\v\f\r") + 1);
+  return text;
+}
+
+bool AddMessages(Workspace& work, const ChatInput& input, Dict& context) {
+  const JsonValue& json = input.messages;
   Value messages;
   if (!json.is_array()) return work.Fail("expected an array of messages");
   if (!FromJson(work, json, messages)) return false;
@@ -77,6 +108,7 @@ bool AddMessages(Workspace& work, const JsonValue& json, Dict& context) {
     }
     if (!AliasReasoning(work, message)) return false;
   }
+  if (input.continue_final_message && !TagLast(work, *messages.list)) return false;
   return context.Set(work, Value::String("messages"), messages);
 }
 
@@ -167,13 +199,15 @@ Result<std::string> ChatTemplate::Render(const ChatInput& input,
   Value context;
   const bool good = work.NewDict(16, context) && AddTokens(work, tokens_, *context.dict) &&
                     (!input.variables || AddVariables(work, *input.variables, *context.dict)) &&
-                    AddMessages(work, input.messages, *context.dict) &&
+                    AddMessages(work, input, *context.dict) &&
                     AddList(work, "tools", input.tools, *context.dict) &&
                     AddList(work, "documents", input.documents, *context.dict) &&
                     context.dict->Set(work, Value::String("add_generation_prompt"),
                                       Value::Bool(input.add_generation_prompt));
   if (!good) return work.error();
-  return template_->Render(work, *context.dict, input.now);
+  std::string text = TRY(template_->Render(work, *context.dict, input.now));
+  return input.continue_final_message ? CutAtTag(std::move(text))
+                                      : Result<std::string>(std::move(text));
 }
 
 Status ChatTemplates::Add(const std::string& name, std::string_view source,

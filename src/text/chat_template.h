@@ -34,6 +34,8 @@ struct ChatInput {
   // More variables, chat_template_kwargs; they come before special tokens of the same name.
   std::optional<base::JsonValue> variables = std::nullopt;
   bool add_generation_prompt = true;
+  // The text ends with the last message's content, for the model to go on with it.
+  bool continue_final_message = false;
   double now = 0;  // seconds since 1970, for templates that tell the date
 };
 
@@ -43,8 +45,8 @@ class ChatTemplate {
   static base::Result<std::shared_ptr<const ChatTemplate>> Parse(std::string_view source,
                                                                  SpecialTokens tokens = {});
 
-  // kInvalidArgument: no array of objects, or what the template raises; kResourceExhausted: a
-  // limit.
+  // kInvalidArgument: no array of objects, what the template raises, or a last message without a
+  // content that the template writes where it is to be continued; kResourceExhausted: a limit.
   base::Result<std::string> Render(const ChatInput& input, const jinja::Limits& limits = {}) const;
 
  private:

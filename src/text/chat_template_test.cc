@@ -117,6 +117,29 @@ TEST(ChatTemplate, SaysWhatIsWrongWithItsInput) {
   EXPECT_THAT(Failure(R"({"messages": [{"n": 18446744073709551615}]})"), HasSubstr("63 bits"));
 }
 
+// The text of "q" and of a last message that is to be continued.
+std::string Continued(std::string_view source, std::string_view last) {
+  JsonDocument document;
+  const std::string json =
+      R"([{"role": "user", "content": "q"}, {"role": "assistant", "content": )" +
+      std::string(last) + "}]";
+  const auto chat = ChatTemplate::Parse(source).value();
+  const auto text =
+      chat->Render({.messages = document.Parse(json).value(), .continue_final_message = true});
+  return text.ok() ? *text : text.error().message;
+}
+
+TEST(ChatTemplate, EndsWithTheLastMessageThatIsToBeContinued) {
+  constexpr const char* kWhole =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}";
+  constexpr const char* kTrimmed =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}";
+  EXPECT_EQ(Continued(kWhole, R"("q so ")"), "<user>q</s><assistant>q so ");
+  EXPECT_EQ(Continued(kTrimmed, R"("q so  ")"), "<user>q</s><assistant>q so");
+  EXPECT_THAT(Continued("{{ messages[0].content }}", R"("a")"), HasSubstr("cannot be continued"));
+  EXPECT_THAT(Continued(kWhole, "null"), HasSubstr("string as its content"));
+}
+
 TEST(ChatTemplates, ReadTheTemplateAndTokensOfATokenizerConfig) {
   const Folder folder;
   folder.Write("tokenizer_config.json",

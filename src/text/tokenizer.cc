@@ -79,7 +79,8 @@ base::Status Tokenizer::AddTokens() {
 base::Result<Encoding> Tokenizer::Encode(std::string_view text,
                                          const EncodeOptions& options) const {
   constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
-  const bool cuts_the_end = !spec_.truncation || spec_.truncation->side == TextSide::kRight;
+  const TextSide own_side = spec_.truncation ? spec_.truncation->side : TextSide::kRight;
+  const bool cuts_the_end = options.cut_side.value_or(own_side) == TextSide::kRight;
   // One token more than the limit tells that something was cut off.
   const bool stops = options.length_max > 0 && options.length_max < kAll && cuts_the_end;
   const int64_t count_max = stops ? options.length_max + 1 : kAll;
@@ -201,6 +202,8 @@ base::Result<Encoding> Tokenizer::Assemble(std::vector<int32_t> first, std::vect
     }
     Truncation truncation = spec_.truncation.value_or(Truncation{});
     truncation.length_max = options.length_max - fixed;
+    if (is_pair) truncation.strategy = options.strategy.value_or(truncation.strategy);
+    truncation.side = options.cut_side.value_or(truncation.side);
     encoding.truncated = TRY(Truncate(truncation, first, is_pair ? &second : nullptr));
   }
   const size_t total = first.size() + second.size();

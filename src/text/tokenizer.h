@@ -68,9 +68,11 @@ struct Encoding {
 };
 
 struct EncodeOptions {
-  // Tokens at most, fixed ones included; 0: no limit. How a longer encoding is cut comes from the
-  // file's `truncation`, by default the longest text first, at its end.
+  // Tokens at most, fixed ones included; 0: no limit. How a longer encoding is cut comes, unless it
+  // is said here, from the file's `truncation`, by default the longest text first, at its end.
   int64_t length_max = 0;
+  std::optional<TruncationStrategy> strategy = std::nullopt;  // of a pair
+  std::optional<TextSide> cut_side = std::nullopt;
   bool add_fixed_tokens = true;  // [CLS] and the like
   // Whether special tokens that stand in the text become their ids. Off for text of strangers
   // within a chat's frame: what looks like a special token there is plain text.

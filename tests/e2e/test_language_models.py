@@ -1,5 +1,6 @@
 """Language models served from their folders, asked through the Open Inference Protocol."""
 
+import http.client
 import json
 import queue
 import shutil
@@ -38,6 +39,10 @@ def server(tmp_path_factory, start):
     shutil.copytree(models / "qwen3_embedding", models / "qwen3_mean")
     with open(models / "qwen3_mean" / "config.pbtxt", "a") as config:
         config.write('parameters { key: "pooling" value { string_value: "mean" } }\n')
+    shutil.copytree(models / "qwen3_embedding", models / "embedder")
+    words().save(str(models / "embedder" / "1" / "tokenizer.json"))
+    (models / "embedder" / "1" / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "w1 w2 "}}))
     shutil.copytree(models / "llama", models / "words")
     words().save(str(models / "words" / "1" / "tokenizer.json"))
     (models / "words" / "1" / "chat_template.jinja").write_text(
@@ -311,3 +316,22 @@ def test_an_embedding_model_embeds_as_transformers(server):
     np.testing.assert_allclose(answer.as_numpy("embedding"), want, atol=4e-3)
     answer = scores_of(client, "qwen3_embedding", tokens[:72], [tokens[:5], tokens[:33]], {})
     np.testing.assert_allclose(answer.as_numpy("scores")[:, 0], unit[1:] @ unit[0], atol=4e-3)
+
+
+def test_prompts_of_a_decoder_come_by_their_names(server):
+    def ask(path, **fields):
+        connection = http.client.HTTPConnection(server.http, timeout=30)
+        connection.request("POST", path, json.dumps({"model": "embedder", **fields}))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def embed(text, **how):
+        return ask("/v1/embeddings", input=text, **how)
+
+    query = embed("w5 w6", prompt_name="query")[1]["data"][0]["embedding"]
+    assert query == embed("w1 w2 w5 w6")[1]["data"][0]["embedding"]
+    assert query != embed("w5 w6")[1]["data"][0]["embedding"]
+    status, error = embed("w5 w6", prompt_name="other")
+    assert status == 400 and "(query)" in error["error"]["message"]
+    cosine = ask("/v1/score", text_1="w5 w6", text_2=["w7"], prompt_name="query")[1]["data"][0]["score"]
+    assert cosine == ask("/v1/score", text_1="w1 w2 w5 w6", text_2=["w7"])[1]["data"][0]["score"]

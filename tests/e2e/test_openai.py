@@ -104,6 +104,24 @@ def test_an_answer_in_a_chat_may_fill_the_context(client):
     assert answer.choices[0].finish_reason == "length"
 
 
+def test_continues_the_last_message_of_a_chat(client):
+    said = client.completions.create(model="words", prompt="w1 w2 w3", max_tokens=6, **GREEDY)
+    messages = [{"role": "user", "content": "w1"}, {"role": "assistant", "content": "w2 w3"}]
+    extra = {**GREEDY["extra_body"], "chat_template_kwargs": {"more": "w9"}}
+    rest = {key: value for key, value in GREEDY.items() if key != "extra_body"}
+
+    def chat(**fields):
+        return client.chat.completions.create(model="words", messages=messages, max_tokens=6, **rest,
+                                              extra_body={**extra, **fields})
+
+    assert chat().usage.prompt_tokens == 4  # the template ends with "w9"
+    continued = chat(continue_final_message=True)
+    assert continued.usage.prompt_tokens == 3
+    assert continued.choices[0].message.content == said.choices[0].text
+    with pytest.raises(openai.BadRequestError, match="add_generation_prompt"):
+        chat(continue_final_message=True, add_generation_prompt=True)
+
+
 def test_ends_before_a_stop(client):
     want = words().decode(expected("llama", "greedy"))
     stop = " ".join(want.split()[5:7])

@@ -151,6 +151,42 @@ def test_items_are_scored_behind_one_prefix(server):
     assert likely["score"] < 0 and "scores" not in likely
 
 
+def test_items_tell_their_tokens_logprobs(server):
+    body = {"model": "words", "prefix": "w9 w8 w7", "items": ["w1 w2", "w3", "w4 w5 w6"], "token_logprobs": True}
+    rows = ask(server, "/v1/score", body)[1]["data"]
+    assert [len(row["token_logprobs"]) for row in rows] == [2, 1, 3]
+    for row in rows:
+        np.testing.assert_allclose(sum(row["token_logprobs"]), row["score"], rtol=1e-5)
+    best = ask(server, "/v1/score", {**body, "top_k": 2})[1]["data"]
+    assert best == [rows[i] for i in ranking([row["score"] for row in rows])[:2]]
+    pairs = ask(server, "/v1/score", {"model": "words", "text_1": ["w9 w8 w7"] * 2, "text_2": ["w1 w2", "w3"],
+                                      "token_logprobs": True})[1]["data"]
+    assert [row["token_logprobs"] for row in pairs] == [row["token_logprobs"] for row in rows[:2]]
+    # Nothing is known of the first token of all.
+    alone = ask(server, "/v1/score", {"model": "words", "items": ["w1 w2"], "token_logprobs": True})[1]["data"][0]
+    assert alone["token_logprobs"][0] is None and alone["token_logprobs"][1] == alone["score"]
+    assert "token_logprobs" not in ask(server, "/v1/score", {**body, "token_logprobs": False})[1]["data"][0]
+
+
+def test_pairs_that_are_too_long_are_cut_as_the_request_says(server):
+    def scores(query, document, **how):
+        body = {"model": "bert_reranker", "text_1": query, "text_2": [document], **how}
+        status, answer = ask(server, "/v1/score", body)
+        return answer["data"][0]["score"] if status == 200 else answer["error"]["message"]
+
+    words = texts_of("bert_reranker")["pairs"][0][1].split()
+    long = " ".join(words * 200)
+    query = " ".join(words[:3])
+    assert scores(query, long) == scores(query, long, truncation_strategy="longest_first")
+    assert scores(query, long) == scores(query, long, truncation_strategy="only_second")  # the query is short
+    assert scores(long, query, truncation_strategy="only_first") == scores(long, query)
+    both = scores(long, long, truncation_strategy="only_second")
+    assert isinstance(both, str) and "tokens" in both  # the first text alone is too long
+    assert scores(query, "start " + long) != scores(query, "start " + long, truncation_side="left")
+    assert "only_second" in scores(query, long, truncation_strategy="shortest")
+    assert "left or right" in scores(query, long, truncation_side="up")
+
+
 def test_a_decoder_ranks_by_its_template(server):
     documents = ["w20 w21", "w22", "w23 w24 w25"]
     status, answer = ask(server, "/rerank", {"model": "judge", "query": "w30 w31", "texts": documents})

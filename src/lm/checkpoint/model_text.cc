@@ -175,6 +175,7 @@ base::Result<std::vector<int32_t>> ModelText::EncodeChat(const Chat& chat,
     }
   }
   input.add_generation_prompt = chat.add_generation_prompt;
+  input.continue_final_message = chat.continue_final_message;
   input.now = chat.now;
   if (templates_.empty()) {
     return base::InvalidArgument("the model has no chat template; expected a text");

@@ -38,8 +38,9 @@ class ModelText {
     std::string_view tools;      // the same, empty: none
     std::string_view variables;  // JSON: an object of what the template may name; empty: none
     bool add_generation_prompt = true;
-    bool add_special_tokens = false;  // the template has written those that begin a text
-    double now = 0;                   // seconds since 1970, for templates that tell the date
+    bool continue_final_message = false;  // the answer goes on with the last message
+    bool add_special_tokens = false;      // the template has written those that begin a text
+    double now = 0;                       // seconds since 1970, for templates that tell the date
   };
   base::Result<std::vector<int32_t>> EncodeChat(const Chat& chat, int64_t count_max) const;
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "lm/generation.h"
 #include "lm/request_fields.h"
+#include "lm/task/named_prompt.h"
 #include "lm/task/score_outputs.h"
 #include "lm/task_names.h"
 
@@ -59,11 +61,19 @@ base::Result<TokenLists> ReadIdLists(const TokenListInputs& inputs, const Encode
   return ReadTokenLists(inputs, model.encoder.config().vocabulary, kItemsMax);
 }
 
+// What is done with texts that are too long: they are refused, or cut in one of these ways, which
+// are the tokenizer's where nothing is said.
+struct Cutting {
+  bool cuts = true;
+  std::optional<text::TruncationStrategy> strategy;
+  std::optional<text::TextSide> side;
+};
+
 // Adds sequences to a task.
 class Adder {
  public:
-  Adder(const EncoderModel& model, bool truncates, EncoderTask& out)
-      : model_(model), truncates_(truncates), out_(out) {}
+  Adder(const EncoderModel& model, const Cutting& cutting, EncoderTask& out)
+      : model_(model), cutting_(cutting), out_(out) {}
 
   base::Status AddText(std::string_view text) {
     const text::EncodeOptions options = OptionsFor(false);
@@ -91,11 +101,13 @@ class Adder {
     text::EncodeOptions options;
     // One token more shows that a text is too long, and no more of it is read.
     const int64_t least = model_.text->tokenizer().fixed_tokens(pair);
-    options.length_max = std::max(model_.length_max, least) + (truncates_ ? 0 : 1);
+    options.length_max = std::max(model_.length_max, least) + (cutting_.cuts ? 0 : 1);
+    options.strategy = cutting_.strategy;
+    options.cut_side = cutting_.side;
     return options;
   }
   base::Status AddEncoding(const text::Encoding& encoding) {
-    out_.truncated = out_.truncated || (truncates_ && encoding.truncated);
+    out_.truncated = out_.truncated || (cutting_.cuts && encoding.truncated);
     out_.tokens.insert(out_.tokens.end(), encoding.ids.begin(), encoding.ids.end());
     if (has_types()) {
       for (const int32_t type : encoding.type_ids) {
@@ -127,44 +139,41 @@ class Adder {
   }
 
   const EncoderModel& model_;
-  const bool truncates_;
+  const Cutting cutting_;
   EncoderTask& out_;
 };
 
-// The prompt that a parameter names, or the model's default; empty: none.
-base::Result<std::string> ReadPrompt(const char* parameter, const EncoderModel& model,
-                                     ParameterReader& reader) {
-  std::string name = model.modules.prompt_default;
-  TRY(reader.Text(parameter, kNameBytesMax, name));
-  if (name.empty()) return std::string();
-  for (const auto& [own, text] : model.modules.prompts) {
-    if (own != name) continue;
-    if (!text.empty() && !model.modules.pools_prompt) {
-      return base::Unimplemented(
-          "include_prompt of the model's pooling is false: prompts are not "
-          "built for it");
-    }
-    return text;
+base::Result<Cutting> ReadCutting(ParameterReader& reader) {
+  Cutting cutting;
+  TRY(reader.Bool("truncate", cutting.cuts));
+  std::string strategy, side;
+  TRY(reader.Text("truncation_strategy", kNameBytesMax, strategy));
+  TRY(reader.Text("truncation_side", kNameBytesMax, side));
+  if (strategy == "longest_first") {
+    cutting.strategy = text::TruncationStrategy::kLongestFirst;
+  } else if (strategy == "only_first") {
+    cutting.strategy = text::TruncationStrategy::kOnlyFirst;
+  } else if (strategy == "only_second") {
+    cutting.strategy = text::TruncationStrategy::kOnlySecond;
+  } else if (!strategy.empty()) {
+    return base::InvalidArgument(
+        "parameter truncation_strategy: expected longest_first, only_first or only_second, got \"" +
+        strategy + "\"");
   }
-  std::string known;
-  for (const auto& [own, text] : model.modules.prompts) known += (known.empty() ? "" : ", ") + own;
-  return base::InvalidArgument(std::string("parameter ") + parameter +
-                               ": expected one of the model's prompts (" + known + "), got \"" +
-                               name + "\"");
-}
-
-base::Result<bool> ReadTruncates(ParameterReader& reader) {
-  bool truncates = true;
-  TRY(reader.Bool("truncate", truncates));
-  return truncates;
+  if (side == "left" || side == "right") {
+    cutting.side = side == "left" ? text::TextSide::kLeft : text::TextSide::kRight;
+  } else if (!side.empty()) {
+    return base::InvalidArgument("parameter truncation_side: expected left or right, got \"" +
+                                 side + "\"");
+  }
+  return cutting;
 }
 
 base::Status ReadEmbed(const Inputs& inputs, const EncoderModel& model, ParameterReader& reader,
                        EncoderTask& out) {
-  const bool truncates = TRY(ReadTruncates(reader));
-  Adder adder(model, truncates, out);
+  Adder adder(model, TRY(ReadCutting(reader)), out);
   if (inputs.text != nullptr) {
-    const std::string prompt = TRY(ReadPrompt("prompt_name", model, reader));
+    const std::string prompt = TRY(ReadNamedPrompt("prompt_name", model.modules, reader));
     for (const std::string_view text : TRY(ReadTexts(*inputs.text, kItemsMax))) {
       TRY(prompt.empty() ? adder.AddText(text) : adder.AddText(prompt + std::string(text)));
     }
@@ -182,8 +191,7 @@ base::Status ReadEmbed(const Inputs& inputs, const EncoderModel& model, Paramete
 
 base::Status ReadTextScore(const Inputs& inputs, const EncoderModel& model, ParameterReader& reader,
                            EncoderTask& out) {
-  const bool truncates = TRY(ReadTruncates(reader));
-  Adder adder(model, truncates, out);
+  Adder adder(model, TRY(ReadCutting(reader)), out);
   std::string_view prefix;
   if (inputs.text != nullptr) prefix = TRY(ReadTexts(*inputs.text, 1))[0];
   const std::span<const std::string_view> items = TRY(ReadTexts(*inputs.items, kItemsMax));
@@ -193,8 +201,8 @@ base::Status ReadTextScore(const Inputs& inputs, const EncoderModel& model, Para
     }
     return base::Ok();
   }
-  const std::string prompt = TRY(ReadPrompt("prompt_name", model, reader));
-  const std::string item_prompt = TRY(ReadPrompt("item_prompt_name", model, reader));
+  const std::string prompt = TRY(ReadNamedPrompt("prompt_name", model.modules, reader));
+  const std::string item_prompt = TRY(ReadNamedPrompt("item_prompt_name", model.modules, reader));
   TRY(adder.AddText(prompt + std::string(prefix)));
   for (const std::string_view item : items) {
     TRY(item_prompt.empty() ? adder.AddText(item) : adder.AddText(item_prompt + std::string(item)));
@@ -209,7 +217,7 @@ base::Status ReadIdScore(const Inputs& inputs, const EncoderModel& model, Encode
   }
   const TokenLists lists =
       TRY(ReadIdLists({inputs.item_ids, inputs.item_lengths, kItemLengths}, model));
-  Adder adder(model, false, out);
+  Adder adder(model, {}, out);
   const bool pairs = out.kind == EncoderTask::Kind::kClassify;
   if (!pairs) TRY(adder.AddIds(prefix));
   for (size_t i = 0; i < lists.size(); ++i) {

@@ -28,7 +28,13 @@ base::Result<std::vector<int32_t>> ReadTokens(const PromptInputs& inputs, Prompt
   std::string variables;
   TRY(reader.Text("chat_template_kwargs", kTemplateVariableBytesMax, variables));
   chat.variables = variables;
+  TRY(reader.Bool("continue_final_message", chat.continue_final_message));
+  chat.add_generation_prompt = !chat.continue_final_message;
   TRY(reader.Bool("add_generation_prompt", chat.add_generation_prompt));
+  if (chat.continue_final_message && chat.add_generation_prompt) {
+    return base::InvalidArgument(
+        "parameter continue_final_message: expected add_generation_prompt to be false with it");
+  }
   TRY(reader.Bool("add_special_tokens", chat.add_special_tokens));
   chat.now = SecondsSince1970();
   return model_text->EncodeChat(chat, limits.count_max);

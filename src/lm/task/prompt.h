@@ -56,7 +56,8 @@ struct PromptLimits {
   int64_t count_max = 0;  // tokens
 };
 // The tokens, none of them where there is no prompt; parameters that say how it is read and cut
-// (add_special_tokens, add_generation_prompt, chat_template_kwargs, truncate_prompt).
+// (add_special_tokens, add_generation_prompt, continue_final_message, chat_template_kwargs,
+// truncate_prompt).
 // kInvalidArgument when a text has more than count_max, or there are several prompts.
 base::Result<std::vector<int32_t>> ReadPrompt(const PromptInputs& inputs, PromptLimits limits,
                                               const ModelText* text, ParameterReader& reader);

@@ -37,6 +37,7 @@ ScoringModel ScoringModelOf(const LanguageModel& model) {
   scoring.hidden = model.decoder.config().hidden;
   scoring.pooling = model.options.pooling;
   scoring.normalize = model.options.normalize;
+  scoring.modules = model.options.modules.get();
   return scoring;
 }
 

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "lm/task/score_outputs.h"
+#include "lm/task/scored_tokens.h"
+#include "lm/task_names.h"
 
 namespace sluice::lm {
 namespace {
@@ -33,6 +35,13 @@ ScoreGroup::ScoreGroup(const LanguageModel& model, std::unique_ptr<Scoring> aske
   if (asked_.kind == Scoring::Kind::kLikelihood) {
     item_logprobs_ = FilledTensor({static_cast<int64_t>(asked_.items.tokens.size())},
                                   std::numeric_limits<float>::quiet_NaN());
+  }
+  if (asked_.token_logprobs) {
+    std::vector<int32_t> lengths;
+    for (size_t i = 0; i < asked_.items.size(); ++i) {
+      lengths.push_back(static_cast<int32_t>(asked_.items[i].size()));
+    }
+    item_lengths_ = CopiedTensor<int32_t>(tensor::DType::kI32, lengths);
   }
 }
 
@@ -131,7 +140,10 @@ engine::Reply ScoreGroup::Finish() {
     for (size_t i = 0; i < asked_.items.size(); ++i) scores()[i] = LikelihoodOf(i);
   }
   AppendScores(std::move(scores_), asked_.ranking, reply.outputs);
-  if (asked_.token_logprobs) reply.outputs.push_back({"item_logprobs", std::move(item_logprobs_)});
+  if (asked_.token_logprobs) {
+    reply.outputs.push_back({"item_logprobs", std::move(item_logprobs_)});
+    reply.outputs.push_back({kItemLengths, std::move(item_lengths_)});
+  }
   const auto tokens = static_cast<int64_t>(asked_.items.tokens.size());
   reply.parameters.emplace_back("prompt_tokens", prefix_size() + tokens);
   reply.parameters.emplace_back("cached_tokens", std::min(found_tokens(), prefix_size()));

@@ -40,6 +40,7 @@ class ScoreGroup : public Group {
   std::vector<float> said_;         // by the head of one item; of relevance more than is a score
   tensor::Tensor scores_;           // [items, columns]
   tensor::Tensor item_logprobs_;    // of all items' tokens, of likelihoods
+  tensor::Tensor item_lengths_;     // where logprobs of tokens are asked for
   std::vector<uint32_t> branches_;  // the item of each
   size_t next_ = 0;                 // the item that comes next
   size_t ended_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "lm/task/named_prompt.h"
 #include "lm/task_names.h"
 
 namespace sluice::lm {
@@ -37,9 +38,12 @@ base::Result<Inputs> FindInputs(const engine::Request& request, bool has_text) {
   return inputs;
 }
 
+// `prompt` stands before each text.
 base::Status ReadTextLists(const tensor::NamedTensor& input, const ScoringModel& model,
-                           bool add_fixed_tokens, TokenLists& out) {
-  for (const std::string_view text : TRY(ReadTexts(input, model.limits.items_max))) {
+                           bool add_fixed_tokens, std::string_view prompt, TokenLists& out) {
+  std::string whole;
+  for (std::string_view text : TRY(ReadTexts(input, model.limits.items_max))) {
+    if (!prompt.empty()) text = whole.assign(prompt).append(text);
     out.Add(TRY(model.text->Encode(text, model.limits.length_max, add_fixed_tokens)));
     if (static_cast<int64_t>(out.tokens.size()) > model.limits.tokens_max) {
       return base::InvalidArgument("input " + input.name + ": expected at most " +
@@ -49,12 +53,20 @@ base::Status ReadTextLists(const tensor::NamedTensor& input, const ScoringModel&
   return base::Ok();
 }
 
+base::Result<std::string> ReadModelsPrompt(const char* parameter, const ScoringModel& model,
+                                           ParameterReader& reader) {
+  static const SentenceModules kNone;
+  return ReadNamedPrompt(parameter, model.modules == nullptr ? kNone : *model.modules, reader);
+}
+
 base::Status ReadItems(const Inputs& inputs, const ScoringModel& model, bool behind_prefix,
-                       TokenLists& out) {
+                       std::string_view prompt, TokenLists& out) {
   if ((inputs.items == nullptr) == (inputs.item_ids == nullptr)) {
     return base::InvalidArgument("expected one of the inputs items and item_ids");
   }
-  if (inputs.items != nullptr) return ReadTextLists(*inputs.items, model, !behind_prefix, out);
+  if (inputs.items != nullptr) {
+    return ReadTextLists(*inputs.items, model, !behind_prefix, prompt, out);
+  }
   const TokenListInputs lists = {inputs.item_ids, inputs.item_lengths, kItemLengths};
   const TokenLists items =
       TRY(ReadTokenLists(lists, model.limits.vocabulary, model.limits.items_max));
@@ -157,7 +169,7 @@ base::Status ReadScoring(const engine::Request& request, const ScoringModel& mod
   if (model.classes > 0) out.kind = Scoring::Kind::kClasses;
   TRY(ReadLabels(inputs, model, reader, out));
   out.prompt = TRY(ReadPrefix(inputs, model, reader));
-  TRY(ReadItems(inputs, model, inputs.prompt.count() > 0, out.items));
+  TRY(ReadItems(inputs, model, inputs.prompt.count() > 0, "", out.items));
   // The first token of all has no probability.
   const size_t least = out.kind == Scoring::Kind::kLikelihood ? 2 : 1;
   TRY(CheckLengths(out.items, out.prompt.size(), least, model.limits));
@@ -203,8 +215,9 @@ base::Status ReadEmbedding(const engine::Request& request, const ScoringModel& m
   ParameterReader reader(request.parameters);
   bool add_special_tokens = true;
   TRY(reader.Bool("add_special_tokens", add_special_tokens));
+  const std::string prompt = TRY(ReadModelsPrompt("prompt_name", model, reader));
   if (text != nullptr) {
-    TRY(ReadTextLists(*text, model, add_special_tokens, out.texts));
+    TRY(ReadTextLists(*text, model, add_special_tokens, prompt, out.texts));
   } else {
     out.texts = TRY(
         ReadTokenLists({ids, lengths, kLengths}, model.limits.vocabulary, model.limits.items_max));
@@ -225,12 +238,19 @@ base::Status ReadComparison(const engine::Request& request, const ScoringModel& 
   if (inputs.labels != nullptr || inputs.label_ids != nullptr) {
     return base::InvalidArgument("labels: the model gives embeddings, no tokens");
   }
-  const std::vector<int32_t> first = TRY(ReadPrefix(inputs, model, reader));
-  if (first.empty()) {
+  const std::string prompt = TRY(ReadModelsPrompt("prompt_name", model, reader));
+  const std::string item_prompt = TRY(ReadModelsPrompt("item_prompt_name", model, reader));
+  if (inputs.prompt.text != nullptr && !prompt.empty()) {
+    bool add_special_tokens = true;
+    TRY(reader.Bool("add_special_tokens", add_special_tokens));
+    TRY(ReadTextLists(*inputs.prompt.text, model, add_special_tokens, prompt, out.texts));
+  } else {
+    out.texts.Add(TRY(ReadPrefix(inputs, model, reader)));
+  }
+  if (out.texts.size() != 1 || out.texts[0].empty()) {
     return base::InvalidArgument("expected what the items are compared with: text or input_ids");
   }
-  out.texts.Add(first);
-  TRY(ReadItems(inputs, model, false, out.texts));
+  TRY(ReadItems(inputs, model, false, item_prompt, out.texts));
   TRY(CheckLengths(out.texts, 0, 1, model.limits));
   out.pooling = model.pooling;
   out.dimensions = model.hidden;

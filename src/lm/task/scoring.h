@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "lm/encoder/encoder_config.h"
+#include "lm/encoder/sentence_modules.h"
 #include "lm/linear/column_places.h"
 #include "lm/task/prompt.h"
 
@@ -78,6 +79,7 @@ struct ScoringModel {
   int64_t hidden = 0;
   StatePooling pooling = StatePooling::kLast;
   bool normalize = true;
+  const SentenceModules* modules = nullptr;  // whose prompts there are; null: none
 };
 
 // The parameter `activation`; `otherwise`: what "auto" means.

@@ -225,7 +225,7 @@ base::Result<bool> TakeChatField(std::string_view field, const JsonValue& value,
     fields.logprobs = TRY(ReadFlag(field, value));
   } else if (field == "top_logprobs") {
     fields.top_logprobs = TRY(ReadInteger(field, value, 0, kTopLogprobsMax));
-  } else if (field == "add_generation_prompt") {
+  } else if (field == "add_generation_prompt" || field == "continue_final_message") {
     fields.parameters.emplace_back(field, TRY(ReadFlag(field, value)));
   } else {
     return false;

@@ -32,7 +32,7 @@ constexpr std::array kRefused = {
     Refused{"tool_choice", "\"auto\"", "\"none\""}, Refused{"prediction", "null"},
     Refused{"audio", "null"}, Refused{"modalities", "[\"text\"]"}, Refused{"moderation", "null"},
     Refused{"verbosity", "\"medium\""}, Refused{"web_search_options", "null"},
-    Refused{"reasoning_effort", "\"none\""}, Refused{"continue_final_message", "false"},
+    Refused{"reasoning_effort", "\"none\""},
     // Not of the specification, but of servers that speak it.
     Refused{"min_tokens", "0"}, Refused{"return_tokens_as_token_ids", "false"},
     Refused{"return_token_ids", "false"}, Refused{"chat_template", "null"},

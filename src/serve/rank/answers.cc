@@ -62,6 +62,39 @@ void WriteDocument(const RerankRequest& request, size_t i, JsonWriter& writer) {
   writer.Key("document").BeginObject().Key("text").String(request.documents[i]).EndObject();
 }
 
+// The logprobs of items' tokens, where they were asked for: of each item in the request's order.
+struct ItemLogprobs {
+  std::span<const float> all;
+  std::vector<size_t> begins;  // and the end of the last one
+};
+base::Result<ItemLogprobs> ItemLogprobsOf(const engine::Reply& reply) {
+  ItemLogprobs out;
+  const Tensor* logprobs = FindOutput(reply, "item_logprobs", DType::kF32, 1);
+  if (logprobs == nullptr) return out;
+  const Tensor* lengths = FindOutput(reply, "item_lengths", DType::kI32, 1);
+  if (lengths == nullptr) return Missing("item_lengths");
+  out.all = logprobs->view().span<float>();
+  out.begins.push_back(0);
+  for (const int32_t length : lengths->view().span<int32_t>()) {
+    out.begins.push_back(out.begins.back() + static_cast<size_t>(std::max(length, 0)));
+  }
+  if (out.begins.back() != out.all.size()) return Missing("item_lengths");
+  return out;
+}
+
+// Nothing is known of the first token of all: null.
+void WriteLogprobs(std::span<const float> logprobs, JsonWriter& writer) {
+  writer.Key("token_logprobs").BeginArray();
+  for (const float logprob : logprobs) {
+    if (logprob == logprob) {
+      writer.Float(logprob);
+    } else {
+      writer.Null();
+    }
+  }
+  writer.EndArray();
+}
+
 }  // namespace
 
 std::string EncodeBase64(std::string_view bytes) {
@@ -126,13 +159,19 @@ base::Result<std::string> WriteScores(const std::vector<engine::Reply>& replies,
     const Tensor& scores = *TRY(ScoresOf(reply, prefixed));
     const Tensor* order = FindOutput(reply, "top_items", DType::kI32, 1);
     if (order != nullptr && order->shape[0] != scores.shape[0]) return Missing("top_items");
+    const ItemLogprobs logprobs = TRY(ItemLogprobsOf(reply));
     for (int64_t i = 0; i < scores.shape[0]; ++i) {
       const std::span<const float> row = RowOf(scores, i);
       const int64_t item = order == nullptr ? index : order->view().as<int32_t>()[i];
+      const auto own = static_cast<size_t>(order == nullptr ? i : item);
       ++index;
       writer.BeginObject().Key("index").Int(item).Key("object").String("score");
       writer.Key("score").Float(row[0]);
       if (row.size() > 1) writer.Key("scores").Numbers<float>(row);
+      if (own + 1 < logprobs.begins.size()) {
+        const size_t begin = logprobs.begins[own];
+        WriteLogprobs(logprobs.all.subspan(begin, logprobs.begins[own + 1] - begin), writer);
+      }
       writer.EndObject();
     }
   }

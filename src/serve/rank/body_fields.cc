@@ -31,6 +31,8 @@ base::Result<bool> TakeShared(std::string_view field, const JsonValue& value, Ra
       return base::Unimplemented("'truncate_prompt_tokens' other than -1 is not supported here");
     }
     fields.parameters.emplace_back("truncate", true);
+  } else if (field == "truncation_strategy" || field == "truncation_side") {
+    fields.parameters.emplace_back(field, TRY(ReadString(field, value)));
   } else {
     return field == "user" || field == "request_id";
   }
@@ -144,9 +146,11 @@ base::Result<bool> TakeTruncation(std::string_view field, const JsonValue& value
   }
   if (field != "truncation_direction") return false;
   const std::string direction = TRY(ReadString(field, value));
-  if (direction != "right" && direction != "Right") {
-    return base::Unimplemented("'truncation_direction' other than Right is not supported here");
+  const bool left = direction == "left" || direction == "Left";
+  if (!left && direction != "right" && direction != "Right") {
+    return Expected(field, "Left or Right");
   }
+  fields.parameters.emplace_back("truncation_side", std::string(left ? "left" : "right"));
   return true;
 }
 

@@ -45,7 +45,7 @@ base::Status ReadIdLists(std::string_view field, const base::JsonValue& value, i
 
 // Parses the body as an object and shows each member that is no null to `take`, which tells whether
 // it knew it. What it does not know is tried as a field of all dialects: model, user, deadline_ms,
-// priority, cache_salt, truncate_prompt_tokens.
+// priority, cache_salt, truncate_prompt_tokens, truncation_strategy, truncation_side.
 base::Status ReadBody(
     std::string_view body, const RequestLimits& limits, RankFields& fields,
     base::FunctionRef<base::Result<bool>(std::string_view, const base::JsonValue&)> take);

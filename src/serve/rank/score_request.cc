@@ -95,9 +95,11 @@ base::Result<bool> TakeParameter(std::string_view field, const JsonValue& value,
   } else if (field == "use_activation" || (field == "activation" && !value.is_string())) {
     // vLLM's word for it, a flag.
     if (!TRY(ReadFlag(field, value))) parameters.emplace_back("activation", std::string("none"));
-  } else if (field == "over" || field == "activation") {
+  } else if (field == "over" || field == "activation" || field == "prompt_name" ||
+             field == "item_prompt_name") {
     parameters.emplace_back(field, TRY(ReadString(field, value)));
-  } else if (field == "add_special_tokens" || field == "add_generation_prompt") {
+  } else if (field == "add_special_tokens" || field == "add_generation_prompt" ||
+             field == "continue_final_message" || field == "token_logprobs") {
     parameters.emplace_back(field, TRY(ReadFlag(field, value)));
   } else if (field == "chat_template_kwargs") {
     if (!value.is_object()) return Expected(field, "an object");

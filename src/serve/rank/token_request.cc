@@ -40,7 +40,8 @@ base::Result<TokenRequest> ParseTokenize(std::string_view body, const RequestLim
   std::vector<tensor::NamedTensor> tools;
   engine::Parameters& parameters = request.fields.parameters;
   const auto take = [&](std::string_view field, const JsonValue& value) -> base::Result<bool> {
-    if (field == "add_special_tokens" || field == "add_generation_prompt") {
+    if (field == "add_special_tokens" || field == "add_generation_prompt" ||
+        field == "continue_final_message") {
       parameters.emplace_back(field, TRY(ReadFlag(field, value)));
     } else if (field == "return_token_strs") {
       request.token_texts = TRY(ReadFlag(field, value));
