@@ -176,7 +176,7 @@ def test_long_texts_are_cut_and_say_so_unless_they_may_not_be(client):
     ([words("items", ["b"])], {"task": "score"}, "expected what the items are compared with"),
     ([numbers("input_ids", [1, 2, 160])], {}, "token 160 at 2 is outside"),
     ([numbers("input_ids", [1, 2, 3]), numbers("lengths", [2, 2])], {}, "whose sum is 3"),
-    ([numbers("input_ids", [1, 2]), numbers("lengths", [2, 0])], {}, "lengths of at least 1"),
+    ([numbers("input_ids", [1, 2]), numbers("lengths", [2, 0])], {}, "input lengths: expected numbers in"),
     ([numbers("input_ids", [1] * 97)], {}, "sequences of 1 to 96 tokens, got 97"),
 ])
 def test_refuses_what_does_not_fit_by_name(client, inputs, parameters, message):
