@@ -1,8 +1,9 @@
 // decoder_bench [FORM [THREADS [MODEL]]]: one stream and prompts of a decoder with random weights
-// of a real shape, without an engine: milliseconds a token, bytes of weights read in that time,
-// tokens a second of a prompt, items scored by labels behind a common beginning with the whole head
-// and with the labels' columns alone, time between safepoints. FORM: f32, bf16, int8, int4,
-// int4_g128, …, or a format of GGUF: q8_0, q4_0, q4_k, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
+// of a real shape, without an engine: milliseconds a token, bytes of weights read in that time
+// beside what the same threads read in turns with it, tokens a second of a prompt, items scored by
+// labels behind a common beginning with the whole head and with the labels' columns alone, time
+// between safepoints. FORM: f32, bf16, int8, int4, int4_g128, …, or a format of GGUF: q8_0, q4_0,
+// q4_k, …; MODEL: qwen2.5-0.5b or llama-3.2-1b.
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -17,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
+#include "kernels/roof.h"
 #include "lm/decoder/decoder.h"
 #include "tensor/float16.h"
 
@@ -213,6 +215,30 @@ std::optional<tensor::BlockFormat> FormatOf(std::string name) {
   return std::nullopt;
 }
 
+// GB/s of all lanes that read memory side by side, each its own.
+class ReadingLanes {
+ public:
+  explicit ReadingLanes(base::ThreadPool& pool) : pool_(pool) {
+    memory_ = tensor::Buffer::AllocateLarge(pool.lanes() * kBytes);
+    std::memset(memory_.mutable_data(), 1, static_cast<size_t>(memory_.bytes()));
+  }
+  double Measure() {
+    const base::Time start = base::SystemClock::Get().Now();
+    // Pieces that are claimed as tiles of products are.
+    pool_.ParallelFor(memory_.bytes() / kPiece, 1e5, [&](int64_t begin, int64_t end) {
+      kernels::ReadMemory(memory_.data() + begin * kPiece, (end - begin) * kPiece);
+    });
+    return static_cast<double>(memory_.bytes()) /
+           static_cast<double>((base::SystemClock::Get().Now() - start).ns);
+  }
+
+ private:
+  static constexpr int64_t kBytes = int64_t{128} << 20;  // of a lane
+  static constexpr int64_t kPiece = int64_t{1} << 20;
+  base::ThreadPool& pool_;
+  tensor::Buffer memory_;
+};
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -245,15 +271,23 @@ int main(int count, char** words) {
   std::printf("%s %s, %d threads, %.0f MB of weights\n", model.c_str(), form_name.c_str(), threads,
               static_cast<double>(decoder->weight_bytes()) / 1e6);
   constexpr int kRounds = 7;
-  std::vector<double> prompts, tokens;
+  ReadingLanes reading(pool);
+  const auto bytes = static_cast<double>(decoder->weight_bytes());
+  std::vector<double> prompts, tokens, reads, shares;
   for (int round = 0; round < kRounds; ++round) {
     prompts.push_back(session.Run(0, 512));
-    for (int64_t at = 512; at < 528; ++at) tokens.push_back(session.Run(at, at + 1));
+    for (int64_t at = 512; at < 528; ++at) {
+      tokens.push_back(session.Run(at, at + 1));
+      reads.push_back(reading.Measure());
+      shares.push_back(bytes / tokens.back() / 1e9 / reads.back());
+    }
   }
   const double token = Median(tokens), prompt = Median(prompts);
   std::printf("prompt of 512  %8.1f ms  %7.0f tokens/s\n", prompt * 1e3, 512 / prompt);
   std::printf("one token      %8.2f ms  %7.1f tokens/s  %.1f GB/s of weights\n", token * 1e3,
-              1 / token, static_cast<double>(decoder->weight_bytes()) / token / 1e9);
+              1 / token, bytes / token / 1e9);
+  std::printf("reading        %8.1f GB/s, of which a token's weights take %.1f %%\n", Median(reads),
+              100 * Median(shares));
   const lm::ColumnPlaces labels(std::vector<int32_t>{9693, 2152});
   std::vector<double> whole, alone;
   for (int round = 0; round < kRounds; ++round) {

@@ -2,6 +2,7 @@
 // which measure them between their own rounds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/low_path.h"
@@ -15,6 +16,9 @@ double MultiplyAddRoof();
 // GFLOP/s (for integers GOP/s) of the instructions that `path` runs on here, which this machine
 // must have: for kVnni those of AMX where the machine has it.
 double LowPathRoof(LowPath path);
+
+// Reads `bytes`, whole 256 of them, in order and does nothing with them.
+void ReadMemory(const std::byte* from, int64_t bytes);
 
 // GB/s of reading `bytes` (at least 256) over and over; 0 below that. Keeps its memory for the next
 // call: one thread.
