@@ -92,6 +92,10 @@ void CheckShapes(Report& report, WeightForm form) {
                         {49, 31, 97},
                         {128, 384, 384},
                         {300, 17, 65},
+                        // From memory.
+                        {1, 4441, 1000},
+                        {2, 4441, 1000},
+                        {3, 4441, 1000},
                         {0, 8, 8}}) {
     const std::vector<float> w = RandomFloats(s.k * s.n, 7);
     const LowWeight weight({w.data(), tensor::DType::kF32, s.k, s.n, s.n, 1}, form);

@@ -7,6 +7,7 @@ namespace {
 
 struct IntegerLanes {
   using Vec = __m256i;
+  static constexpr int kStreamRows = 2;
   static Vec Zero() { return _mm256_setzero_si256(); }
   static Vec Load(const std::byte* from) {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(from));
@@ -16,6 +17,7 @@ struct IntegerLanes {
     __builtin_memcpy(&group, from, 4);
     return _mm256_set1_epi32(group);
   }
+  static Vec Sum(Vec a, Vec b) { return _mm256_add_epi32(a, b); }
   static void Store(int32_t* to, Vec x) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), x); }
 };
 

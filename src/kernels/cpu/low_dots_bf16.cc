@@ -7,6 +7,7 @@ namespace {
 struct BrainDot {
   using Vec = __m512;
   static constexpr int64_t kRows = kDotsRows;
+  static constexpr int kStreamRows = 0;
   static Vec Zero() { return _mm512_setzero_ps(); }
   static Vec Load(const std::byte* from) { return _mm512_load_ps(from); }
   static Vec Broadcast(const std::byte* from) {

@@ -7,6 +7,7 @@ namespace {
 struct VnniDot {
   using Vec = __m512i;
   static constexpr int64_t kRows = kDotsRows;
+  static constexpr int kStreamRows = 3;
   static Vec Zero() { return _mm512_setzero_si512(); }
   static Vec Load(const std::byte* from) { return _mm512_load_si512(from); }
   static Vec Broadcast(const std::byte* from) {
@@ -15,6 +16,7 @@ struct VnniDot {
     return _mm512_set1_epi32(group);
   }
   static Vec Add(Vec sum, Vec a, Vec b) { return _mm512_dpbusd_epi32(sum, a, b); }
+  static Vec Sum(Vec a, Vec b) { return _mm512_add_epi32(a, b); }
   static void Store(int32_t* to, Vec x) { _mm512_store_si512(to, x); }
 };
 
