@@ -16,10 +16,10 @@ int64_t RoundUp(int64_t a, int64_t b) {
 constexpr int64_t kTileRows = 256;
 // A tile is at least this many multiply-adds, so that claiming it costs nothing.
 constexpr int64_t kTileProductsMin = int64_t{1} << 20;
-// With so few rows reading B binds, not multiplying: a tile is then this much of B, about 6 us from
-// memory, so that all lanes have a share of a small layer too.
+// With so few rows reading B binds, not multiplying: a tile is then this much of B, about 2 us from
+// memory, so that lanes share a small layer evenly. A range of tiles is read as one.
 constexpr int64_t kFewRows = 64;
-constexpr int64_t kFewRowsTileBytes = int64_t{128} << 10;
+constexpr int64_t kFewRowsTileBytes = int64_t{32} << 10;
 
 }  // namespace
 

@@ -3,6 +3,29 @@
 #include <algorithm>
 
 namespace sluice::lm {
+namespace {
+
+// A kernel's tiles in pieces that lanes claim in turn, each round's smaller than the round's
+// before: few beginnings, and lanes that end together.
+class Pieces {
+ public:
+  Pieces(int64_t tiles, int64_t lanes) : tiles_(tiles), lanes_(lanes) {}
+  int64_t count() const { return kRounds * lanes_; }
+  // The first tile of a piece; of count() the end.
+  int64_t Begin(int64_t piece) const {
+    const int64_t round = piece / lanes_, before = round * (2 * kRounds + 1 - round) / 2;
+    const int64_t parts = before * lanes_ + piece % lanes_ * (kRounds - round);
+    return tiles_ * parts / (kParts * lanes_);
+  }
+
+ private:
+  // Fewer than twice the pieces of a lane that a pool would hand out one by one.
+  static constexpr int64_t kRounds = 7;
+  static constexpr int64_t kParts = kRounds * (kRounds + 1) / 2;
+  const int64_t tiles_, lanes_;
+};
+
+}  // namespace
 
 Runner::Runner(Options options)
     : options_(options),
@@ -41,9 +64,14 @@ bool Runner::RunInLanes(int64_t tiles, double whole_ns,
     if (options_.pool == nullptr || count == 1) {
       kernel({begin, begin + count}, 0);
     } else {
-      options_.pool->ParallelForLanes(count, tile_ns, [&](int64_t from, int64_t to, int lane) {
-        kernel({begin + from, begin + to}, lane);
-      });
+      const Pieces pieces(count, options_.pool->lanes());
+      const double piece_ns =
+          tile_ns * static_cast<double>(count) / static_cast<double>(pieces.count());
+      const auto run = [&](int64_t from, int64_t to, int lane) {
+        const kernels::Tiles range = {begin + pieces.Begin(from), begin + pieces.Begin(to)};
+        if (range.begin < range.end) kernel(range, lane);
+      };
+      options_.pool->ParallelForLanes(pieces.count(), piece_ns, run);
     }
     begin += count;
   }
