@@ -10,6 +10,20 @@
 namespace sluice::lm {
 namespace {
 
+TEST_F(LmEngineTest, RequestsOfDifferentSaltsShareNoPrefix) {
+  const auto cached = [&](const char* salt) {
+    Ask ask{Random(80, 1), kGreedy};
+    ask.parameters.emplace_back("cache_salt", std::string(salt));
+    const auto sink = Send(ask);
+    Run();
+    return sink->Number("cached_tokens");
+  };
+  EXPECT_EQ(cached("one"), 0);
+  EXPECT_EQ(cached("two"), 0);
+  EXPECT_EQ(cached(""), 0);
+  EXPECT_EQ(cached("one"), 79);
+}
+
 TEST_F(LmEngineTest, SaysTheSameAloneAndInCompanyInEveryWeightForm) {
   for (const auto form :
        {kernels::WeightForm::kF32, kernels::WeightForm::kBF16, kernels::WeightForm::kInt8}) {

@@ -25,6 +25,7 @@ struct FakeControl {
   std::atomic<bool> fail_prepare{false};
   std::function<void()> prepare_gate;  // set before the first request; called by each Prepare
   std::atomic<int64_t> executed{0};
+  std::atomic<int64_t> begun{0};    // answers that a writer has taken up
   std::atomic<int64_t> dropped{0};  // cancelled or expired before they ran
   std::atomic<int64_t> alive{0};    // engines not destroyed yet
 };

@@ -67,6 +67,7 @@ class FakeWriter : public engine::Engine {
     writing->sent.resize(static_cast<size_t>(writing->answers));
     writing->request = std::move(request);
     writings_.push_back(std::move(writing));
+    control_->begun.fetch_add(1);
     return engine::Admission::kQueued;
   }
   void OnEvent(const engine::Event&, const engine::Outlook&, engine::Replies&) override {}

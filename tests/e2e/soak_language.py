@@ -222,9 +222,25 @@ class Watcher:
 
     def sample(self):
         status = dict(line.split(":", 1) for line in (self.process / "status").read_text().splitlines())
-        size = {name: int(status[name].split()[0]) / 1024 for name in ("RssAnon", "VmRSS")}
-        return {"anon": size["RssAnon"], "rss": size["VmRSS"], "threads": int(status["Threads"]),
-                "descriptors": len(list((self.process / "fd").iterdir()))}
+        return {"rss": int(status["VmRSS"].split()[0]) / 1024, "threads": int(status["Threads"]),
+                "descriptors": len(list((self.process / "fd").iterdir())), **self.memory()}
+
+    def memory(self):
+        """MiB of `heap`, what is resident of all private memory but arenas, and of `arenas`: those are reserved whole
+        when models are loaded, in huge pages, and become resident as larger steps come."""
+        heap = arenas = size = private = 0
+        for line in (self.process / "smaps").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "Size":
+                size = int(value.split()[0])
+            elif name == "Anonymous":
+                private = int(value.split()[0])
+            elif name == "VmFlags":
+                if "hg" in value.split():
+                    arenas += size
+                else:
+                    heap += private
+        return {"heap": heap / 1024, "arenas": arenas / 1024}
 
 
 def growth(times, values):
@@ -239,10 +255,11 @@ def judge(samples, growth_mib_max):
     """Broken where what was sampled at quiet points did not stay as it was."""
     settled = samples[len(samples) // 3:]
     times = [each["time"] for each in settled]
-    risen = growth(times, [each["anon"] for each in settled])
-    print(f"memory over the last {times[-1] - times[0]:.0f} s: {risen:+.2f} MiB by the trend, allowed {growth_mib_max}")
-    if len(settled) > 2 and risen > growth_mib_max:
-        raise Broken(f"memory grows: {risen:.2f} MiB in {times[-1] - times[0]:.0f} s")
+    for what in ("heap", "arenas"):
+        risen = growth(times, [each[what] for each in settled])
+        print(f"{what} over the last {times[-1] - times[0]:.0f} s: {risen:+.2f} MiB by the trend, allowed {growth_mib_max}")
+        if len(settled) > 2 and risen > growth_mib_max:
+            raise Broken(f"memory grows: {what} by {risen:.2f} MiB in {times[-1] - times[0]:.0f} s")
     for what in ("descriptors", "threads"):
         least, last = min(each[what] for each in samples), samples[-1][what]
         if last > least + 4:
@@ -254,7 +271,7 @@ def watch(shared, watcher, processes, seconds, period):
     while not all(shared.busy) and shared.broken.empty():
         time.sleep(0.01)
     samples, start, answered = [], time.monotonic(), 0
-    print(f"{'s':>6} {'requests':>10} {'per s':>7} {'anon MiB':>9} {'rss MiB':>8} {'blocks kept':>12} "
+    print(f"{'s':>6} {'requests':>10} {'per s':>7} {'heap MiB':>9} {'arenas':>7} {'rss MiB':>8} {'blocks kept':>12} "
           f"{'descriptors':>11} {'threads':>7}", flush=True)
     while time.monotonic() - start < seconds:
         began = time.monotonic()
@@ -281,8 +298,8 @@ def watch(shared, watcher, processes, seconds, period):
         sample = {"time": time.monotonic() - start, "requests": total, **watcher.sample()}
         samples.append(sample)
         kept = page['sluice_lm_kv_blocks_kept{model="words",version="1"}']
-        print(f"{sample['time']:6.0f} {total:10d} {(total - answered) / loaded:7.0f} {sample['anon']:9.2f} "
-              f"{sample['rss']:8.2f} {kept:12.0f} {sample['descriptors']:11d} {sample['threads']:7d}", flush=True)
+        print(f"{sample['time']:6.0f} {total:10d} {(total - answered) / loaded:7.0f} {sample['heap']:9.2f} "
+              f"{sample['arenas']:7.0f} {sample['rss']:8.2f} {kept:12.0f} {sample['descriptors']:11d} {sample['threads']:7d}", flush=True)
         answered = total
         shared.state.value = RUN
     return samples

@@ -166,6 +166,24 @@ TEST_F(GenerateGroupTest, APromptCanBeCutToItsLastTokens) {
   EXPECT_EQ(sink->ids, RunAlone({Ids(prompt.end() - 40, prompt.end()), kGreedy}));
 }
 
+TEST_F(GenerateGroupTest, APromptThatIsTooLongLosesItsBeginningWhereThatIsThePolicy) {
+  const Ids prompt = Random(100, 5);
+  const engine::Parameters four = {{"temperature", 0.0}, {"max_tokens", int64_t{4}}};
+  for (const bool by_request : {false, true}) {
+    Load({.length_max = 64, .truncate_left = !by_request}, kernels::WeightForm::kF32);
+    Ask ask{prompt, four};
+    if (by_request) ask.parameters.emplace_back("overflow", std::string("truncate_left"));
+    const auto sink = Send(ask);
+    Run();
+    EXPECT_EQ(sink->Number("truncated_tokens"), 40);
+    EXPECT_EQ(sink->Number("prompt_tokens"), 60);
+    EXPECT_EQ(sink->ids, RunAlone({Ids(prompt.end() - 60, prompt.end()), four}));
+    ask.parameters = four;
+    ask.parameters.emplace_back("overflow", std::string("refuse"));
+    EXPECT_NE(PrepareError(ask), "");
+  }
+}
+
 TEST_F(GenerateGroupTest, ACancelledRequestTakesAllItsAnswersAlong) {
   Load({.step_rows_max = 16, .running_max = 8}, kernels::WeightForm::kF32);
   const auto sink = Send(SeveralOf(20, 300));

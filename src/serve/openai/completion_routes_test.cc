@@ -268,11 +268,13 @@ TEST_F(CompletionRoutesTest, AnErrorWithinAStreamIsItsLastEventButOne) {
 TEST_F(CompletionRoutesTest, AClientThatGoesFreesItsSequence) {
   StartWriter();
   for (const char* more : {"\"max_tokens\":1e9,\"stream\":true", "\"max_tokens\":1e9"}) {
+    const int64_t begun = control().begun.load();
     const int64_t dropped = control().dropped.load();
     {
       HttpClient client = Connect();
       ASSERT_TRUE(client.Write(HttpClient::Format("POST", kText, Body(more), "")).ok());
-      while (loader_.loop().unanswered() < 1) std::this_thread::yield();
+      // Before that nobody but the loop knows of it.
+      while (control().begun.load() == begun) std::this_thread::yield();
     }
     while (loader_.loop().unanswered() > 0) std::this_thread::yield();
     EXPECT_EQ(control().dropped.load(), dropped + 1);
