@@ -15,6 +15,7 @@
 #include "base/processor_time.h"
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
+#include "kernels/packing.h"
 #include "kernels/roof.h"
 #include "kernels/row_norm.h"
 #include "tensor/arena.h"

@@ -36,4 +36,9 @@ class MappedFile {
   int64_t size_ = 0;
 };
 
+// Lets go of the whole pages among these bytes of a MappedFile: they cost this process no memory
+// until they are read again, from the page cache where they still are. For what was read once. Of
+// other memory the content would be lost.
+void ForgetMapped(std::span<const std::byte> bytes);
+
 }  // namespace sluice::base

@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "kernels/block_gemm.h"
-#include "kernels/gemm.h"
+#include "kernels/packing.h"
 
 namespace sluice::kernels {
 
@@ -35,9 +35,12 @@ inline int64_t Int4PanelBytes(const BlockMatrix& w) {
 // Of the whole weight, whose last panel is padded.
 int64_t Int4Bytes(int64_t k, int64_t n, int64_t group, Int4Kind kind);
 
-// Quantises `source` (element (k, n), as MatrixSource has it) into `out`, aligned to 64 bytes.
-// kInvalidArgument when an element is not finite.
-base::Result<BlockMatrix> PackInt4(const MatrixSource& source, int64_t group, Int4Kind kind,
-                                   std::byte* out);
+// Quantises the columns of `parts` into `out`, aligned to 64 bytes, by all cores. kInvalidArgument
+// when an element is not finite.
+base::Result<BlockMatrix> PackInt4(MatrixParts parts, int64_t group, Int4Kind kind, std::byte* out);
+inline base::Result<BlockMatrix> PackInt4(const MatrixSource& source, int64_t group, Int4Kind kind,
+                                          std::byte* out) {
+  return PackInt4(MatrixParts(&source, 1), group, kind, out);
+}
 
 }  // namespace sluice::kernels

@@ -13,11 +13,6 @@
 #include "kernels/activation.h"
 #include "kernels/target.h"
 #include "kernels/work.h"
-#include "tensor/dtype.h"
-
-namespace sluice::tensor {
-class Buffer;
-}
 
 namespace sluice::kernels {
 
@@ -64,25 +59,6 @@ int64_t GemmRowStride(int64_t n);
 int64_t GemmTiles(const GemmArgs& args);
 void Gemm(const GemmArgs& args, Tiles tiles);
 Work GemmWork(const GemmArgs& args);
-
-// A matrix to pack: element (k, n) is data[k * k_stride + n * n_stride], so that a transposed
-// weight needs no copy.
-struct MatrixSource {
-  const void* data = nullptr;
-  tensor::DType dtype = tensor::DType::kF32;  // kF32, kF16 or kBF16; packed as f32
-  int64_t k = 0;
-  int64_t n = 0;
-  int64_t k_stride = 0;
-  int64_t n_stride = 0;
-  // Where `data` is null: whose bytes they are, which the weight store makes if it needs them.
-  const tensor::Buffer* buffer = nullptr;
-};
-
-// Bytes that PackMatrix writes: at most 31 columns more than k * n floats.
-int64_t PackedMatrixBytes(int64_t k, int64_t n, Target target);
-// Packs into `out`, which is aligned to 64 bytes and holds PackedMatrixBytes(source.k, source.n,
-// target).
-PackedMatrix PackMatrix(const MatrixSource& source, Target target, float* out);
 
 // C [o, i, m, n] = alpha * A [o, i, m, k] B [o, i, k, n] for o < outer, i < inner. A stride of 0
 // repeats a matrix, so the two batch dimensions serve broadcasting. B is packed block by block on

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "base/result.h"
-#include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
+#include "kernels/packing.h"
 
 namespace sluice::kernels {
 
@@ -20,11 +20,15 @@ bool LowFormTakes(WeightForm form, int64_t k, int64_t n);
 bool HoldsInt8Exactly(const MatrixSource& source);
 
 // Bytes that PackLow writes at most for any path.
-int64_t LowMatrixBytes(const MatrixSource& source, WeightForm form);
-// Packs into `out`, aligned to 64 bytes. int8 scales are
+int64_t LowMatrixBytes(int64_t k, int64_t n, WeightForm form);
+// Packs the columns of `parts` into `out`, aligned to 64 bytes, by all cores. int8 scales are
 // max |w| / 127 of a column, or what makes a column that HoldsInt8Exactly lossless. Source elements
 // that are not finite are kInvalidArgument for kInt8 and kInt8Storage.
-base::Result<LowMatrix> PackLow(const MatrixSource& source, WeightForm form, std::byte* out);
+base::Result<LowMatrix> PackLow(MatrixParts parts, WeightForm form, std::byte* out);
+inline base::Result<LowMatrix> PackLow(const MatrixSource& source, WeightForm form,
+                                       std::byte* out) {
+  return PackLow(MatrixParts(&source, 1), form, out);
+}
 // Bytes of a packed matrix: what `data`, `scales` and `sums` take together.
 int64_t PackedLowBytes(const LowMatrix& matrix);
 // The same matrix with its bytes at `data`.

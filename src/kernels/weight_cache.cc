@@ -212,14 +212,23 @@ base::Result<std::unique_ptr<WeightCache>> WeightCache::Open(Options options) {
   return std::unique_ptr<WeightCache>(new WeightCache(std::move(options), key));
 }
 
-bool WeightCache::Takes(const MatrixSource& source) {
-  return source.k >= 1 && source.n >= 1 &&
-         ((source.n_stride == 1 && source.k_stride == source.n) ||
-          (source.k_stride == 1 && source.n_stride == source.k));
+bool WeightCache::Takes(MatrixParts parts) {
+  return std::all_of(parts.begin(), parts.end(), [](const MatrixSource& source) {
+    return source.k >= 1 && source.n >= 1 &&
+           ((source.n_stride == 1 && source.k_stride == source.n) ||
+            (source.k_stride == 1 && source.n_stride == source.k));
+  });
 }
 
-WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target,
-                                      uint64_t layout) const {
+WeightCache::Name WeightCache::NameOf(MatrixParts parts, Target target, uint64_t layout) const {
+  if (parts.size() == 1) return NameOfPart(parts[0], target, layout);
+  std::vector<Name> names;
+  for (const MatrixSource& part : parts) names.push_back(NameOfPart(part, target, layout));
+  return Hash(std::as_bytes(std::span(names)), key_.data(), names.size());
+}
+
+WeightCache::Name WeightCache::NameOfPart(const MatrixSource& source, Target target,
+                                          uint64_t layout) const {
   const uint64_t facts[] = {kFormat,
                             static_cast<uint64_t>(target),
                             layout,
@@ -245,12 +254,12 @@ WeightCache::Name WeightCache::NameOf(const tensor::Buffer& buffer, uint64_t see
   return Hash(std::as_bytes(std::span(names)), key_.data(), seed);
 }
 
-WeightCache::Name WeightCache::NameOf(const MatrixSource& source, Target target) const {
-  return NameOf(source, target, static_cast<uint64_t>(PanelColumns(target)));
+WeightCache::Name WeightCache::NameOf(MatrixParts parts, Target target) const {
+  return NameOf(parts, target, static_cast<uint64_t>(PanelColumns(target)));
 }
 
-WeightCache::Name WeightCache::NameOf(const MatrixSource& source, WeightForm form) const {
-  return NameOf(source, ActiveTarget(), LayoutOf(form, PathFor(form)));
+WeightCache::Name WeightCache::NameOf(MatrixParts parts, WeightForm form) const {
+  return NameOf(parts, ActiveTarget(), LayoutOf(form, PathFor(form)));
 }
 
 WeightCache::Name WeightCache::NameOf(const tensor::Buffer& buffer) const {
@@ -299,24 +308,23 @@ base::Result<WeightCache::File> WeightCache::Map(const Name& name, Accept accept
   return mapped;
 }
 
-base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, const MatrixSource& source,
+base::Result<WeightCache::Mapped> WeightCache::Load(const Name& name, int64_t k, int64_t n,
                                                     Target target) const {
   const File file = TRY(Map(name, [&](const Header& header) -> int64_t {
     const bool fits = header.target == static_cast<uint64_t>(target) &&
                       header.layout == static_cast<uint64_t>(PanelColumns(target)) &&
-                      header.k == source.k && header.n == source.n;
-    return fits ? PackedMatrixBytes(source.k, source.n, target) : -1;
+                      header.k == k && header.n == n;
+    return fits ? PackedMatrixBytes(k, n, target) : -1;
   }));
-  return Mapped{{reinterpret_cast<const float*>(file.data), source.k, source.n, target},
-                file.header.bytes,
-                file.memory};
+  return Mapped{
+      {reinterpret_cast<const float*>(file.data), k, n, target}, file.header.bytes, file.memory};
 }
 
-base::Result<WeightCache::MappedLow> WeightCache::Load(const Name& name, const MatrixSource& source,
+base::Result<WeightCache::MappedLow> WeightCache::Load(const Name& name, int64_t k, int64_t n,
                                                        WeightForm form) const {
   LowMatrix matrix;
-  matrix.k = source.k;
-  matrix.n = source.n;
+  matrix.k = k;
+  matrix.n = n;
   matrix.form = form;
   matrix.target = ActiveTarget();
   const File file = TRY(Map(name, [&](const Header& header) -> int64_t {
@@ -324,10 +332,10 @@ base::Result<WeightCache::MappedLow> WeightCache::Load(const Name& name, const M
     matrix.path = PathFor(form);
     if (matrix.path == LowPath::kWords && header.layout == LayoutOf(form, LowPath::kBytes))
       matrix.path = LowPath::kBytes;
-    matrix.groups = LowGroups(source.k, matrix.path);
+    matrix.groups = LowGroups(k, matrix.path);
     const bool fits = header.target == static_cast<uint64_t>(matrix.target) &&
-                      header.layout == LayoutOf(form, matrix.path) && header.k == source.k &&
-                      header.n == source.n;
+                      header.layout == LayoutOf(form, matrix.path) && header.k == k &&
+                      header.n == n;
     return fits ? PackedLowBytes(matrix) : -1;
   }));
   return MappedLow{MovedLow(matrix, file.data), file.header.bytes, file.memory};

@@ -10,8 +10,8 @@
 
 #include "base/files.h"
 #include "base/result.h"
-#include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
+#include "kernels/packing.h"
 #include "tensor/tensor.h"
 
 namespace sluice::kernels {
@@ -35,8 +35,8 @@ class WeightCache {
   static base::Result<std::unique_ptr<WeightCache>> Open(Options options);
 
   // Whether weights of this shape are kept: dense, in either order.
-  static bool Takes(const MatrixSource& source);
-  Name NameOf(const MatrixSource& source, Target target) const;
+  static bool Takes(MatrixParts parts);
+  Name NameOf(MatrixParts parts, Target target) const;
 
   struct Mapped {
     PackedMatrix matrix;  // within the mapping
@@ -44,19 +44,19 @@ class WeightCache {
     std::shared_ptr<const void> memory;  // the mapping
   };
   // kNotFound: it is not there, or was damaged and has been removed.
-  base::Result<Mapped> Load(const Name& name, const MatrixSource& source, Target target) const;
+  base::Result<Mapped> Load(const Name& name, int64_t k, int64_t n, Target target) const;
   // Keeps a packed matrix of `bytes` bytes under the name. An error is worth a log line and no
   // more.
   base::Status Store(const Name& name, const PackedMatrix& matrix, int64_t bytes);
 
   // The same of weights of 16 and 8 bits, packed for the machine's path of now.
-  Name NameOf(const MatrixSource& source, WeightForm form) const;
+  Name NameOf(MatrixParts parts, WeightForm form) const;
   struct MappedLow {
     LowMatrix matrix;  // within the mapping
     int64_t bytes = 0;
     std::shared_ptr<const void> memory;
   };
-  base::Result<MappedLow> Load(const Name& name, const MatrixSource& source, WeightForm form) const;
+  base::Result<MappedLow> Load(const Name& name, int64_t k, int64_t n, WeightForm form) const;
   base::Status Store(const Name& name, const LowMatrix& matrix);
 
   // The same of bytes that are used as they are: tables whose rows are looked up.
@@ -73,7 +73,8 @@ class WeightCache {
   WeightCache(Options options, std::array<uint64_t, kKeyWords> key)
       : options_(std::move(options)), key_(key) {}
   std::string PathOf(const Name& name) const;
-  Name NameOf(const MatrixSource& source, Target target, uint64_t layout) const;
+  Name NameOf(MatrixParts parts, Target target, uint64_t layout) const;
+  Name NameOfPart(const MatrixSource& source, Target target, uint64_t layout) const;
   Name NameOf(const tensor::Buffer& buffer, uint64_t seed) const;
   // The file whose header `accept` gives the data's size for; negative: it is damaged.
   template <class Accept>

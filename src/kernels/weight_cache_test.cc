@@ -21,6 +21,11 @@
 namespace sluice::kernels {
 namespace {
 
+WeightCache::Name NameOf(const WeightCache& cache, const MatrixSource& source,
+                         Target target = ActiveTarget()) {
+  return cache.NameOf(MatrixParts(&source, 1), target);
+}
+
 class WeightCacheTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -103,8 +108,8 @@ TEST_F(WeightCacheTest, EveryPartOfALargeWeightCountsForItsName) {
   // Two and a half blocks of four pages, and a line that is not whole.
   std::vector<float> values = Values(10 * kPageFloats + 7, 9);
   const auto count = static_cast<int64_t>(values.size());
-  std::set<WeightCache::Name> names = {cache->NameOf(Source(values, 1, count), ActiveTarget())};
-  const auto add = [&] { names.insert(cache->NameOf(Source(values, 1, count), ActiveTarget())); };
+  std::set<WeightCache::Name> names = {NameOf(*cache, Source(values, 1, count))};
+  const auto add = [&] { names.insert(NameOf(*cache, Source(values, 1, count))); };
   for (int64_t at = 0; at < count; at += kPageFloats / 2) {
     float& x = values[static_cast<size_t>(at)];
     x += 1;
@@ -210,15 +215,12 @@ TEST_F(WeightCacheTest, TablesAreMappedAsTheyAreAndMadeAnewWhereTheFileIsDamaged
 TEST_F(WeightCacheTest, OtherElementsShapesOrOrdersHaveOtherNames) {
   const auto cache = Open();
   std::vector<float> values = Values(12 * 12, 2);
-  const auto name = [&](const MatrixSource& source) {
-    return cache->NameOf(source, ActiveTarget());
-  };
+  const auto name = [&](const MatrixSource& source) { return NameOf(*cache, source); };
   const auto first = name(Source(values, 12, 12));
   EXPECT_EQ(first, name(Source(values, 12, 12)));
   EXPECT_NE(first, name(Source(values, 12, 12, true)));
   EXPECT_NE(first, name(Source(values, 6, 24)));
-  EXPECT_NE(first,
-            cache->NameOf(Source(values, 12, 12),
+  EXPECT_NE(first, NameOf(*cache, Source(values, 12, 12),
                           ActiveTarget() == Target::kAvx2 ? Target::kAvx512 : Target::kAvx2));
   for (const size_t at : {size_t{0}, size_t{77}, size_t{143}}) {
     const float kept = values[at];
@@ -231,10 +233,10 @@ TEST_F(WeightCacheTest, OtherElementsShapesOrOrdersHaveOtherNames) {
 
 TEST_F(WeightCacheTest, NamesAreTheFoldersSecret) {
   const std::vector<float> values = Values(64, 3);
-  const auto here = Open()->NameOf(Source(values, 8, 8), ActiveTarget());
-  EXPECT_EQ(Open()->NameOf(Source(values, 8, 8), ActiveTarget()), here);
+  const auto here = NameOf(*Open(), Source(values, 8, 8));
+  EXPECT_EQ(NameOf(*Open(), Source(values, 8, 8)), here);
   std::filesystem::remove_all(folder_);
-  EXPECT_NE(Open()->NameOf(Source(values, 8, 8), ActiveTarget()), here);
+  EXPECT_NE(NameOf(*Open(), Source(values, 8, 8)), here);
 }
 
 TEST_F(WeightCacheTest, ADamagedFileIsPackedAnew) {

@@ -8,71 +8,80 @@
 
 #include "base/log.h"
 #include "kernels/low_packing.h"
-#include "kernels/plan/gemm_plan.h"
-#include "tensor/float16.h"
+#include "kernels/pack_pool.h"
 #include "tensor/tensor.h"
 
 namespace sluice::kernels {
 namespace {
 
-constexpr int64_t kSlabBytes = int64_t{16} << 20;
-
-// Calls f(k, n, bits of the element as f32) in (k, n) order until it returns false.
-template <class T, class F>
-bool ForElements(const MatrixSource& source, F f) {
-  const T* const data = static_cast<const T*>(source.data);
-  for (int64_t k = 0; k < source.k; ++k) {
-    for (int64_t n = 0; n < source.n; ++n) {
-      const T x = data[k * source.k_stride + n * source.n_stride];
-      float value;
-      if constexpr (std::is_same_v<T, float>) {
-        value = x;
-      } else {
-        value = tensor::ToFloat(x);
-      }
-      if (!f(k, n, std::bit_cast<uint32_t>(value))) return false;
-    }
-  }
-  return true;
-}
-
-template <class F>
-bool ForElements(const MatrixSource& source, F f) {
-  switch (source.dtype) {
-    case tensor::DType::kF32:
-      return ForElements<float>(source, f);
-    case tensor::DType::kF16:
-      return ForElements<tensor::F16>(source, f);
-    case tensor::DType::kBF16:
-      return ForElements<tensor::BF16>(source, f);
-    default:
-      CHECK(false) << tensor::DTypeName(source.dtype);
-  }
-  return false;
-}
+// Of addresses: what no weight takes of it costs no memory.
+constexpr int64_t kSlabBytes = int64_t{32} << 20;
+constexpr int64_t kHashPiece = int64_t{1} << 20;
+constexpr double kHashNsPerByte = 0.1;
 
 // Four interleaved multiplicative chains, so that the multiplier's latency does not set the pace.
-// Only a finder: equality is checked element by element.
-uint64_t Hash(const MatrixSource& source) {
+// Only a finder: equality is checked byte by byte.
+uint64_t HashPiece(const std::byte* data, int64_t bytes) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
   uint64_t lanes[4] = {1, 2, 3, 4};
-  ForElements(source, [&](int64_t, int64_t n, uint32_t bits) {
-    uint64_t& lane = lanes[n & 3];
-    lane = (lane ^ bits) * kOdd;
-    lane ^= lane >> 29;
-    return true;
-  });
-  uint64_t hash = 0;
-  for (uint64_t lane : lanes) hash = std::rotl((hash ^ lane) * kOdd, 31);
+  int64_t at = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    for (int i = 0; i < 4; ++i) {
+      uint64_t word;
+      std::memcpy(&word, data + at + 8 * i, 8);
+      lanes[i] = (lanes[i] ^ word) * kOdd;
+      lanes[i] ^= lanes[i] >> 29;
+    }
+  }
+  uint64_t hash = static_cast<uint64_t>(bytes);
+  for (; at < bytes; ++at) hash = (hash ^ static_cast<uint64_t>(data[at])) * kOdd;
+  for (const uint64_t lane : lanes) hash = std::rotl((hash ^ lane) * kOdd, 31);
   return hash;
 }
 
-bool Equal(const PackedMatrix& packed, const MatrixSource& source) {
-  const int64_t width = PanelColumns(packed.target);
-  return ForElements(source, [&](int64_t k, int64_t n, uint32_t bits) {
-    const float x = packed.data[n / width * width * packed.k + k * width + n % width];
-    return std::bit_cast<uint32_t>(x) == bits;
-  });
+// By all cores.
+uint64_t HashBytes(const void* data, int64_t bytes) {
+  const auto* const from = static_cast<const std::byte*>(data);
+  std::vector<uint64_t> pieces(static_cast<size_t>((bytes + kHashPiece - 1) / kHashPiece));
+  const auto hash = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      pieces[static_cast<size_t>(i)] =
+          HashPiece(from + i * kHashPiece, std::min(kHashPiece, bytes - i * kHashPiece));
+    }
+  };
+  PackPool().ParallelFor(static_cast<int64_t>(pieces.size()), kHashPiece * kHashNsPerByte, hash);
+  return HashPiece(reinterpret_cast<const std::byte*>(pieces.data()),
+                   static_cast<int64_t>(pieces.size() * sizeof(uint64_t)));
+}
+
+const void* DataOf(const PackedMatrix& matrix) {
+  return matrix.data;
+}
+const void* DataOf(const LowMatrix& matrix) {
+  return matrix.data;
+}
+
+bool SameLayout(const PackedMatrix& a, const PackedMatrix& b) {
+  return a.k == b.k && a.n == b.n && a.target == b.target;
+}
+bool SameLayout(const LowMatrix& a, const LowMatrix& b) {
+  return a.k == b.k && a.n == b.n && a.form == b.form && a.path == b.path && a.target == b.target;
+}
+
+// A living weight with the same bytes. Under the store's lock.
+template <class Weight, class Matrix>
+std::shared_ptr<const Weight> FindEqual(
+    const std::multimap<uint64_t, std::weak_ptr<const Weight>>& known, uint64_t hash,
+    const Matrix& matrix, int64_t bytes) {
+  const auto [begin, end] = known.equal_range(hash);
+  for (auto at = begin; at != end; ++at) {
+    std::shared_ptr<const Weight> weight = at->second.lock();
+    if (weight != nullptr && SameLayout(weight->matrix(), matrix) && weight->bytes() == bytes &&
+        std::memcmp(DataOf(weight->matrix()), DataOf(matrix), static_cast<size_t>(bytes)) == 0) {
+      return weight;
+    }
+  }
+  return nullptr;
 }
 
 base::Status Validate(const MatrixSource& source) {
@@ -91,10 +100,34 @@ base::Status Validate(const MatrixSource& source) {
   return base::Ok();
 }
 
-// With its bytes made.
-MatrixSource Made(MatrixSource source) {
-  if (source.data == nullptr) source.data = source.buffer->data();
-  return source;
+// The columns of all of them.
+int64_t ColumnsOf(MatrixParts parts) {
+  int64_t n = 0;
+  for (const MatrixSource& part : parts) n += part.n;
+  return n;
+}
+
+base::Status ValidateAll(MatrixParts parts) {
+  CHECK(!parts.empty());
+  for (const MatrixSource& part : parts) {
+    TRY(Validate(part));
+    CHECK(part.k == parts[0].k && part.dtype == parts[0].dtype);
+  }
+  return base::Ok();
+}
+
+// With their bytes made.
+std::vector<MatrixSource> Made(MatrixParts parts) {
+  std::vector<MatrixSource> made(parts.begin(), parts.end());
+  for (MatrixSource& part : made) {
+    if (part.data == nullptr) part.data = part.buffer->data();
+  }
+  return made;
+}
+
+bool AnyDeferred(MatrixParts parts) {
+  return std::any_of(parts.begin(), parts.end(),
+                     [](const MatrixSource& part) { return part.data == nullptr; });
 }
 
 // A name told before the bytes were read, and another after: what was packed is not what was named.
@@ -117,22 +150,7 @@ WeightStore& WeightStore::Process() {
   return *store;
 }
 
-std::shared_ptr<const PackedWeight> WeightStore::Find(const Key& key, const MatrixSource& source) {
-  std::vector<std::shared_ptr<const PackedWeight>> candidates;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto [begin, end] = weights_.equal_range(key);
-    for (auto at = begin; at != end; ++at) {
-      if (auto weight = at->second.lock()) candidates.push_back(std::move(weight));
-    }
-  }
-  for (const auto& candidate : candidates) {
-    if (Equal(candidate->matrix(), source)) return candidate;
-  }
-  return nullptr;
-}
-
-base::Result<std::shared_ptr<float>> WeightStore::Reserve(int64_t bytes) {
+base::Result<WeightStore::Room> WeightStore::Reserve(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Slab> slab = slab_.lock();
   std::byte* memory = slab == nullptr ? nullptr : slab->arena.Take(bytes);
@@ -143,7 +161,23 @@ base::Result<std::shared_ptr<float>> WeightStore::Reserve(int64_t bytes) {
     CHECK(memory != nullptr);
     slab_ = slab;
   }
-  return std::shared_ptr<float>(slab, reinterpret_cast<float*>(memory));
+  return Room{std::move(slab), memory, bytes};
+}
+
+template <class Weight, class Matrix>
+std::shared_ptr<const Weight> WeightStore::Keep(KnownWeights<Weight>& known, const Matrix& matrix,
+                                                int64_t bytes, Room room) {
+  const uint64_t hash = HashBytes(DataOf(matrix), bytes);
+  const std::lock_guard lock(mutex_);
+  if (auto found = FindEqual(known, hash, matrix, bytes)) {
+    room.slab->arena.Shrink(room.data, room.bytes, 0);
+    return found;
+  }
+  room.slab->arena.Shrink(room.data, room.bytes, bytes);
+  auto weight = std::make_shared<const Weight>(matrix, bytes, std::move(room.slab));
+  std::erase_if(known, [](const auto& entry) { return entry.second.expired(); });
+  known.emplace(hash, weight);
+  return weight;
 }
 
 void WeightStore::UseCache(std::shared_ptr<WeightCache> cache) {
@@ -151,24 +185,24 @@ void WeightStore::UseCache(std::shared_ptr<WeightCache> cache) {
   cache_ = std::move(cache);
 }
 
-base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(const MatrixSource& source) {
-  TRY(Validate(source));
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::Pack(MatrixParts parts) {
+  TRY(ValidateAll(parts));
   std::shared_ptr<WeightCache> cache;
   {
     const std::lock_guard lock(mutex_);
     cache = cache_;
   }
   const Target target = ActiveTarget();
-  if (cache != nullptr && WeightCache::Takes(source)) return PackCached(*cache, source, target);
-  return PackNow(Made(source), target);
+  if (cache != nullptr && WeightCache::Takes(parts)) return PackCached(*cache, parts, target);
+  return PackNow(Made(parts), target);
 }
 
-// `map` makes a weight of what the cache holds, `pack` packs one and leaves it in the cache,
-// `adopt` enters a mapped one among those known by content.
-template <class Weight, class Map, class Make, class Adopt>
+// `map` makes a weight of what the cache holds, `make` packs one and leaves it in the cache.
+template <class Weight, class Map, class Make>
 base::Result<std::shared_ptr<const Weight>> WeightStore::Named(NamedWeights<Weight>& named,
+                                                               KnownWeights<Weight>& known,
                                                                const WeightCache::Name& name,
-                                                               Map map, Make make, Adopt adopt) {
+                                                               Map map, Make make) {
   const auto living = [&]() -> std::shared_ptr<const Weight> {
     const auto at = named.find(name);
     return at == named.end() ? nullptr : at->second.lock();
@@ -184,53 +218,41 @@ base::Result<std::shared_ptr<const Weight>> WeightStore::Named(NamedWeights<Weig
     named[name] = made;
     return made;
   }
+  const Weight& weight = **mapped;
+  const uint64_t hash = HashBytes(DataOf(weight.matrix()), weight.bytes());
   const std::lock_guard lock(mutex_);
   if (auto found = living()) return found;  // another thread was first
   std::erase_if(named, [](const auto& entry) { return entry.second.expired(); });
-  adopt(*mapped);
+  std::erase_if(known, [](const auto& entry) { return entry.second.expired(); });
+  known.emplace(hash, *mapped);
   named[name] = *mapped;
   return mapped;
 }
 
-base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(
-    WeightCache& cache, const MatrixSource& source, Target target) {
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackCached(WeightCache& cache,
+                                                                          MatrixParts parts,
+                                                                          Target target) {
   using Weight = std::shared_ptr<const PackedWeight>;
-  const WeightCache::Name name = cache.NameOf(source, target);
+  const WeightCache::Name name = cache.NameOf(parts, target);
   const auto map = [&]() -> base::Result<Weight> {
-    WeightCache::Mapped found = TRY(cache.Load(name, source, target));
+    WeightCache::Mapped found = TRY(cache.Load(name, parts[0].k, ColumnsOf(parts), target));
     return std::make_shared<const PackedWeight>(found.matrix, found.bytes, std::move(found.memory));
   };
   const auto make = [&]() -> base::Result<Weight> {
-    Weight made = TRY(PackNow(Made(source), target));
-    if (source.data == nullptr) TRY(CheckName(name, cache.NameOf(source, target)));
+    Weight made = TRY(PackNow(Made(parts), target));
+    if (AnyDeferred(parts)) TRY(CheckName(name, cache.NameOf(parts, target)));
     TellIfNotStored(cache.Store(name, made->matrix(), made->bytes()));
     return made;
   };
-  const auto adopt = [&](const Weight& weight) {
-    std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
-    weights_.emplace(Key{name[0], source.k, source.n, target}, weight);
-  };
-  return Named(named_, name, map, make, adopt);
+  return Named(named_, weights_, name, map, make);
 }
 
-base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackNow(const MatrixSource& source,
+base::Result<std::shared_ptr<const PackedWeight>> WeightStore::PackNow(MatrixParts parts,
                                                                        Target target) {
-  const Key key = {Hash(source), source.k, source.n, target};
-  if (auto found = Find(key, source)) return found;
-  const int64_t bytes = PackedMatrixBytes(source.k, source.n, key.target);
-  const std::shared_ptr<float> memory = TRY(Reserve(bytes));
-  const PackedMatrix matrix = PackMatrix(source, key.target, memory.get());
-  auto weight = std::make_shared<const PackedWeight>(matrix, bytes, memory);
-  const std::lock_guard lock(mutex_);
-  std::erase_if(weights_, [](const auto& entry) { return entry.second.expired(); });
-  // Another thread may have been first. Comparing under the lock is rare and leaves no gap.
-  const auto [begin, end] = weights_.equal_range(key);
-  for (auto at = begin; at != end; ++at) {
-    auto other = at->second.lock();
-    if (other != nullptr && Equal(other->matrix(), source)) return other;
-  }
-  weights_.emplace(key, weight);
-  return std::shared_ptr<const PackedWeight>(std::move(weight));
+  const int64_t bytes = PackedMatrixBytes(parts[0].k, ColumnsOf(parts), target);
+  Room room = TRY(Reserve(bytes));
+  const PackedMatrix matrix = PackMatrix(parts, target, reinterpret_cast<float*>(room.data));
+  return Keep(weights_, matrix, bytes, std::move(room));
 }
 
 tensor::Buffer WeightStore::Hold(const tensor::Buffer& buffer) {
@@ -269,99 +291,46 @@ int64_t WeightStore::resident_count() const {
          std::count_if(low_weights_.begin(), low_weights_.end(), alive);
 }
 
-namespace {
-
-uint64_t HashBytes(const std::byte* data, int64_t bytes) {
-  constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
-  uint64_t lanes[4] = {1, 2, 3, 4};
-  int64_t at = 0;
-  for (; at + 32 <= bytes; at += 32) {
-    for (int i = 0; i < 4; ++i) {
-      uint64_t word;
-      std::memcpy(&word, data + at + 8 * i, 8);
-      lanes[i] = (lanes[i] ^ word) * kOdd;
-      lanes[i] ^= lanes[i] >> 29;
-    }
-  }
-  uint64_t hash = static_cast<uint64_t>(bytes);
-  for (; at < bytes; ++at) hash = (hash ^ static_cast<uint64_t>(data[at])) * kOdd;
-  for (const uint64_t lane : lanes) hash = std::rotl((hash ^ lane) * kOdd, 31);
-  return hash;
-}
-
-}  // namespace
-
-std::shared_ptr<const LowWeight> WeightStore::FindLow(uint64_t hash,
-                                                      const LowMatrix& matrix) const {
-  const int64_t bytes = PackedLowBytes(matrix);
-  const auto [begin, end] = low_weights_.equal_range(hash);
-  for (auto at = begin; at != end; ++at) {
-    std::shared_ptr<const LowWeight> weight = at->second.lock();
-    if (weight == nullptr) continue;
-    const LowMatrix& other = weight->matrix();
-    if (other.k == matrix.k && other.n == matrix.n && other.form == matrix.form &&
-        other.path == matrix.path && other.target == matrix.target && weight->bytes() == bytes &&
-        std::memcmp(other.data, matrix.data, static_cast<size_t>(bytes)) == 0) {
-      return weight;
-    }
-  }
-  return nullptr;
-}
-
-base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(const MatrixSource& source,
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLow(MatrixParts parts,
                                                                     WeightForm form) {
-  TRY(Validate(source));
+  TRY(ValidateAll(parts));
   std::shared_ptr<WeightCache> cache;
   {
     const std::lock_guard lock(mutex_);
     cache = cache_;
   }
-  if (cache != nullptr && WeightCache::Takes(source)) return PackLowCached(*cache, source, form);
-  return PackLowNow(Made(source), form);
+  if (cache != nullptr && WeightCache::Takes(parts)) return PackLowCached(*cache, parts, form);
+  return PackLowNow(Made(parts), form);
 }
 
-base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(
-    WeightCache& cache, const MatrixSource& source, WeightForm form) {
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowCached(WeightCache& cache,
+                                                                          MatrixParts parts,
+                                                                          WeightForm form) {
   using Weight = std::shared_ptr<const LowWeight>;
-  const WeightCache::Name name = cache.NameOf(source, form);
-  uint64_t hash = 0;
+  const WeightCache::Name name = cache.NameOf(parts, form);
   const auto map = [&]() -> base::Result<Weight> {
-    WeightCache::MappedLow found = TRY(cache.Load(name, source, form));
-    hash = HashBytes(found.matrix.data, found.bytes);
+    WeightCache::MappedLow found = TRY(cache.Load(name, parts[0].k, ColumnsOf(parts), form));
     return std::make_shared<const LowWeight>(found.matrix, found.bytes, std::move(found.memory));
   };
   const auto make = [&]() -> base::Result<Weight> {
-    Weight made = TRY(PackLowNow(Made(source), form));
-    if (source.data == nullptr) TRY(CheckName(name, cache.NameOf(source, form)));
+    Weight made = TRY(PackLowNow(Made(parts), form));
+    if (AnyDeferred(parts)) TRY(CheckName(name, cache.NameOf(parts, form)));
     TellIfNotStored(cache.Store(name, made->matrix()));
     return made;
   };
-  const auto adopt = [&](const Weight& weight) {
-    std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
-    low_weights_.emplace(hash, weight);
-  };
-  return Named(named_low_, name, map, make, adopt);
+  return Named(named_low_, low_weights_, name, map, make);
 }
 
-base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowNow(const MatrixSource& source,
+base::Result<std::shared_ptr<const LowWeight>> WeightStore::PackLowNow(MatrixParts parts,
                                                                        WeightForm form) {
-  tensor::Arena room = TRY(tensor::Arena::Create(LowMatrixBytes(source, form)));
-  const LowMatrix packed = TRY(kernels::PackLow(source, form, room.data()));
-  const int64_t bytes = PackedLowBytes(packed);
-  const uint64_t hash = HashBytes(packed.data, bytes);
-  {
+  Room room = TRY(Reserve(LowMatrixBytes(parts[0].k, ColumnsOf(parts), form)));
+  base::Result<LowMatrix> packed = kernels::PackLow(parts, form, room.data);
+  if (!packed.ok()) {
     const std::lock_guard lock(mutex_);
-    if (auto found = FindLow(hash, packed)) return found;
+    room.slab->arena.Shrink(room.data, room.bytes, 0);
+    return std::move(packed).error();
   }
-  const std::shared_ptr<float> memory = TRY(Reserve(bytes));
-  auto* const data = reinterpret_cast<std::byte*>(memory.get());
-  std::memcpy(data, packed.data, static_cast<size_t>(bytes));
-  auto weight = std::make_shared<const LowWeight>(MovedLow(packed, data), bytes, memory);
-  const std::lock_guard lock(mutex_);
-  if (auto found = FindLow(hash, packed)) return found;  // another thread was first
-  std::erase_if(low_weights_, [](const auto& entry) { return entry.second.expired(); });
-  low_weights_.emplace(hash, weight);
-  return std::shared_ptr<const LowWeight>(std::move(weight));
+  return Keep(low_weights_, *packed, PackedLowBytes(*packed), std::move(room));
 }
 
 }  // namespace sluice::kernels

@@ -2,7 +2,6 @@
 // instance.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -10,8 +9,8 @@
 #include <mutex>
 
 #include "base/result.h"
-#include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
+#include "kernels/packing.h"
 #include "kernels/weight_cache.h"
 #include "tensor/arena.h"
 
@@ -54,25 +53,30 @@ class WeightStore {
  public:
   static WeightStore& Process();
 
-  // `source` packed for ActiveTarget(). Bytes that nobody has made yet are made only where neither
-  // the process nor the cache has what they are packed to. A hash finds a candidate and a
-  // comparison of every element decides, so no file can be crafted to receive another's weights.
-  // Hashing, comparing and packing run outside the lock; when two threads race for the same content
-  // one result is kept. kInvalidArgument for sizes below 1, for what would exceed kWeightBytesMax,
-  // and for dtypes other than f32, f16 and bf16; kResourceExhausted when memory is refused;
-  // kUnavailable when a file that the bytes come from was written over meanwhile.
-  base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source);
+  // The columns of `parts` packed for ActiveTarget(). Bytes that nobody has made yet are made only
+  // where neither the process nor the cache has what they are packed to. A hash of what is packed
+  // finds a candidate and a comparison of every byte decides, so no file can be crafted to receive
+  // another's weights. Packing and hashing run outside the lock; when two threads race for the same
+  // content one result is kept. kInvalidArgument for sizes below 1, for what would exceed
+  // kWeightBytesMax, and for dtypes other than f32, f16 and bf16; kResourceExhausted when memory is
+  // refused; kUnavailable when a file that the bytes come from was written over meanwhile.
+  base::Result<std::shared_ptr<const PackedWeight>> Pack(MatrixParts parts);
+  base::Result<std::shared_ptr<const PackedWeight>> Pack(const MatrixSource& source) {
+    return Pack(MatrixParts(&source, 1));
+  }
 
   // From now on packing maps what the cache holds and leaves there what it has made. Null: no
   // cache. A weight that the cache names needs no comparison: nobody can aim at a name without its
   // key.
   void UseCache(std::shared_ptr<WeightCache> cache);
 
-  // `source` packed as `form`, which takes its size (LowFormTakes), for the machine's path of now.
-  // Equal packed bytes are shared. Errors as Pack's, and kInvalidArgument for what int8 cannot
-  // hold.
+  // The same as `form`, which takes the size (LowFormTakes), for the machine's path of now. Errors
+  // as Pack's, and kInvalidArgument for what int8 cannot hold.
+  base::Result<std::shared_ptr<const LowWeight>> PackLow(MatrixParts parts, WeightForm form);
   base::Result<std::shared_ptr<const LowWeight>> PackLow(const MatrixSource& source,
-                                                         WeightForm form);
+                                                         WeightForm form) {
+    return PackLow(MatrixParts(&source, 1), form);
+  }
 
   // Bytes that are used as they are: themselves where they lie in memory or in a file that can be
   // mapped as it is, else mapped from the cache, else made.
@@ -83,45 +87,44 @@ class WeightStore {
   int64_t resident_count() const;
 
  private:
-  struct Key {
-    uint64_t hash;  // of the elements as f32
-    int64_t k;
-    int64_t n;
-    Target target;
-    auto operator<=>(const Key&) const = default;
-  };
   struct Slab {
     tensor::Arena arena;
+  };
+  // Memory of a slab that is being filled.
+  struct Room {
+    std::shared_ptr<Slab> slab;
+    std::byte* data = nullptr;
+    int64_t bytes = 0;
   };
 
   template <class Weight>
   using NamedWeights = std::map<WeightCache::Name, std::weak_ptr<const Weight>>;
+  template <class Weight>
+  using KnownWeights = std::multimap<uint64_t, std::weak_ptr<const Weight>>;  // by content's hash
 
   // The weight of this name: the living one, else a mapped one, else one packed now.
-  template <class Weight, class Map, class Make, class Adopt>
+  template <class Weight, class Map, class Make>
   base::Result<std::shared_ptr<const Weight>> Named(NamedWeights<Weight>& named,
+                                                    KnownWeights<Weight>& known,
                                                     const WeightCache::Name& name, Map map,
-                                                    Make make, Adopt adopt);
-  base::Result<std::shared_ptr<const PackedWeight>> PackNow(const MatrixSource& source,
-                                                            Target target);
+                                                    Make make);
+  // Both run without the lock, on parts whose bytes are made.
+  base::Result<std::shared_ptr<const PackedWeight>> PackNow(MatrixParts parts, Target target);
+  base::Result<std::shared_ptr<const LowWeight>> PackLowNow(MatrixParts parts, WeightForm form);
   base::Result<std::shared_ptr<const PackedWeight>> PackCached(WeightCache& cache,
-                                                               const MatrixSource& source,
-                                                               Target target);
-  std::shared_ptr<const PackedWeight> Find(const Key& key, const MatrixSource& source);
-  // `bytes` of a slab, with the slab itself as owner.
-  base::Result<std::shared_ptr<float>> Reserve(int64_t bytes);
-
-  base::Result<std::shared_ptr<const LowWeight>> PackLowNow(const MatrixSource& source,
-                                                            WeightForm form);
+                                                               MatrixParts parts, Target target);
   base::Result<std::shared_ptr<const LowWeight>> PackLowCached(WeightCache& cache,
-                                                               const MatrixSource& source,
-                                                               WeightForm form);
-  // Under the lock: a living weight with the same bytes.
-  std::shared_ptr<const LowWeight> FindLow(uint64_t hash, const LowMatrix& matrix) const;
+                                                               MatrixParts parts, WeightForm form);
+
+  base::Result<Room> Reserve(int64_t bytes);
+  // What was packed into `room`, or the living weight that equals it.
+  template <class Weight, class Matrix>
+  std::shared_ptr<const Weight> Keep(KnownWeights<Weight>& known, const Matrix& matrix,
+                                     int64_t bytes, Room room);
 
   mutable std::mutex mutex_;
-  std::multimap<uint64_t, std::weak_ptr<const LowWeight>> low_weights_;  // by their bytes' hash
-  std::multimap<Key, std::weak_ptr<const PackedWeight>> weights_;
+  KnownWeights<PackedWeight> weights_;
+  KnownWeights<LowWeight> low_weights_;
   NamedWeights<PackedWeight> named_;   // some of weights_
   NamedWeights<LowWeight> named_low_;  // some of low_weights_
   std::shared_ptr<WeightCache> cache_;

@@ -2,12 +2,13 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
-#include "tensor/tensor.h"
+#include "tensor/align.h"
 
 namespace sluice::tensor {
 namespace {
@@ -65,12 +66,18 @@ Arena::~Arena() {
 
 std::byte* Arena::Take(int64_t bytes) {
   CHECK_GE(bytes, 0);
-  const int64_t step = static_cast<int64_t>(kAlignment);
   if (bytes > capacity_ - used_) return nullptr;
   std::byte* taken = base_ + used_;
-  used_ += (bytes + step - 1) / step * step;
-  if (used_ > capacity_) used_ = capacity_;
+  used_ = std::min(capacity_, used_ + AlignUp(bytes));
   return taken;
+}
+
+void Arena::Shrink(const std::byte* block, int64_t bytes, int64_t kept) {
+  CHECK(kept >= 0 && kept <= bytes && block >= base_ && block <= base_ + used_);
+  const int64_t at = block - base_;
+  if (std::min(capacity_, at + AlignUp(bytes)) == used_) {
+    used_ = std::min(capacity_, at + AlignUp(kept));
+  }
 }
 
 }  // namespace sluice::tensor

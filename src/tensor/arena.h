@@ -24,6 +24,9 @@ class Arena {
   // `bytes` aligned to kAlignment (tensor.h), or nullptr when the arena is full: the caller planned
   // wrong or refuses.
   std::byte* Take(int64_t bytes);
+  // Gives back what lies behind the first `kept` of a taken block's `bytes`; nothing where more has
+  // been taken since.
+  void Shrink(const std::byte* block, int64_t bytes, int64_t kept);
   void Reset() { used_ = 0; }
 
   std::byte* data() { return base_; }

@@ -67,6 +67,16 @@ TEST(Arena, MovingHandsTheBlockOver) {
   EXPECT_EQ(arena.data(), data);
 }
 
+TEST(Arena, WhatABlockDoesNotNeedIsTakenAgainUnlessMoreLiesBehindIt) {
+  Arena arena = Arena::Create(kPage).value();
+  std::byte* const first = arena.Take(1000);
+  arena.Shrink(first, 1000, 100);
+  std::byte* const second = arena.Take(64);
+  EXPECT_EQ(second, first + 128);
+  arena.Shrink(first, 100, 0);
+  EXPECT_EQ(arena.Take(64), second + 64);
+}
+
 TEST(Arena, AnEmptyArenaTakesNothing) {
   Arena arena = Arena::Create(0).value();
   EXPECT_EQ(arena.capacity(), 0);

@@ -232,7 +232,8 @@ Status Safetensors::Add(std::span<const std::byte> bytes, const std::string& nam
       at = copy.data();
       copies_.push_back(std::move(copy));
     }
-    entries_.push_back({std::move(line.name), {line.dtype, line.shape, at}});
+    const bool mapped = !files_.empty() && at == data.data() + line.begin;
+    entries_.push_back({std::move(line.name), {line.dtype, line.shape, at}, mapped});
   }
   return base::Ok();
 }

@@ -26,7 +26,8 @@ inline constexpr const char* kSafetensorsIndex = "model.safetensors.index.json";
 // A tensor of a file. Narrow types take a byte an element; bools are not looked at.
 struct SafetensorsEntry {
   std::string name;
-  ConstView view;  // aligned to its element type
+  ConstView view;       // aligned to its element type
+  bool mapped = false;  // whether it lies in the file, and is no copy
 };
 
 // Bounds of what a file may ask for.

@@ -7,6 +7,7 @@
 #include "conformance/invariance.h"
 #include "conformance/kernel_table.h"
 #include "kernels/conv.h"
+#include "kernels/packing.h"
 #include "kernels/pool.h"
 #include "kernels/ref/gemm.h"
 #include "kernels/ref/window.h"

@@ -5,6 +5,7 @@
 #include "conformance/kernel_table.h"
 #include "conformance/product_shape.h"
 #include "kernels/gemm.h"
+#include "kernels/packing.h"
 #include "kernels/ref/gemm.h"
 #include "tensor/float16.h"
 

@@ -21,7 +21,7 @@ struct LowWeight {
   LowMatrix packed;
 
   LowWeight(const MatrixSource& source, WeightForm form) {
-    memory = HugeFloats(LowMatrixBytes(source, form) / 4 + 16);
+    memory = HugeFloats(LowMatrixBytes(source.k, source.n, form) / 4 + 16);
     auto made = PackLow(source, form, reinterpret_cast<std::byte*>(memory.data()));
     CHECK(made.ok()) << made.error().message;
     packed = *made;

@@ -4,6 +4,7 @@
 
 #include "conformance/invariance.h"
 #include "conformance/kernel_table.h"
+#include "kernels/packing.h"
 #include "kernels/ref/ranking.h"
 #include "tensor/float16.h"
 

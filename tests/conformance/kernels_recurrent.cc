@@ -4,6 +4,7 @@
 #include "conformance/huge_floats.h"
 #include "conformance/invariance.h"
 #include "conformance/kernel_table.h"
+#include "kernels/packing.h"
 #include "kernels/recurrent.h"
 #include "kernels/ref/gemm.h"
 #include "kernels/ref/recurrent.h"

@@ -35,6 +35,11 @@ def grown(before, after, name):
     return after[name] - before[name]
 
 
+def test_a_server_that_is_ready_has_made_one_token(server):
+    before_requests = page(server)
+    assert before_requests[f"sluice_lm_generated_tokens_total{{{OURS}}}"] == 1
+
+
 def test_counts_tokens_times_and_hits_under_both_names(server):
     client = openai.OpenAI(base_url=f"http://{server.http}/v1", api_key="none", max_retries=0)
     before = page(server)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm.h"
+#include "kernels/packing.h"
 
 namespace sluice::kernels::ref {
 

@@ -10,17 +10,7 @@ using tensor::DType;
 
 namespace {
 
-base::Status ExpectShape(const std::string& name, const tensor::Shape& found,
-                         const tensor::Shape& shape) {
-  if (found == shape) return base::Ok();
-  return base::InvalidArgument("tensor " + name + ": expected the shape " + shape.ToString() +
-                               " that the configuration gives, got " + found.ToString());
-}
-
-}  // namespace
-
-base::Result<StoredTensor> Checkpoint::FindStored(const std::string& name) const {
-  tensor::Tensor found = TRY(Find(name));
+base::Result<StoredTensor> StoredAs(const std::string& name, tensor::Tensor found) {
   StoredTensor stored;
   switch (found.dtype) {
     case DType::kF32:
@@ -40,6 +30,19 @@ base::Result<StoredTensor> Checkpoint::FindStored(const std::string& name) const
   stored.shape = found.shape;
   stored.buffer = std::move(found.buffer);
   return stored;
+}
+
+base::Status ExpectShape(const std::string& name, const tensor::Shape& found,
+                         const tensor::Shape& shape) {
+  if (found == shape) return base::Ok();
+  return base::InvalidArgument("tensor " + name + ": expected the shape " + shape.ToString() +
+                               " that the configuration gives, got " + found.ToString());
+}
+
+}  // namespace
+
+base::Result<StoredTensor> Checkpoint::FindStored(const std::string& name) const {
+  return StoredAs(name, TRY(Find(name)));
 }
 
 base::Result<StoredTensor> Checkpoint::GetStored(const std::string& name,
@@ -81,23 +84,15 @@ base::Result<std::vector<float>> Checkpoint::GetVector(const std::string& name,
   return values;
 }
 
-kernels::MatrixSource TransposedSource(const tensor::Tensor& weight) {
+kernels::MatrixSource TransposedSource(const StoredTensor& weight) {
   kernels::MatrixSource source;
   source.data = weight.buffer.data();
-  source.dtype = weight.dtype;
+  source.dtype = *tensor::PlainDType(weight.format);
   source.k = weight.shape[1];
   source.n = weight.shape[0];
   source.k_stride = 1;
   source.n_stride = source.k;
   return source;
-}
-
-kernels::MatrixSource TransposedSource(const StoredTensor& weight) {
-  tensor::Tensor plain;
-  plain.dtype = *tensor::PlainDType(weight.format);
-  plain.shape = weight.shape;
-  plain.buffer = weight.buffer;
-  return TransposedSource(plain);
 }
 
 }  // namespace sluice::lm

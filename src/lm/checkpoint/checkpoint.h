@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "kernels/gemm.h"
+#include "kernels/packing.h"
 #include "tensor/block_format.h"
 #include "tensor/tensor.h"
 
@@ -17,6 +17,8 @@ struct StoredTensor {
   tensor::BlockFormat format = tensor::BlockFormat::kF32;
   tensor::Shape shape;
   tensor::Buffer buffer;
+  // Whether it lies in a mapped file, whose pages may be let go when it has been read.
+  bool mapped = false;
 };
 
 // Immutable; the tensors that it gives live as long as their buffers.
@@ -38,8 +40,7 @@ class Checkpoint {
 };
 
 // y = x W^T, as Linear modules keep their weights: [outputs, inputs] as a matrix [inputs, outputs].
-kernels::MatrixSource TransposedSource(const tensor::Tensor& weight);
-// The same of a weight whose format is F32, F16 or BF16.
+// The format is F32, F16 or BF16.
 kernels::MatrixSource TransposedSource(const StoredTensor& weight);
 
 }  // namespace sluice::lm

@@ -114,6 +114,7 @@ base::Result<StoredTensor> GgufCheckpoint::FindStored(const std::string& name) c
     data += *place->expert * bytes;
   }
   stored.buffer = tensor::Buffer::Wrap(gguf_, data, bytes);
+  stored.mapped = true;
   return stored;
 }
 

@@ -15,8 +15,11 @@ class SafetensorsCheckpoint : public Checkpoint {
   static base::Result<SafetensorsCheckpoint> Open(const std::string& folder);
 
   base::Result<tensor::Tensor> Find(const std::string& name) const override;
+  base::Result<StoredTensor> FindStored(const std::string& name) const override;
 
  private:
+  base::Result<const tensor::SafetensorsEntry*> FindEntry(const std::string& name) const;
+
   std::shared_ptr<const tensor::Safetensors> files_;
 };
 

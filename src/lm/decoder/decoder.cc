@@ -13,6 +13,7 @@
 #include "kernels/logit_rows.h"
 #include "kernels/ref/blocks.h"
 #include "kernels/row_norm.h"
+#include "lm/linear/load_layers.h"
 #include "lm/linear/memory_divider.h"
 
 namespace sluice::lm {
@@ -52,9 +53,12 @@ base::Result<Decoder> Decoder::Load(const Checkpoint& checkpoint, const DecoderC
   decoder.config_.rotary.length = decoder.config_.window_rotary.length = length;
   decoder.embedding_ = TRY(checkpoint.GetStored("model.embed_tokens.weight",
                                                 tensor::Shape({config.vocabulary, config.hidden})));
-  for (int64_t i = 0; i < config.layers; ++i) {
-    decoder.layers_.push_back(TRY(decoder.LoadLayer(checkpoint, i, options)));
-  }
+  decoder.layers_.resize(static_cast<size_t>(config.layers));
+  const auto load = [&](int64_t i) -> base::Status {
+    decoder.layers_[static_cast<size_t>(i)] = TRY(decoder.LoadLayer(checkpoint, i, options));
+    return base::Ok();
+  };
+  TRY(LoadLayers(config.layers, load));
   decoder.final_norm_ = TRY(decoder.LoadNorm(checkpoint, "model.norm.weight", config.hidden));
   if (config.classes > 0) {
     const StoredTensor classes =

@@ -9,6 +9,7 @@
 #include "kernels/gather_rows.h"
 #include "kernels/low_attention.h"
 #include "kernels/rotary.h"
+#include "lm/linear/load_layers.h"
 #include "tensor/float16.h"
 
 namespace sluice::lm {
@@ -93,9 +94,12 @@ base::Result<Encoder> Encoder::Load(const Checkpoint& checkpoint, const EncoderC
   if (!modern) TRY(encoder.LoadPlaces(checkpoint));
   encoder.embedding_norm_ = TRY(encoder.LoadNorm(
       checkpoint, encoder.prefix_ + (modern ? "embeddings.norm" : "embeddings.LayerNorm")));
-  for (int64_t i = 0; i < config.layers; ++i) {
-    encoder.layers_.push_back(TRY(encoder.LoadLayer(checkpoint, i, form)));
-  }
+  encoder.layers_.resize(static_cast<size_t>(config.layers));
+  const auto load = [&](int64_t i) -> base::Status {
+    encoder.layers_[static_cast<size_t>(i)] = TRY(encoder.LoadLayer(checkpoint, i, form));
+    return base::Ok();
+  };
+  TRY(LoadLayers(config.layers, load));
   if (modern) {
     encoder.final_norm_ = TRY(encoder.LoadNorm(checkpoint, encoder.prefix_ + "final_norm"));
   }
@@ -145,18 +149,16 @@ struct LinearPart {
 // The parts' columns side by side.
 base::Result<Linear> LoadLinear(const Checkpoint& checkpoint, const std::vector<LinearPart>& parts,
                                 int64_t inputs, bool biased, kernels::WeightForm form) {
-  std::vector<kernels::MatrixSource> sources;
-  std::vector<tensor::Tensor> tensors;
+  std::vector<StoredTensor> tensors;
   std::vector<float> bias;
   for (const LinearPart& part : parts) {
     tensors.push_back(
-        TRY(checkpoint.Get(part.name + ".weight", tensor::Shape({part.outputs, inputs}))));
-    sources.push_back(TransposedSource(tensors.back()));
+        TRY(checkpoint.GetStored(part.name + ".weight", tensor::Shape({part.outputs, inputs}))));
     if (!biased) continue;
     const std::vector<float> own = TRY(checkpoint.GetVector(part.name + ".bias", part.outputs));
     bias.insert(bias.end(), own.begin(), own.end());
   }
-  Linear linear = TRY(Linear::Pack(sources, form));
+  Linear linear = TRY(Linear::Load(tensors, form));
   if (biased) linear.set_bias(std::move(bias));
   return linear;
 }

@@ -16,9 +16,9 @@ constexpr double kBytesPerNs = 4;  // of pooling, for cutting it into pieces
 
 base::Result<Linear> LoadLinear(const Checkpoint& checkpoint, const std::string& name,
                                 int64_t inputs, int64_t outputs, bool biased) {
-  const tensor::Tensor weight =
-      TRY(checkpoint.Get(name + ".weight", tensor::Shape({outputs, inputs})));
-  Linear linear = TRY(Linear::Pack({TransposedSource(weight)}, kernels::WeightForm::kF32));
+  const StoredTensor weight =
+      TRY(checkpoint.GetStored(name + ".weight", tensor::Shape({outputs, inputs})));
+  Linear linear = TRY(Linear::Load({weight}, kernels::WeightForm::kF32));
   if (biased) linear.set_bias(TRY(checkpoint.GetVector(name + ".bias", outputs)));
   return linear;
 }

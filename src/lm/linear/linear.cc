@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/mmap.h"
 #include "tensor/align.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
@@ -13,34 +14,17 @@ namespace sluice::lm {
 namespace {
 
 using kernels::LowPath;
+using kernels::MatrixParts;
 using kernels::MatrixSource;
 using kernels::WeightForm;
 
 // Of block dots over f32's multiply-adds, for predicting their time.
 constexpr double kBlockSpeedup = 4;
 
-// All parts in one memory, a row of it for each column.
-MatrixSource Join(const std::vector<MatrixSource>& parts, std::vector<std::byte>& memory) {
-  MatrixSource joined = parts[0];
-  if (parts.size() == 1) return joined;
-  const int64_t size = tensor::DTypeSize(joined.dtype);
-  joined.n = 0;
-  for (const MatrixSource& part : parts) {
-    CHECK(part.k == joined.k && part.dtype == joined.dtype);
-    joined.n += part.n;
-  }
-  memory.resize(static_cast<size_t>(joined.n * joined.k * size));
-  std::byte* to = memory.data();
-  for (const MatrixSource& part : parts) {
-    CHECK(part.k_stride == 1);
-    for (int64_t n = 0; n < part.n; ++n, to += joined.k * size) {
-      std::memcpy(to, static_cast<const std::byte*>(part.data) + n * part.n_stride * size,
-                  static_cast<size_t>(joined.k * size));
-    }
-  }
-  joined.data = memory.data();
-  joined.n_stride = joined.k;
-  return joined;
+int64_t ColumnsOf(MatrixParts parts) {
+  int64_t n = 0;
+  for (const MatrixSource& part : parts) n += part.n;
+  return n;
 }
 
 // Whether all are F32, F16 or BF16, and alike.
@@ -72,6 +56,14 @@ BlockScratch DivideScratch(std::byte* scratch, int64_t rows, int64_t k) {
   return out;
 }
 
+// Of weights that nothing reads any more: they were packed.
+void Forget(const std::vector<StoredTensor>& parts) {
+  for (const StoredTensor& part : parts) {
+    if (!part.mapped) continue;
+    base::ForgetMapped({part.buffer.data(), static_cast<size_t>(part.buffer.bytes())});
+  }
+}
+
 }  // namespace
 
 void Linear::Add(Part part) {
@@ -80,35 +72,34 @@ void Linear::Add(Part part) {
   parts_.push_back(std::move(part));
 }
 
-base::Status Linear::AddPacked(const MatrixSource& source, WeightForm form) {
+base::Status Linear::AddPacked(MatrixParts parts, WeightForm form) {
   Part part;
-  part.n = source.n;
+  part.n = ColumnsOf(parts);
   auto& store = kernels::WeightStore::Process();
-  if (form != WeightForm::kF32 && kernels::LowFormTakes(form, source.k, source.n)) {
-    part.low = TRY(store.PackLow(source, form));
+  if (form != WeightForm::kF32 && kernels::LowFormTakes(form, k_, part.n)) {
+    part.low = TRY(store.PackLow(parts, form));
   } else {
-    part.packed = TRY(store.Pack(source));
+    part.packed = TRY(store.Pack(parts));
   }
   Add(std::move(part));
   return base::Ok();
 }
 
-base::Status Linear::AddInt4(const MatrixSource& source, const LinearForm& form) {
-  if (!kernels::Int4Takes(source.k, source.n, form.group)) {
-    return AddPacked(source, WeightForm::kInt8);
-  }
+base::Status Linear::AddInt4(MatrixParts parts, const LinearForm& form) {
   Part part;
-  part.n = source.n;
-  part.block_bytes = kernels::Int4Bytes(source.k, source.n, form.group, form.int4);
+  part.n = ColumnsOf(parts);
+  if (!kernels::Int4Takes(k_, part.n, form.group)) return AddPacked(parts, WeightForm::kInt8);
+  part.block_bytes = kernels::Int4Bytes(k_, part.n, form.group, form.int4);
   part.memory = tensor::Buffer::AllocateLarge(part.block_bytes);
-  part.blocks = TRY(kernels::PackInt4(source, form.group, form.int4, part.memory.mutable_data()));
+  part.blocks = TRY(kernels::PackInt4(parts, form.group, form.int4, part.memory.mutable_data()));
   Add(std::move(part));
   return base::Ok();
 }
 
 base::Status Linear::AddBlocks(const StoredTensor& stored) {
   if (stored.format == tensor::BlockFormat::kF32) {
-    return AddPacked(TransposedSource(stored), WeightForm::kF32);
+    const MatrixSource source = TransposedSource(stored);
+    return AddPacked({&source, 1}, WeightForm::kF32);
   }
   Part part;
   part.n = stored.shape[0];
@@ -120,24 +111,18 @@ base::Status Linear::AddBlocks(const StoredTensor& stored) {
   return base::Ok();
 }
 
-base::Result<Linear> Linear::Pack(const std::vector<MatrixSource>& parts, WeightForm form) {
-  std::vector<std::byte> memory;
-  const MatrixSource source = Join(parts, memory);
-  Linear linear;
-  linear.k_ = source.k;
-  TRY(linear.AddPacked(source, form));
-  return linear;
-}
-
 base::Result<Linear> Linear::Load(const std::vector<StoredTensor>& parts, const LinearForm& form) {
   Linear linear;
   linear.k_ = parts[0].shape[1];
   if (form.kind != LinearForm::Kind::kStored && ArePlain(parts)) {
     std::vector<MatrixSource> sources;
     for (const StoredTensor& part : parts) sources.push_back(TransposedSource(part));
-    if (form.kind == LinearForm::Kind::kPacked) return Pack(sources, form.packed);
-    std::vector<std::byte> memory;
-    TRY(linear.AddInt4(Join(sources, memory), form));
+    if (form.kind == LinearForm::Kind::kPacked) {
+      TRY(linear.AddPacked(sources, form.packed));
+    } else {
+      TRY(linear.AddInt4(sources, form));
+    }
+    Forget(parts);
     return linear;
   }
   for (const StoredTensor& part : parts) {
@@ -145,11 +130,15 @@ base::Result<Linear> Linear::Load(const std::vector<StoredTensor>& parts, const 
     const bool plain = tensor::PlainDType(part.format).has_value();
     if (!plain || form.kind == LinearForm::Kind::kStored) {
       TRY(linear.AddBlocks(part));
-    } else if (form.kind == LinearForm::Kind::kPacked) {
-      TRY(linear.AddPacked(TransposedSource(part), form.packed));
-    } else {
-      TRY(linear.AddInt4(TransposedSource(part), form));
+      continue;
     }
+    const MatrixSource source = TransposedSource(part);
+    if (form.kind == LinearForm::Kind::kPacked) {
+      TRY(linear.AddPacked({&source, 1}, form.packed));
+    } else {
+      TRY(linear.AddInt4({&source, 1}, form));
+    }
+    Forget({part});
   }
   return linear;
 }

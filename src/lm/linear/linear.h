@@ -16,6 +16,7 @@
 #include "kernels/gemm.h"
 #include "kernels/low_gemm.h"
 #include "kernels/low_packing.h"
+#include "kernels/packing.h"
 #include "kernels/weight_store.h"
 #include "lm/checkpoint/checkpoint.h"
 #include "lm/linear/column_places.h"
@@ -48,13 +49,11 @@ struct LinearRows {
 class Linear {
  public:
   Linear() = default;
-  // The columns of all `parts`, which have the same k, side by side. A form that does not take this
-  // size (kernels::LowFormTakes) becomes f32. Errors as WeightStore::Pack's.
-  static base::Result<Linear> Pack(const std::vector<kernels::MatrixSource>& parts,
-                                   kernels::WeightForm form);
-  // The same of weights as their file has them, [n, k] each. Those in blocks are used where they
-  // lie; int4 that does not take a size becomes int8, or f32. kInvalidArgument for weights that are
-  // not finite where they are quantised.
+  // The columns of all `parts`, [n, k] each as their file has them, side by side. Those in blocks
+  // are used where they lie; others are packed, and their file's pages let go. A form that does not
+  // take this size (kernels::LowFormTakes) becomes f32, int4 first int8. Errors as
+  // WeightStore::Pack's, and kInvalidArgument for weights that are not finite where they are
+  // quantised.
   static base::Result<Linear> Load(const std::vector<StoredTensor>& parts, const LinearForm& form);
   // One element a column of y; copied.
   void set_bias(std::vector<float> bias) { bias_ = std::move(bias); }
@@ -88,8 +87,8 @@ class Linear {
     int64_t block_bytes = 0;
   };
 
-  base::Status AddPacked(const kernels::MatrixSource& source, kernels::WeightForm form);
-  base::Status AddInt4(const kernels::MatrixSource& source, const LinearForm& form);
+  base::Status AddPacked(kernels::MatrixParts parts, kernels::WeightForm form);
+  base::Status AddInt4(kernels::MatrixParts parts, const LinearForm& form);
   base::Status AddBlocks(const StoredTensor& stored);
   void Add(Part part);
   // A part's product, with its rows prepared in the scratch where it takes them so. False:

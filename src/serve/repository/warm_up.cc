@@ -68,7 +68,7 @@ base::Result<Tensor> Make(const WarmupRequest::Input& input, const std::vector<i
 }
 
 base::Status Ask(const std::shared_ptr<const engine::EngineVersion>& version,
-                 std::vector<tensor::NamedTensor> inputs) {
+                 std::vector<tensor::NamedTensor> inputs, engine::Parameters parameters = {}) {
   auto request = std::make_unique<engine::Request>();
   base::Time now = base::SystemClock::Get().Now();
   engine::Call::Options options;
@@ -77,6 +77,7 @@ base::Status Ask(const std::shared_ptr<const engine::EngineVersion>& version,
   request->id = "warm-up";
   request->arrival = now;
   request->inputs = std::move(inputs);
+  request->parameters = std::move(parameters);
   TRY(version->engine().Prepare(*request));
   auto sink = std::make_shared<PromiseSink>();
   std::future<base::Status> answer = sink->answer.get_future();
@@ -123,7 +124,13 @@ base::Status AskDerived(const std::shared_ptr<const engine::EngineVersion>& vers
     Tensor tensor = TRY(Make(input, dims, spec.name, "", random));
     inputs.push_back({spec.name, std::move(tensor)});
   }
-  return Ask(version, std::move(inputs));
+  // One token of a language model has touched every weight.
+  engine::Parameters parameters;
+  const std::vector<std::string>& tasks = version->description().tasks;
+  if (!tasks.empty() && tasks[0] == "generate") {
+    parameters.emplace_back("max_tokens", int64_t{1});
+  }
+  return Ask(version, std::move(inputs), std::move(parameters));
 }
 
 }  // namespace
