@@ -184,6 +184,12 @@ TEST_F(GenerateGroupTest, APromptThatIsTooLongLosesItsBeginningWhereThatIsThePol
   }
 }
 
+TEST_F(GenerateGroupTest, AnAnswerMayFillTheContextWhereThatIsAsked) {
+  Load({.length_max = 60}, kernels::WeightForm::kF32);
+  EXPECT_EQ(RunAlone({Random(20, 5), {}}).size(), 16u);
+  EXPECT_EQ(RunAlone({Random(20, 5), {{"fill_context", true}}}).size(), 40u);
+}
+
 TEST_F(GenerateGroupTest, ACancelledRequestTakesAllItsAnswersAlong) {
   Load({.step_rows_max = 16, .running_max = 8}, kernels::WeightForm::kF32);
   const auto sink = Send(SeveralOf(20, 300));

@@ -176,16 +176,20 @@ TEST_F(ScoreGroupTest, ThePrefixIsComputedOnceAndItemsLeaveNothingBehind) {
 }
 
 TEST_F(ScoreGroupTest, ThePrefixsLastRowTellsOfAllItemsFirstTokens) {
-  // The first item is cut behind the prefix, which ends within a block.
-  Load({.step_rows_max = 205}, kernels::WeightForm::kF32);
-  std::vector<Ids> items(40, Random(10, 3));
-  for (int32_t i = 0; i < 10; ++i) items.push_back({i});
-  const auto sink = Answered(ScoreOf(Random(200, 1), items));
-  EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 40 * 9);
-  EXPECT_EQ(sink->Number("prompt_tokens"), 200 + 40 * 10 + 10);
-  // Single tokens alone are the prefix's row.
-  Answered(ScoreOf(Random(70, 2), {{1}, {2}, {3}}));
-  EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 40 * 9 + 70);
+  // The first item is cut behind the prefix, which ends within a block; with steps of 14 rows the
+  // block is not full then, nor begun in that step.
+  for (const int64_t step_rows : {205, 14}) {
+    Load({.step_rows_max = step_rows}, kernels::WeightForm::kF32);
+    std::vector<Ids> items(40, Random(10, 3));
+    items[0] = Random(20, 4);
+    for (int32_t i = 0; i < 10; ++i) items.push_back({i});
+    const auto sink = Answered(ScoreOf(Random(200, 1), items));
+    EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 19 + 39 * 9) << step_rows;
+    EXPECT_EQ(sink->Number("prompt_tokens"), 200 + 20 + 39 * 10 + 10);
+    // Single tokens alone are the prefix's row.
+    Answered(ScoreOf(Random(70, 2), {{1}, {2}, {3}}));
+    EXPECT_EQ(engine_->statistics().computed_tokens, 200 + 19 + 39 * 9 + 70) << step_rows;
+  }
 }
 
 TEST_F(ScoreGroupTest, TheBestItemsComeFirst) {
