@@ -9,10 +9,13 @@ import zlib
 import numpy as np
 
 QWEN = {"layers": 24, "hidden": 896, "heads": 14, "key_heads": 2, "inner": 4864, "vocabulary": 151936, "head_dim": 64,
-        "context": 32768, "theta": 1e6, "epsilon": 1e-6}
+        "context": 32768, "theta": 1e6, "epsilon": 1e-6, "family": "qwen2", "class": "Qwen2ForCausalLM", "biases": True}
+# Llama 3.2 1B, its angles not scaled: within 8,192 tokens that costs the same.
+LLAMA = {"layers": 16, "hidden": 2048, "heads": 32, "key_heads": 8, "inner": 8192, "vocabulary": 128256, "head_dim": 64,
+         "context": 8192, "theta": 5e5, "epsilon": 1e-5, "family": "llama", "class": "LlamaForCausalLM", "biases": False}
 # Of a smaller model that tries the scripts out.
 TINY = {**QWEN, "layers": 2, "vocabulary": 4096}
-SHAPES = {"qwen0.5b": QWEN, "tiny": TINY}
+SHAPES = {"qwen0.5b": QWEN, "llama1b": LLAMA, "tiny": TINY}
 
 
 def tensors(shape):
@@ -27,7 +30,8 @@ def tensors(shape):
         yield ours + "post_attention_layernorm.weight", theirs + "ffn_norm.weight", (hidden,), "one"
         for name, rows in (("q", queries), ("k", keys), ("v", keys)):
             yield ours + f"self_attn.{name}_proj.weight", theirs + f"attn_{name}.weight", (rows, hidden), "matrix"
-            yield ours + f"self_attn.{name}_proj.bias", theirs + f"attn_{name}.bias", (rows,), "zero"
+            if shape["biases"]:
+                yield ours + f"self_attn.{name}_proj.bias", theirs + f"attn_{name}.bias", (rows,), "zero"
         yield ours + "self_attn.o_proj.weight", theirs + "attn_output.weight", (hidden, queries), "matrix"
         yield ours + "mlp.gate_proj.weight", theirs + "ffn_gate.weight", (inner, hidden), "matrix"
         yield ours + "mlp.up_proj.weight", theirs + "ffn_up.weight", (inner, hidden), "matrix"
@@ -66,7 +70,7 @@ def write_folder(shape, folder):
             file.write(draw(name, size, kind).tobytes())
     write_tokenizer(shape, folder)
     (folder / "config.json").write_text(json.dumps({
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": shape["vocabulary"],
+        "architectures": [shape["class"]], "model_type": shape["family"], "vocab_size": shape["vocabulary"],
         "hidden_size": shape["hidden"], "num_hidden_layers": shape["layers"], "num_attention_heads": shape["heads"],
         "num_key_value_heads": shape["key_heads"], "intermediate_size": shape["inner"], "hidden_act": "silu",
         "max_position_embeddings": shape["context"], "rope_theta": shape["theta"], "rms_norm_eps": shape["epsilon"],
@@ -94,7 +98,7 @@ def write_gguf(shape, path, kind):
     path.parent.mkdir(parents=True, exist_ok=True)
     form = gguf.GGMLQuantizationType[kind]
     part = path.with_suffix(".part")
-    writer = gguf.GGUFWriter(part, "qwen2")
+    writer = gguf.GGUFWriter(part, shape["family"])
     writer.add_name("random weights")
     writer.add_block_count(shape["layers"])
     writer.add_context_length(shape["context"])

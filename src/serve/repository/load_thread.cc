@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+
 namespace sluice::serve {
 
 namespace {
@@ -57,6 +59,13 @@ bool LoadThread::EnqueueLast(std::function<void()> job) {
   return true;
 }
 
+void LoadThread::LowerPriority() {
+  EnqueueLast([] {
+    // Of this thread; a refusal is no error.
+    setpriority(PRIO_PROCESS, 0, std::max(kNice, getpriority(PRIO_PROCESS, 0)));
+  });
+}
+
 engine::EngineVersion::Retire LoadThread::MakeRetire() {
   return [token = std::make_shared<Token>(queue_)](std::unique_ptr<engine::EngineVersion> version) {
     std::lock_guard lock(token->queue->mutex);
@@ -66,7 +75,6 @@ engine::EngineVersion::Retire LoadThread::MakeRetire() {
 }
 
 void LoadThread::Run() {
-  setpriority(PRIO_PROCESS, 0, kNice);  // of this thread; a refusal is no error
   std::unique_lock lock(queue_->mutex);
   for (;;) {
     Queue& q = *queue_;

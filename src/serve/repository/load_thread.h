@@ -1,4 +1,5 @@
-// The one thread on which models are loaded and destroyed, below the priority of those that serve.
+// The one thread on which models are loaded and destroyed, below the priority of those that serve
+// once there are such.
 #pragma once
 
 #include <condition_variable>
@@ -23,6 +24,8 @@ class LoadThread {
   bool Enqueue(std::function<void()> job);
   // Whatever waits: for the owner's own last job.
   bool EnqueueLast(std::function<void()> job);
+  // Behind what is enqueued by now, the thread runs at a lower priority.
+  void LowerPriority();
   // What an engine's last pin is handed to; one for each engine. The thread does not end before it
   // is gone.
   engine::EngineVersion::Retire MakeRetire();

@@ -77,6 +77,8 @@ base::Status Repository::Start() {
     if (!load_thread_.Enqueue(job))
       return base::ResourceExhausted("more models than the load queue takes");
   }
+  // Until the server is ready its loads have nobody to give way to.
+  load_thread_.LowerPriority();
   if (config_.model_control == ModelControl::kPoll)
     poll_thread_ = std::thread([this] { PollMain(); });
   return base::Ok();
