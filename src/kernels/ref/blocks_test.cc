@@ -113,7 +113,8 @@ TEST(Int4, TakesWholeBlocksAndFiniteWeightsOnly) {
   const auto w =
       PackInt4({weights.data(), tensor::DType::kF32, 64, 1, 1, 64}, 32, Int4Kind::kSymmetric, out);
   ASSERT_FALSE(w.ok());
-  EXPECT_NE(w.error().message.find("column 0 of the weight"), std::string::npos) << w.error().message;
+  EXPECT_NE(w.error().message.find("column 0 of the weight"), std::string::npos)
+      << w.error().message;
 }
 
 TEST(BlockMatrix, RefusesWhatNoProductTakes) {
