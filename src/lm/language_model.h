@@ -19,7 +19,7 @@ namespace sluice::lm {
 struct LanguageModel {
   struct Options {
     int64_t cache_bytes = int64_t{1} << 30;  // of keys and values
-    int64_t step_rows_max = 256;             // tokens that one step computes
+    int64_t step_rows_max = 512;             // tokens that one step computes
     int32_t running_max = 64;                // sequences that hold rows at a time
     int32_t sequences_max = 1024;            // those that wait as well
     int64_t length_max = 0;                  // tokens of a request; 0: the model's context, or

@@ -107,6 +107,7 @@ bool LmEngine::IsTooLate(const Asked& asked, const SequenceSpec& frame, int64_t 
   CollectErrands(true);
   Forecast::Options options;
   options.rows_max = model_->options.step_rows_max;
+  options.rows_beside_speech = StepLimits::kRowsBesideSpeech;
   options.running_max = model_->options.running_max;
   options.stretch = stretch_;
   played_ = errands_;

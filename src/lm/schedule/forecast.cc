@@ -21,10 +21,12 @@ void Forecast::FormStep(const Options& options, const StepCost& cost,
     parts_.push_back({i, 1});
   }
   int64_t free = options.running_max - static_cast<int64_t>(running_.size());
+  const int64_t rows_max =
+      parts_.empty() ? options.rows_max : std::min(options.rows_max, options.rows_beside_speech);
   int64_t prompt_rows = 0;
   auto runs = running_.begin();
   auto waits = waiting_.begin();
-  while (load_.rows < options.rows_max) {
+  while (load_.rows < rows_max) {
     while (runs != running_.end() && errands[*runs].rows == 1) ++runs;
     const bool may_start = waits != waiting_.end() && free > 0;
     if (runs == running_.end() && !may_start) break;
@@ -32,7 +34,7 @@ void Forecast::FormStep(const Options& options, const StepCost& cost,
         may_start && (runs == running_.end() || IsMoreUrgent(errands, *waits, *runs));
     const size_t i = starts ? *waits++ : *runs++;
     const Errand& errand = errands[i];
-    const int64_t most = std::min(errand.rows, options.rows_max - load_.rows);
+    const int64_t most = std::min(errand.rows, rows_max - load_.rows);
     int64_t rows = most;
     if (options.step_max < base::Duration::Max()) {
       rows = cost.RowsWithin(options.step_max, load_, errand.context, most, most == errand.rows);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "base/clock.h"
@@ -27,7 +28,8 @@ struct Errand {
 class Forecast {
  public:
   struct Options {
-    int64_t rows_max = 0;  // of a step
+    int64_t rows_max = 0;                                              // of a step
+    int64_t rows_beside_speech = std::numeric_limits<int64_t>::max();  // where somebody speaks
     int32_t running_max = 0;
     base::Duration step_max = base::Duration::Max();  // prompts are cut so that steps take no more
     int64_t prompt_rows_min = 1;  // that such a step computes of prompts all the same

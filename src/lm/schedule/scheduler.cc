@@ -103,12 +103,16 @@ bool Scheduler::Form(const StepLimits& limits, Plan& plan) {
     if (!AddMember(id, 1, plan)) continue;
     within = std::min(within, TimeOf(limits, at(id).spec.due));
   }
+  StepLimits prompt_limits = limits;
+  if (!plan.members.empty()) {
+    prompt_limits.rows_max = std::min(limits.rows_max, StepLimits::kRowsBesideSpeech);
+  }
   turn_.clear();
   std::merge(running_.begin(), running_.end(), waiting_.begin(), waiting_.end(),
              std::back_inserter(turn_), [this](Id a, Id b) { return IsMoreUrgent(a, b); });
   int64_t prompt_rows = 0;
   for (const Id id : turn_) {
-    if (plan.rows.rows() >= limits.rows_max) break;
+    if (plan.rows.rows() >= prompt_limits.rows_max) break;
     Entry& entry = at(id);
     const bool waits = entry.state == State::kWaiting;
     if (waits) {
@@ -118,7 +122,7 @@ bool Scheduler::Form(const StepLimits& limits, Plan& plan) {
       Start(id);
     }
     if (entry.in_step || to_go(id) == 0) continue;
-    const int64_t rows = PromptRows(entry, limits, within, prompt_rows, plan);
+    const int64_t rows = PromptRows(entry, prompt_limits, within, prompt_rows, plan);
     if (rows == 0) break;
     if (!AddMember(id, rows, plan)) {
       if (waits) break;

@@ -49,6 +49,8 @@ struct SequenceSpec {
 struct StepLimits {
   // Of prompts, a step computes so many rows even if it is late for somebody then.
   static constexpr int64_t kPromptRowsMin = 16;
+  // Where somebody speaks a step has no more: the next token waits for all of them.
+  static constexpr int64_t kRowsBesideSpeech = 256;
 
   int64_t rows_max = 0;
   const StepCost* cost = nullptr;  // null: rows alone

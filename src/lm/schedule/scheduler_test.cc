@@ -52,6 +52,17 @@ TEST_F(SchedulerTest, CutsAPromptIntoStepsAndAsksForTheLastRowsLogits) {
   EXPECT_EQ(plan_.rows.positions, (Tokens{100}));
 }
 
+TEST_F(SchedulerTest, APromptFillsALargeStepOnlyWhereNobodySpeaks) {
+  Scheduler scheduler = Make(64);
+  const auto first = scheduler.Add({.tokens = Range(0, 700), .generated_max = 9});
+  EXPECT_EQ(Step(scheduler, 512), (Parts{{first, 512}}));
+  EXPECT_EQ(Step(scheduler, 512), (Parts{{first, 188}}));
+  scheduler.Append(first, 50);
+  const auto second = scheduler.Add({.tokens = Range(1000, 600), .generated_max = 9});
+  EXPECT_EQ(Step(scheduler, 512), (Parts{{first, 1}, {second, 255}}));
+  EXPECT_EQ(Step(scheduler, 512), (Parts{{second, 345}}));
+}
+
 TEST_F(SchedulerTest, DecodesRunningSequencesBesideANewPrompt) {
   Scheduler scheduler = Make(16);
   const auto first = scheduler.Add({.tokens = Range(0, 5), .generated_max = 9});
