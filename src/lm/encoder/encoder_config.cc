@@ -29,13 +29,14 @@ std::string_view LastPart(std::string_view name) {
 }
 
 base::Result<Activation> ReadActivation(const ConfigKeys& keys, const char* key) {
-  const std::string name = TRY(keys.Text(key, "gelu"));
+  const std::string text = TRY(keys.Text(key, "gelu"));
+  const std::string_view name = text;
   if (name == "gelu") return Activation::kGeluErf;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "tanh") return Activation::kTanh;
-  return base::Unimplemented(std::string("config.json: ") + key + " \"" + name +
+  return base::Unimplemented(std::string("config.json: ") + key + " \"" + text +
                              "\"; gelu, gelu_new, relu, silu and tanh are built");
 }
 
