@@ -70,10 +70,9 @@ void ReadPart(const MatrixSource& source, int64_t n, int64_t count, float* to, i
 ColumnStrips::ColumnStrips(MatrixParts parts) : parts_(parts) {
   CHECK(!parts.empty());
   k_ = parts[0].k;
-  for (const MatrixSource& part : parts) {
+  n_ = ColumnsOf(parts);
+  for (const MatrixSource& part : parts)
     CHECK(part.k == k_ && part.dtype == parts[0].dtype && part.data != nullptr);
-    n_ += part.n;
-  }
 }
 
 void ColumnStrips::Read(int64_t first, int64_t count, float* to, int64_t stride) const {

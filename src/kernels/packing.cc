@@ -17,6 +17,12 @@ void RepeatColumn(int64_t k, int64_t width, float* panel) {
 
 }  // namespace
 
+int64_t ColumnsOf(MatrixParts parts) {
+  int64_t n = 0;
+  for (const MatrixSource& part : parts) n += part.n;
+  return n;
+}
+
 int64_t PackedMatrixBytes(int64_t k, int64_t n, Target target) {
   const int64_t width = PanelColumns(target);
   return k * ((n + width - 1) / width * width) * static_cast<int64_t>(sizeof(float));

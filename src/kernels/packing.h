@@ -26,6 +26,8 @@ struct MatrixSource {
 
 // Columns that are packed side by side: matrices of the same k and type, one at least.
 using MatrixParts = std::span<const MatrixSource>;
+// Of all parts together.
+int64_t ColumnsOf(MatrixParts parts);
 
 // Bytes that PackMatrix writes: at most 31 columns more than k * n floats.
 int64_t PackedMatrixBytes(int64_t k, int64_t n, Target target);

@@ -100,13 +100,6 @@ base::Status Validate(const MatrixSource& source) {
   return base::Ok();
 }
 
-// The columns of all of them.
-int64_t ColumnsOf(MatrixParts parts) {
-  int64_t n = 0;
-  for (const MatrixSource& part : parts) n += part.n;
-  return n;
-}
-
 base::Status ValidateAll(MatrixParts parts) {
   CHECK(!parts.empty());
   for (const MatrixSource& part : parts) {

@@ -21,12 +21,6 @@ using kernels::WeightForm;
 // Of block dots over f32's multiply-adds, for predicting their time.
 constexpr double kBlockSpeedup = 4;
 
-int64_t ColumnsOf(MatrixParts parts) {
-  int64_t n = 0;
-  for (const MatrixSource& part : parts) n += part.n;
-  return n;
-}
-
 // Whether all are F32, F16 or BF16, and alike.
 bool ArePlain(const std::vector<StoredTensor>& parts) {
   return std::all_of(parts.begin(), parts.end(), [&](const StoredTensor& part) {
@@ -74,7 +68,7 @@ void Linear::Add(Part part) {
 
 base::Status Linear::AddPacked(MatrixParts parts, WeightForm form) {
   Part part;
-  part.n = ColumnsOf(parts);
+  part.n = kernels::ColumnsOf(parts);
   auto& store = kernels::WeightStore::Process();
   if (form != WeightForm::kF32 && kernels::LowFormTakes(form, k_, part.n)) {
     part.low = TRY(store.PackLow(parts, form));
@@ -87,7 +81,7 @@ base::Status Linear::AddPacked(MatrixParts parts, WeightForm form) {
 
 base::Status Linear::AddInt4(MatrixParts parts, const LinearForm& form) {
   Part part;
-  part.n = ColumnsOf(parts);
+  part.n = kernels::ColumnsOf(parts);
   if (!kernels::Int4Takes(k_, part.n, form.group)) return AddPacked(parts, WeightForm::kInt8);
   part.block_bytes = kernels::Int4Bytes(k_, part.n, form.group, form.int4);
   part.memory = tensor::Buffer::AllocateLarge(part.block_bytes);
