@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import BINARY
-from test_language_models import PROMPT, expected, words
+from test_language_models import PROMPT, expected, words, write_words_model
 from test_pull import LLAMA
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% if not loop.last %} {% endif %}{% endfor %}"
@@ -18,13 +17,7 @@ FIGURES = re.compile(r"(\d+) tokens of prompt \((\d+) cached\), (\d+) of answer,
 
 
 def write_model(folder, template=TEMPLATE):
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(LLAMA / name, folder / name)
-    words().save(str(folder / "tokenizer.json"))
-    if template:
-        (folder / "chat_template.jinja").write_text(template)
-    return folder
+    return write_words_model(folder, template)
 
 
 def chat(folder, lines, *flags):

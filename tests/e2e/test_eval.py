@@ -1,23 +1,19 @@
 """`sluice eval` against figures that numpy computes from transformers' logits."""
 
 import json
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from conftest import BINARY
-from test_language_models import DECODERS, expected, words
+from test_language_models import expected, words, write_words_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval") / "llama"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(DECODERS / "llama" / name, folder / name)
-    words().save(str(folder / "tokenizer.json"))
+    write_words_model(folder)
     (folder / "text.txt").write_text(words().decode(expected("llama", "tokens")))
     return folder
 

@@ -59,6 +59,17 @@ def words():
     return tokenizer
 
 
+def write_words_model(folder, template=None):
+    """Makes `folder` a model: the llama fixture, which reads and says words(). Returns it."""
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(DECODERS / "llama" / name, folder / name)
+    words().save(str(folder / "tokenizer.json"))
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
 def texts(client, **named):
     inputs = []
     for name, value in named.items():

@@ -1,15 +1,12 @@
 """What a language model counts of itself, as the metrics page of the real binary shows it."""
 
-import shutil
 import urllib.request
 
 import openai
 import pytest
 
-from conftest import ROOT
-from test_language_models import PROMPT, expected, words
+from test_language_models import PROMPT, expected, write_words_model
 
-DECODERS = ROOT / "tests" / "conformance" / "decoders"
 OURS = 'model="words",version="1"'
 THEIRS = 'model_name="words",version="1"'
 
@@ -17,10 +14,7 @@ THEIRS = 'model_name="words",version="1"'
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):
     version = tmp_path_factory.mktemp("models") / "words" / "1"
-    version.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(DECODERS / "llama" / name, version / name)
-    words().save(str(version / "tokenizer.json"))
+    write_words_model(version)
     return start(version.parent.parent)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import json
 import re
-import shutil
 import socket
 import time
 import urllib.request
@@ -13,20 +12,15 @@ import numpy as np
 import openai
 import pytest
 
-from conftest import ROOT
-from test_language_models import PROMPT, expected, words
+from test_language_models import PROMPT, expected, words, write_words_model
 
-DECODERS = ROOT / "tests" / "conformance" / "decoders"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):
     models = tmp_path_factory.mktemp("models")
     version = models / "words" / "1"
-    version.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(DECODERS / "llama" / name, version / name)
-    words().save(str(version / "tokenizer.json"))
+    write_words_model(version)
     (version / "chat_template.jinja").write_text(
         "{% for message in messages %}{{ message.content }}{% if not loop.last %} {% endif %}{% endfor %}"
         "{% if more %} {{ more }}{% endif %}")

@@ -4,7 +4,6 @@ with a new field fails here until somebody has decided."""
 import http.client
 import json
 import re
-import shutil
 import typing
 import urllib.request
 
@@ -12,10 +11,8 @@ import pytest
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from conftest import ROOT
-from test_language_models import words
+from test_language_models import write_words_model
 
-DECODERS = ROOT / "tests" / "conformance" / "decoders"
 TEXT, CHAT, EMBEDDING = "/v1/completions", "/v1/chat/completions", "/v1/embeddings"
 PARAMS = {TEXT: completion_create_params.CompletionCreateParamsStreaming,
           CHAT: chat_create_params.CompletionCreateParamsStreaming,
@@ -50,11 +47,7 @@ FIELDS = [(path, field) for path in PARAMS for field in sorted(typing.get_type_h
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):
     version = tmp_path_factory.mktemp("models") / "words" / "1"
-    version.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(DECODERS / "llama" / name, version / name)
-    words().save(str(version / "tokenizer.json"))
-    (version / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    write_words_model(version, "{{ messages[0].content }}")
     return start(version.parent.parent)
 
 

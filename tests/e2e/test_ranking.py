@@ -9,8 +9,8 @@ import numpy as np
 import openai
 import pytest
 
-from expected import DECODERS, ENCODERS, of_encoder as expected, texts_of
-from test_language_models import words
+from expected import ENCODERS, of_encoder as expected, texts_of
+from test_language_models import write_words_model
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, start):
@@ -18,10 +18,7 @@ def server(tmp_path_factory, start):
     for model in ("minilm", "bert_reranker", "roberta_classes"):
         shutil.copytree(ENCODERS / model, models / model / "1", ignore=shutil.ignore_patterns("expected.*"))
     version = models / "words" / "1"
-    version.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(DECODERS / "llama" / name, version / name)
-    words().save(str(version / "tokenizer.json"))
+    write_words_model(version)
     cache = 'parameters { key: "kv_cache_bytes" value { string_value: "4194304" } }\n'
     (models / "words" / "config.pbtxt").write_text(cache)
     shutil.copytree(version, models / "judge" / "1")

@@ -10,8 +10,8 @@ import tritonclient.http
 
 from conftest import BINARY, GRAPHS, ROOT, Server, free_ports
 from hub_server import Hub
-from test_language_models import PROMPT, expected, greedy, prompt, words
-from test_pull import LLAMA, environment
+from test_language_models import PROMPT, expected, greedy, prompt, words, write_words_model
+from test_pull import environment
 
 REPO = "someone/Words-1"
 GGUF = ROOT / "tests" / "conformance" / "gguf"
@@ -20,10 +20,7 @@ GGUF = ROOT / "tests" / "conformance" / "gguf"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("single") / "words-1"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(LLAMA / name, folder / name)
-    words().save(str(folder / "tokenizer.json"))
+    write_words_model(folder)
     return folder
 
 
