@@ -140,7 +140,7 @@ struct Session {
   const lm::Decoder& decoder;
   base::ThreadPool* pool;
   lm::CacheMemory cache;
-  tensor::Buffer blocks, memory, logits;
+  tensor::Buffer blocks, memory;
   kv::Sequence sequence;
   std::vector<int32_t> tokens;
 
@@ -153,7 +153,6 @@ struct Session {
     std::memset(blocks.mutable_data(), 0, static_cast<size_t>(blocks.bytes()));
     cache.data = blocks.mutable_data();
     memory = tensor::Buffer::Allocate(d.MemoryBytes(512, kItems));
-    logits = tensor::Buffer::Allocate(kItems * d.config().vocabulary * 4);
     for (int32_t i = 0; i < count; ++i) sequence.blocks.push_back(i);
     sequence.length = count * kernels::kCacheBlockRows;
     for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(i * 7919 % 30'000));
@@ -166,10 +165,7 @@ struct Session {
     lm::Runner runner({.pool = pool, .safepoint = safepoint});
     if (safepoint != nullptr) safepoint->Begin();
     const base::Time start = base::SystemClock::Get().Now();
-    if (!decoder.Run(rows, cache, memory.mutable_data(),
-                     reinterpret_cast<float*>(logits.mutable_data()), runner)) {
-      std::abort();
-    }
+    if (decoder.Run(rows, cache, memory.mutable_data(), runner) == nullptr) std::abort();
     if (safepoint != nullptr) safepoint->Reach();
     return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
   }
@@ -192,13 +188,14 @@ double RunItems(Session& session, const lm::ColumnPlaces* labels) {
   }
   lm::Runner runner({.pool = session.pool});
   lm::Decoder::States states;
-  auto* const logits = reinterpret_cast<float*>(session.logits.mutable_data());
+  std::vector<float> of_labels(
+      static_cast<size_t>(labels == nullptr ? 0 : kItems * labels->size()));
   const base::Time start = base::SystemClock::Get().Now();
   const bool done = session.decoder.RunLayers(rows, session.cache, session.memory.mutable_data(),
-                                              states, runner) &&
-                    (labels == nullptr ? session.decoder.RunHead(states, 0, kItems, logits, runner)
+                                              kItems, states, runner) &&
+                    (labels == nullptr ? session.decoder.RunHead(states, 0, kItems, runner)
                                        : session.decoder.RunHeadColumns(states, 0, kItems, *labels,
-                                                                        logits, runner));
+                                                                        of_labels.data(), runner));
   if (!done) std::abort();
   return static_cast<double>((base::SystemClock::Get().Now() - start).ns) / 1e9;
 }

@@ -130,7 +130,7 @@ DeviceLoop::Choice DeviceLoop::Best(base::Time now, const Slot* around) {
       }
       const size_t at = work == WorkClass::kTimed ? 0 : 1;
       waits[at] = true;
-      if (around != nullptr && (seat->in_flight > 0 || !MayNest(*around, *seat, *offer, now))) {
+      if (around != nullptr && (seat->in_flight > 0 || !MayNest(*around, *offer, now))) {
         continue;
       }
       Choice& held = best[at];
@@ -177,7 +177,10 @@ bool DeviceLoop::Form(const Choice& choice, Slot& slot, base::Time now) {
 void DeviceLoop::Launch(Slot& slot) {
   slot.outer = running_;
   running_ = &slot;
-  slot.exec = {options_.pool, slot.arena.data(), slot.arena.capacity()};
+  // Behind what the steps around it take of the same arena.
+  slot.exec = slot.outer == nullptr ? Exec{options_.pool, slot.arena.data(), 0} : slot.outer->exec;
+  slot.exec.memory += slot.exec.memory_bytes;
+  slot.exec.memory_bytes = slot.seat->step_bytes;
   slot.step->launched = Now();
   slot.looked = slot.step->launched;
   slot.paused = base::Time::Never();
@@ -309,14 +312,10 @@ void DeviceLoop::RunNested(const Choice& choice, Slot& around, base::Time now) {
 // One shorter, more urgent step: shorter than what is left of the outer one, short enough that the
 // outer ones keep their shares of the device, and either it would miss its deadline by waiting, or
 // it does not make an outer one miss its own.
-bool DeviceLoop::MayNest(const Slot& around, const Seat& seat, const Offer& offer,
-                         base::Time now) const {
+bool DeviceLoop::MayNest(const Slot& around, const Offer& offer, base::Time now) const {
   const base::Duration left = std::max(RemainingOf(around, now), options_.quantum);
   const base::Duration cost = offer.cost.predicted * (offer.cost.measured ? 1 : kCaution);
   if (offer.priority > around.offer.priority || cost >= left) return false;
-  if (seat.activation_bytes > nested_[static_cast<size_t>(around.level)].arena.capacity()) {
-    return false;
-  }
   bool harmless = true;
   int64_t share = 0;
   base::Duration ahead = cost;

@@ -7,8 +7,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -33,7 +35,7 @@ struct Seat {
   Engine* engine = nullptr;
   Statistics* statistics = nullptr;
   std::vector<std::unique_ptr<Step>> steps;  // by slot; the last ones are the nested slots'
-  int64_t activation_bytes = 0;              // of its largest step
+  int64_t step_bytes = 0;                    // memory of its largest step
   int in_flight = 0;                         // steps between Form and Commit
   bool idle = true;                          // holds no request: nothing to ask it
   base::Duration served;                     // device time, to take turns where urgency is equal
@@ -128,7 +130,7 @@ class DeviceLoop {
     bool rivals_waited = false;    // work of the other class was ready when this step was chosen
     base::Time looked;             // when a safepoint last looked around
     int64_t held_when_quiet = -1;  // held_ when it then found nothing to nest
-    tensor::Arena arena;
+    tensor::Arena arena;           // of what runs here and, behind that, of what is nested in it
     Exec exec;
   };
   struct Choice {
@@ -140,8 +142,8 @@ class DeviceLoop {
   struct Command : InboxNode {
     enum class Verb { kAttach, kDetach, kPing } verb = Verb::kAttach;
     Seat* seat = nullptr;
-    std::vector<tensor::Arena>
-        arenas;  // attach: larger ones for the slots, or none; the old ones come back here
+    // Attach: larger ones for the slots, or none; the old ones come back here.
+    std::vector<tensor::Arena> arenas;
     base::Time carried_out;
     Command* next = nullptr;
     std::atomic<uint32_t> done{0};
@@ -149,8 +151,9 @@ class DeviceLoop {
 
   // Load threads.
   base::Status Attach(Seat& seat);
+  base::Status SendWithArenas(Seat& seat);
   base::Status Reserve(int64_t bytes);
-  int64_t ArenaBytes(int slot, int64_t bytes) const;
+  int64_t ArenaBytes() const;
   void PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regions);
   void Detach(Seat& seat);
   void Send(Command& command);
@@ -175,7 +178,7 @@ class DeviceLoop {
   void Commit(Slot& slot);
   void PostReplies();
   bool ReachSafepoint(Slot& slot);
-  bool MayNest(const Slot& around, const Seat& seat, const Offer& offer, base::Time now) const;
+  bool MayNest(const Slot& around, const Offer& offer, base::Time now) const;
   void RunNested(const Choice& choice, Slot& around, base::Time now);
   Outlook OutlookFor(base::Time now);
   base::Duration RemainingOf(const Slot& slot, base::Time now) const;
@@ -185,8 +188,9 @@ class DeviceLoop {
 
   const Options options_;
   const std::unique_ptr<Device> device_;
+  // More than any machine holds; keeps sums of them from overflowing.
+  static constexpr int64_t kStepBytesMax = int64_t{1} << 57;
   static constexpr int64_t kPopulatedAtOnce = int64_t{16} << 20;
-  static constexpr int64_t kInnerArenaMax = int64_t{64} << 20;  // of what is nested twice
 
   // Any thread.
   Inbox inbox_;
@@ -201,8 +205,9 @@ class DeviceLoop {
 
   // Load threads, one at a time.
   std::mutex attach_mutex_;
-  tensor::Reservation reserved_;  // the arenas of all slots
-  std::thread populating_;        // has the kernel zero the rest of new arenas
+  std::multiset<int64_t, std::greater<>> step_bytes_;  // of the engines' largest steps
+  tensor::Reservation reserved_;                       // the arenas of all slots
+  std::thread populating_;                             // has the kernel zero the rest of new arenas
 
   // The lease holder.
   alignas(64) std::vector<Seat*> seats_;

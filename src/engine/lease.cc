@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "engine/device_loop.h"
+#include "tensor/align.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; the C library may be older than the kernel
@@ -181,13 +182,21 @@ bool DeviceLoop::WaitDrained(base::Time until) {
 
 base::Status DeviceLoop::Attach(Seat& seat) {
   const std::lock_guard<std::mutex> one_at_a_time(attach_mutex_);
+  seat.step_bytes =
+      tensor::AlignUp(std::min(seat.engine->memory().activation_bytes, kStepBytesMax));
+  step_bytes_.insert(seat.step_bytes);
+  base::Status attached = SendWithArenas(seat);
+  if (!attached.ok()) step_bytes_.erase(step_bytes_.find(seat.step_bytes));
+  return attached;
+}
+
+base::Status DeviceLoop::SendWithArenas(Seat& seat) {
   Command command;
   command.verb = Command::Verb::kAttach;
   command.seat = &seat;
-  const int64_t bytes = seat.engine->memory().activation_bytes;
-  seat.activation_bytes = bytes;
   std::vector<std::pair<std::byte*, int64_t>> rest;
   inbox_.Trim();
+  const int64_t bytes = ArenaBytes();
   const bool grow = bytes > arena_bytes_.load(std::memory_order_relaxed);
   if (grow) {
     const int64_t reserved = reserved_.bytes();
@@ -195,14 +204,13 @@ base::Status DeviceLoop::Attach(Seat& seat) {
     // Mapped and touched here, so that the first steps of the new size do not wait for the kernel's
     // zeros; the rest of large ones follows beside the loop.
     if (populating_.joinable()) populating_.join();
-    for (int i = 0; i < slots(); ++i) {
-      base::Result<tensor::Arena> made = tensor::Arena::Create(ArenaBytes(i, bytes));
+    for (int i = 0; i < options_.depth; ++i) {
+      base::Result<tensor::Arena> made = tensor::Arena::Create(bytes);
       if (!made.ok()) {
         if (reserved_.bytes() > 0) CHECK(reserved_.Resize(reserved).ok()) << "it only shrinks";
         return std::move(made).error();
       }
       command.arenas.push_back(std::move(made).value());
-      if (i > options_.depth) continue;  // what runs there is brief and small
       tensor::Arena& arena = command.arenas.back();
       const int64_t touched = std::min(arena.capacity(), kPopulatedAtOnce);
       for (int64_t at = 0; at < touched; at += 4096) arena.data()[at] = std::byte{0};
@@ -230,17 +238,21 @@ void DeviceLoop::PopulateBehind(std::vector<std::pair<std::byte*, int64_t>> regi
   });
 }
 
-// Of a slot's arena where the largest step needs `bytes`.
-int64_t DeviceLoop::ArenaBytes(int slot, int64_t bytes) const {
-  return slot > options_.depth ? std::min(bytes, kInnerArenaMax) : bytes;
+// Of a slot: for a step and those that may run within it, which are of as many engines.
+int64_t DeviceLoop::ArenaBytes() const {
+  int64_t bytes = 0;
+  int left = options_.nesting ? 1 + kNestLevels : 1;
+  for (auto step = step_bytes_.begin(); step != step_bytes_.end() && left > 0; ++step, --left) {
+    bytes += *step;
+  }
+  return bytes;
 }
 
-// Makes the ledger hold an arena a slot, for steps of `bytes`.
+// Makes the ledger hold an arena of `bytes` a slot.
 base::Status DeviceLoop::Reserve(int64_t bytes) {
   if (options_.ledger == nullptr) return base::Ok();
   int64_t all = 0;
-  if (__builtin_mul_overflow(bytes, options_.depth + 1, &all) ||
-      __builtin_add_overflow(all, ArenaBytes(options_.depth + 1, bytes), &all)) {
+  if (__builtin_mul_overflow(bytes, options_.depth, &all)) {
     return base::ResourceExhausted("activations of " + std::to_string(bytes) + " bytes a slot");
   }
   if (reserved_.bytes() > 0) return reserved_.Resize(all);
@@ -254,6 +266,10 @@ void DeviceLoop::Detach(Seat& seat) {
   command.verb = Command::Verb::kDetach;
   command.seat = &seat;
   Send(command);
+  step_bytes_.erase(step_bytes_.find(seat.step_bytes));
+  // No step of those that are left reaches the rest; after a reload it is as much again.
+  if (populating_.joinable()) populating_.join();
+  for (const std::unique_ptr<Slot>& slot : slots_) slot->arena.Forget(ArenaBytes());
 }
 
 // Hands the command over and waits until it has been carried out. Without a worker this thread runs
@@ -285,9 +301,6 @@ void DeviceLoop::CarryOutCommands() {
       if (!command.arenas.empty()) {
         for (size_t i = 0; i < slots_.size(); ++i) {
           std::swap(slots_[i]->arena, command.arenas[i]);
-        }
-        for (size_t i = 0; i < nested_.size(); ++i) {
-          std::swap(nested_[i].arena, command.arenas[slots_.size() + i]);
         }
       }
     } else if (command.verb == Command::Verb::kDetach) {

@@ -51,10 +51,8 @@ base::Status LmEngine::Prepare(engine::Request& request) const {
 }
 
 engine::MemoryUse LmEngine::memory() const {
-  const int64_t logits = model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
   return {model_->decoder.weight_bytes(),
-          tensor::AlignUp(logits) + model_->decoder.MemoryBytes(model_->options.step_rows_max,
-                                                                model_->options.running_max),
+          model_->decoder.MemoryBytes(model_->options.step_rows_max, model_->options.running_max),
           blocks_.bytes()};
 }
 
@@ -228,15 +226,14 @@ bool LmEngine::Form(const engine::Offer&, engine::Step& base_step, engine::Repli
 
 void LmEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safepoint& safepoint) {
   auto& step = static_cast<LmStep&>(base_step);
-  const int64_t logits_bytes =
-      model_->options.running_max * model_->decoder.head_width() * kFloatBytes;
-  auto* const logits = reinterpret_cast<float*>(exec.memory);
-  std::byte* const memory = exec.memory + tensor::AlignUp(logits_bytes);
   Runner runner({.pool = exec.pool, .safepoint = &safepoint});
   Decoder::States states;
-  if (!model_->decoder.RunLayers(step.plan.rows, cache_, memory, states, runner)) return;
+  if (!model_->decoder.RunLayers(step.plan.rows, cache_, exec.memory, model_->options.running_max,
+                                 states, runner)) {
+    return;
+  }
   // Commit is told where this was abandoned.
-  static_cast<void>(step.readings.Run(step.plan.rows, states, logits, runner));
+  static_cast<void>(step.readings.Run(step.plan.rows, states, runner));
 }
 
 void LmEngine::HearMember(const LmStep& step, size_t index) {

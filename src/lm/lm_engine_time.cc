@@ -31,7 +31,7 @@ StepCost::Prior LmEngine::PriorOf(const LanguageModel& model) {
   const auto head = static_cast<double>(config.vocabulary * config.hidden);
   const auto body = static_cast<double>(model.decoder.parameters()) - head;
   StepCost::Prior prior;
-  prior.step = static_cast<double>(model.decoder.weight_bytes()) / kBytesPerNs;
+  prior.step = static_cast<double>(model.decoder.product_bytes()) / kBytesPerNs;
   prior.row = 2 * std::max(body, 1.0) / kFlopsPerNs;
   prior.logit = 2 * head / kFlopsPerNs;
   prior.pair =

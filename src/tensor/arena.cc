@@ -72,6 +72,12 @@ std::byte* Arena::Take(int64_t bytes) {
   return taken;
 }
 
+void Arena::Forget(int64_t kept) {
+  const int64_t from = (kept + kHugePage - 1) / kHugePage * kHugePage;
+  if (from >= capacity_) return;
+  madvise(base_ + from, static_cast<size_t>(capacity_ - from), MADV_DONTNEED);
+}
+
 void Arena::Shrink(const std::byte* block, int64_t bytes, int64_t kept) {
   CHECK(kept >= 0 && kept <= bytes && block >= base_ && block <= base_ + used_);
   const int64_t at = block - base_;

@@ -28,6 +28,8 @@ class Arena {
   // been taken since.
   void Shrink(const std::byte* block, int64_t bytes, int64_t kept);
   void Reset() { used_ = 0; }
+  // Gives the pages from `kept` bytes on back to the system; what they held is lost.
+  void Forget(int64_t kept);
 
   std::byte* data() { return base_; }
   int64_t capacity() const { return capacity_; }

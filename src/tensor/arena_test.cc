@@ -77,6 +77,18 @@ TEST(Arena, WhatABlockDoesNotNeedIsTakenAgainUnlessMoreLiesBehindIt) {
   EXPECT_EQ(arena.Take(64), second + 64);
 }
 
+TEST(Arena, ForgottenPagesAreNewAndThoseBeforeThemAreKept) {
+  Arena arena = Arena::Create(3 * kPage).value();
+  std::memset(arena.data(), 7, 3 * kPage);
+  arena.Forget(kPage + 1);
+  EXPECT_EQ(arena.data()[2 * kPage - 1], std::byte{7});
+  EXPECT_EQ(arena.data()[2 * kPage], std::byte{0});
+  EXPECT_EQ(arena.data()[3 * kPage - 1], std::byte{0});
+  EXPECT_EQ(arena.capacity(), 3 * kPage);
+  arena.Forget(5 * kPage);  // nothing lies there
+  EXPECT_EQ(arena.data()[0], std::byte{7});
+}
+
 TEST(Arena, AnEmptyArenaTakesNothing) {
   Arena arena = Arena::Create(0).value();
   EXPECT_EQ(arena.capacity(), 0);

@@ -401,16 +401,34 @@ TEST_F(DeviceLoopTest, TheLastPinRetiresTheVersion) {
   EXPECT_EQ(retired_.size(), 1u);
 }
 
-TEST_F(DeviceLoopTest, ArenasGrowToTheLargestModel) {
-  MakeLoop();
-  VersionPin fast = Load(Fast());
+FakeEngine::Options OfMebibytes(int64_t mebibytes) {
   FakeEngine::Options options = Fast();
-  options.activation_bytes = 5 << 20;
-  VersionPin large = Load(options);
-  const Sent sent = Send(large, {});
+  options.activation_bytes = mebibytes << 20;
+  return options;
+}
+
+// Three steps, one in the other, are of three engines.
+TEST_F(DeviceLoopTest, ArenasHoldTheLargestStepsOfAsManyEnginesAsNest) {
+  MakeLoop();
+  std::vector<VersionPin> pins;
+  int64_t held = 0;
+  for (const auto& [mebibytes, more] : {std::pair{2, 2}, {6, 6}, {2, 2}, {4, 2}, {2, 0}}) {
+    pins.push_back(Load(OfMebibytes(mebibytes)));
+    held += int64_t{more} << 20;
+    EXPECT_EQ(loop_->arena_bytes(), held) << mebibytes;
+  }
+  const Sent sent = Send(pins[1], {});
   Run();
   EXPECT_TRUE(sent.sink->reply().status.ok());
-  EXPECT_GE(loop_->arena_bytes(), 5 << 20);
+}
+
+TEST_F(DeviceLoopTest, WithoutNestingArenasHoldTheLargestStep) {
+  DeviceLoop::Options options;
+  options.nesting = false;
+  MakeLoop(options);
+  const std::vector<VersionPin> pins = {Load(OfMebibytes(2)), Load(OfMebibytes(6)),
+                                        Load(OfMebibytes(4))};
+  EXPECT_EQ(loop_->arena_bytes(), 6 << 20);
 }
 
 TEST_F(DeviceLoopTest, RefusesAnEngineWhoseActivationsTheLedgerCannotHold) {
@@ -422,7 +440,7 @@ TEST_F(DeviceLoopTest, RefusesAnEngineWhoseActivationsTheLedgerCannotHold) {
   EXPECT_GT(ledger.used_bytes(), 0);
   const int64_t before = ledger.used_bytes();
   FakeEngine::Options large = Fast();
-  large.activation_bytes = 15 << 20;  // twice: for the slot and for nested steps
+  large.activation_bytes = 20 << 20;  // as much as there is for both
   const auto refused =
       EngineVersion::Create(std::make_unique<FakeEngine>(large), *loop_, [](auto) {});
   ASSERT_FALSE(refused.ok());

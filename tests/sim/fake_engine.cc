@@ -102,14 +102,18 @@ bool FakeEngine::Form(const engine::Offer& offer, engine::Step& base_step,
   return true;
 }
 
-// Fills the slot's memory with the step's number and finds it there after every piece: nobody else
-// may write to it.
+// Fills both ends of its memory with the step's number and finds it there after every piece: nobody
+// else may write to it.
 void FakeEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Safepoint& safepoint) {
   auto& step = static_cast<FakeStep&>(base_step);
   CHECK_GE(exec.memory_bytes, options_.activation_bytes);
   const auto mark = static_cast<unsigned char>(step.number * 31 + options_.name.size() * 7 + 1);
   const size_t bytes = std::min<size_t>(static_cast<size_t>(options_.activation_bytes), 4096);
-  if (bytes > 0) std::memset(exec.memory, mark, bytes);
+  std::byte* const ends[] = {exec.memory,
+                             exec.memory + options_.activation_bytes - static_cast<int64_t>(bytes)};
+  for (std::byte* const end : ends) {
+    if (bytes > 0) std::memset(end, mark, bytes);
+  }
   base::Duration left = step.duration;
   while (left > base::Duration{}) {
     const base::Duration piece = std::min(left, options_.piece);
@@ -117,7 +121,9 @@ void FakeEngine::Launch(engine::Step& base_step, engine::Exec& exec, engine::Saf
     left = left - piece;
     if (left > base::Duration{} && !safepoint.Reach()) return;
     for (size_t i = 0; i < bytes; i += 1024) {
-      CHECK(exec.memory[i] == std::byte{mark}) << "somebody wrote into the slot of a running step";
+      for (const std::byte* const end : ends) {
+        CHECK(end[i] == std::byte{mark}) << "somebody wrote into the memory of a running step";
+      }
     }
   }
   if (step.fails) step.status = base::Internal("the fake was asked to fail");

@@ -169,6 +169,21 @@ base::Result<Decoder::Layer> Decoder::LoadLayer(const Checkpoint& checkpoint, in
 }
 
 int64_t Decoder::weight_bytes() const {
+  // A head in the blocks of the embedding is those.
+  const bool one = head_.reads(embedding_.buffer.data());
+  int64_t bytes = product_bytes() + (one ? 0 : embedding_.buffer.bytes());
+  bytes += static_cast<int64_t>(final_norm_.size()) * kFloatBytes;
+  for (const Layer& layer : layers_) {
+    for (const std::vector<float>* norm :
+         {&layer.attention_norm, &layer.attention_outer, &layer.feed_forward_norm,
+          &layer.feed_forward_outer, &layer.query_norm, &layer.key_norm}) {
+      bytes += static_cast<int64_t>(norm->size()) * kFloatBytes;
+    }
+  }
+  return bytes;
+}
+
+int64_t Decoder::product_bytes() const {
   int64_t bytes = head_.weight_bytes();
   for (const Layer& layer : layers_) {
     ForEachLinear(layer, [&](const Linear& linear) { bytes += linear.weight_bytes(); });
@@ -199,6 +214,11 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
   const int64_t queries = c.heads * c.head_dim;
   space.stream = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
   space.normed = divider.Floats(rows * kernels::GemmRowStride(c.hidden));
+  const int64_t kept = divider.used();
+  space.logits = divider.Floats(logits * head_.n());
+  space.head_scratch = divider.Bytes(head_.ScratchBytes(logits));
+  const int64_t head_end = divider.used();
+  divider.Rewind(kept);
   space.wide =
       divider.Floats(rows * std::max({queries + 2 * c.key_heads * c.head_dim, 2 * c.feed_forward,
                                       2 * c.expert_feed_forward, c.experts, c.hidden}));
@@ -215,7 +235,7 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
     space.shares = divider.Floats(rows * c.experts);
     space.asking = reinterpret_cast<int32_t*>(divider.Floats(rows));
   }
-  int64_t scratch = head_.ScratchBytes(logits);
+  int64_t scratch = 0;
   for (const Layer& layer : layers_) {
     for (const Linear* linear : {&layer.query_key_value, &layer.attention_output, &layer.gate_up,
                                  &layer.down, &layer.router}) {
@@ -228,7 +248,7 @@ Decoder::Space Decoder::Divide(std::byte* memory, int64_t rows, int64_t logits) 
         std::max({scratch, expert.gate_up.ScratchBytes(rows), expert.down.ScratchBytes(rows)});
   }
   space.scratch = divider.Bytes(scratch);
-  space.bytes = divider.used();
+  space.bytes = std::max(head_end, divider.used());
   return space;
 }
 
@@ -285,18 +305,18 @@ bool Decoder::Embed(const StepRows& rows, Space& space, Runner& runner) const {
   return true;
 }
 
-bool Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
-                  Runner& runner) const {
+const float* Decoder::Run(StepRows& rows, const CacheMemory& cache, std::byte* memory,
+                          Runner& runner) const {
   States states;
   const auto count = static_cast<int64_t>(rows.logit_rows.size());
-  return RunLayers(rows, cache, memory, states, runner) &&
-         RunHead(states, 0, count, logits, runner);
+  const bool done =
+      RunLayers(rows, cache, memory, count, states, runner) && RunHead(states, 0, count, runner);
+  return done ? states.logits : nullptr;
 }
 
-bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory, States& states,
-                        Runner& runner) const {
-  // The head's part of it lies at its end, as long as its caller has made it.
-  Space space = Divide(memory, rows.rows(), 0);
+bool Decoder::RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory, int64_t logits,
+                        States& states, Runner& runner) const {
+  Space space = Divide(memory, rows.rows(), logits);
   for (const kv::BlockCopy& copy : rows.copies) {
     std::memcpy(cache.data + copy.to * cache.block_bytes,
                 cache.data + copy.from * cache.block_bytes, static_cast<size_t>(cache.block_bytes));
@@ -451,21 +471,21 @@ bool Decoder::PickStates(const StepRows& rows, Space& space, States& states, Run
   }
   states.rows = space.normed;
   states.stride = kernels::GemmRowStride(config_.hidden);
-  states.scratch = space.scratch;
+  states.logits = space.logits;
+  states.scratch = space.head_scratch;
   const int64_t count = (picked - space.wide) / config_.hidden;
   return count == 0 || RunNorm(space.wide, count, final_norm_, space.normed, runner);
 }
 
-bool Decoder::RunHead(const States& states, int64_t first, int64_t count, float* logits,
-                      Runner& runner) const {
+bool Decoder::RunHead(const States& states, int64_t first, int64_t count, Runner& runner) const {
   if (count == 0) return true;
   LinearRows product;
   product.rows = count;
   product.x = states.rows + first * states.stride;
   product.x_stride = states.stride;
-  product.y = logits;
+  product.y = states.logits;
   product.y_stride = head_.n();
-  return head_.Run(runner, product, states.scratch) && Cap(logits, count, head_.n(), runner);
+  return head_.Run(runner, product, states.scratch) && Cap(states.logits, count, head_.n(), runner);
 }
 
 bool Decoder::RunHeadColumns(const States& states, int64_t first, int64_t count,

@@ -39,7 +39,8 @@ class Decoder {
                                     const Options& options);
 
   const DecoderConfig& config() const { return config_; }
-  int64_t weight_bytes() const;
+  int64_t weight_bytes() const;   // of all; those that lie in the file's memory as they are too
+  int64_t product_bytes() const;  // of those that a step reads from end to end
   int64_t parameters() const;  // of all products of a row
   tensor::DType cache_type() const { return options_.cache_type; }
   // Bytes of one cache block in all layers, and of one layer.
@@ -47,28 +48,32 @@ class Decoder {
   int64_t cache_block_bytes() const { return cache_layer_bytes() * config_.layers; }
   int64_t head_width() const { return head_.n(); }  // logits of a row
   // Work space of a step of that many rows whose head runs over at most `logits` of them at once.
+  // The logits lie where the layers had their wide rows.
   int64_t MemoryBytes(int64_t rows, int64_t logits) const;
 
   // What the layers leave in the work space of a step.
   struct States {
     const float* rows = nullptr;  // [logit_rows + state_rows, hidden], `stride` floats apart
     int64_t stride = 0;
+    float* logits = nullptr;       // what RunHead makes
     std::byte* scratch = nullptr;  // for the head
   };
   // Runs the step: keys and values of its rows are in the cache afterwards, and `states` are those
-  // of the rows that were asked for, after the last norm. False: abandoned.
+  // of the rows that were asked for, after the last norm. `memory` [MemoryBytes(rows, logits)].
+  // False: abandoned.
   [[nodiscard]] bool RunLayers(StepRows& rows, const CacheMemory& cache, std::byte* memory,
-                               States& states, Runner& runner) const;
-  // `logits` [count, head_width] of the states from `first` on.
-  [[nodiscard]] bool RunHead(const States& states, int64_t first, int64_t count, float* logits,
+                               int64_t logits, States& states, Runner& runner) const;
+  // states.logits [count, head_width] of the states from `first` on.
+  [[nodiscard]] bool RunHead(const States& states, int64_t first, int64_t count,
                              Runner& runner) const;
   // Some of their columns alone, with the same bits: `logits` [count, columns].
   [[nodiscard]] bool RunHeadColumns(const States& states, int64_t first, int64_t count,
                                     const ColumnPlaces& columns, float* logits,
                                     Runner& runner) const;
-  // Both: `logits` [logit_rows, head_width]. Memory as for that many of them at once.
-  [[nodiscard]] bool Run(StepRows& rows, const CacheMemory& cache, std::byte* memory, float* logits,
-                         Runner& runner) const;
+  // Both: the logits [logit_rows, head_width], in `memory`, which is that of as many of them at
+  // once. Null: abandoned.
+  [[nodiscard]] const float* Run(StepRows& rows, const CacheMemory& cache, std::byte* memory,
+                                 Runner& runner) const;
 
  private:
   struct Expert {
@@ -106,6 +111,8 @@ class Decoder {
     float* shares = nullptr;    // [rows, experts]: 0 where a token does not ask the expert
     int32_t* asking = nullptr;  // [rows] of one expert
     std::byte* scratch = nullptr;
+    float* logits = nullptr;  // of the head, as its scratch: on top of all but the first two
+    std::byte* head_scratch = nullptr;
     int64_t bytes = 0;
   };
 

@@ -96,10 +96,10 @@ class Session {
     for (int32_t row = 0; row < rows.rows(); ++row) rows.logit_rows.push_back(row);
     tensor::Buffer memory =
         tensor::Buffer::Allocate(decoder_.MemoryBytes(rows.rows(), rows.rows()));
-    std::vector<float> logits(static_cast<size_t>(rows.rows() * decoder_.config().vocabulary));
     Runner runner({});
-    EXPECT_TRUE(decoder_.Run(rows, memory_, memory.mutable_data(), logits.data(), runner));
-    return logits;
+    const float* const logits = decoder_.Run(rows, memory_, memory.mutable_data(), runner);
+    EXPECT_NE(logits, nullptr);
+    return {logits, logits + rows.rows() * decoder_.config().vocabulary};
   }
   std::vector<float> RunOne(kv::Sequence& sequence, const Tokens& tokens, int64_t to) {
     return Run({{&sequence, &tokens, to}});

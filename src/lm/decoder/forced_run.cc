@@ -22,8 +22,6 @@ ForcedRun::ForcedRun(const Decoder& decoder, const Options& options)
   for (int32_t i = 0; i < blocks; ++i) sequence_.blocks.push_back(i);
   sequence_.length = blocks * kernels::kCacheBlockRows;
   memory_ = tensor::Buffer::Allocate(decoder.MemoryBytes(options.rows_max, options.rows_max));
-  logits_ = tensor::Buffer::Allocate(options.rows_max * decoder.head_width() *
-                                     static_cast<int64_t>(sizeof(float)));
 }
 
 void ForcedRun::Begin(std::vector<int32_t> tokens) {
@@ -40,10 +38,9 @@ std::span<const float> ForcedRun::Next() {
   rows.Add(sequence_, tokens_, computed_, to);
   rows.Want(RowOutput::kLogits, to - computed_);
   computed_ = to;
-  auto* logits = reinterpret_cast<float*>(logits_.mutable_data());
   Runner runner({.pool = options_.pool});
-  // Without a safepoint nothing abandons it.
-  CHECK(decoder_.Run(rows, cache_, memory_.mutable_data(), logits, runner));
+  const float* const logits = decoder_.Run(rows, cache_, memory_.mutable_data(), runner);
+  CHECK(logits != nullptr) << "without a safepoint nothing abandons it";
   return {logits, static_cast<size_t>(rows.rows() * decoder_.head_width())};
 }
 

@@ -33,7 +33,6 @@ class ForcedRun {
   CacheMemory cache_;
   tensor::Buffer blocks_;
   tensor::Buffer memory_;
-  tensor::Buffer logits_;
   kv::Sequence sequence_;
   std::vector<int32_t> tokens_;
   int64_t computed_ = 0;

@@ -36,10 +36,10 @@ class Session {
       for (int32_t row = 0; row < rows.rows(); ++row) rows.logit_rows.push_back(row);
       tensor::Buffer space =
           tensor::Buffer::Allocate(decoder_.MemoryBytes(rows.rows(), rows.rows()));
-      std::vector<float> logits(static_cast<size_t>(rows.rows() * decoder_.config().vocabulary));
       Runner runner({});
-      EXPECT_TRUE(decoder_.Run(rows, cache_, space.mutable_data(), logits.data(), runner));
-      all.insert(all.end(), logits.begin(), logits.end());
+      const float* const logits = decoder_.Run(rows, cache_, space.mutable_data(), runner);
+      EXPECT_NE(logits, nullptr);
+      all.insert(all.end(), logits, logits + rows.rows() * decoder_.config().vocabulary);
       computed_ = to;
     }
     return all;

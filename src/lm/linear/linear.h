@@ -62,6 +62,10 @@ class Linear {
   int64_t n() const { return n_; }
   // Bytes that a run reads, mapped ones among them.
   int64_t weight_bytes() const;
+  // Whether its weights lie there as they are.
+  bool reads(const std::byte* stored) const {
+    return parts_.size() == 1 && parts_[0].block_bytes > 0 && parts_[0].memory.data() == stored;
+  }
   // How it takes prepared rows; nothing when it reads f32, or blocks.
   std::optional<kernels::LowPath> path() const;
   // Whether it can leave its result prepared for `next`.

@@ -93,8 +93,7 @@ void Readings::AddStates(int64_t first, int64_t count, std::span<const float> be
   of_states_.push_back(reading);
 }
 
-bool Readings::Run(const StepRows& rows, const Decoder::States& states, float* logits,
-                   Runner& runner) {
+bool Readings::Run(const StepRows& rows, const Decoder::States& states, Runner& runner) {
   if (static_cast<int>(samplers_.size()) < runner.lanes()) {
     samplers_.resize(static_cast<size_t>(runner.lanes()));
   }
@@ -107,13 +106,13 @@ bool Readings::Run(const StepRows& rows, const Decoder::States& states, float* l
     size_t end = at;
     while (end < of_logits_.size() && of_logits_[end].row < first + count) ++end;
     const int64_t used = of_logits_[end - 1].row + 1 - first;
-    if (!decoder_->RunHead(states, first, used, logits, runner)) return false;
+    if (!decoder_->RunHead(states, first, used, runner)) return false;
     const auto readings = static_cast<int64_t>(end - at);
     const double whole_ns = static_cast<double>(readings * width) * kReadNsPerColumn;
     const auto read = [&](kernels::Tiles range, int lane) {
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Reading& reading = of_logits_[at + static_cast<size_t>(i)];
-        Read(reading, {logits + (reading.row - first) * width, static_cast<size_t>(width)},
+        Read(reading, {states.logits + (reading.row - first) * width, static_cast<size_t>(width)},
              samplers_[static_cast<size_t>(lane)]);
       }
     };

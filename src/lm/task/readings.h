@@ -64,9 +64,8 @@ class Readings {
   // `before` [at most hidden]: what the sum begins with, and how much of each state is added.
   void AddStates(int64_t first, int64_t count, std::span<const float> before);
 
-  // Runs the head and all readings. `logits` [rows_max, head_width]. False: abandoned.
-  [[nodiscard]] bool Run(const StepRows& rows, const Decoder::States& states, float* logits,
-                         Runner& runner);
+  // Runs the head and all readings. states.logits [rows_max, head_width]. False: abandoned.
+  [[nodiscard]] bool Run(const StepRows& rows, const Decoder::States& states, Runner& runner);
   Results ResultsOf(size_t member) const;
 
  private:

@@ -25,7 +25,9 @@ class ReadingsTest : public testing::TestWithParam<const char*> {
     states_.stride = decoder_.config().hidden;
     states_.scratch = scratch_.mutable_data();
     logits_.resize(static_cast<size_t>(kStates * decoder_.head_width()));
-    EXPECT_TRUE(decoder_.RunHead(states_, 0, kStates, logits_.data(), runner_));
+    states_.logits = logits_.data();
+    EXPECT_TRUE(decoder_.RunHead(states_, 0, kStates, runner_));
+    states_.logits = nullptr;
   }
   static DecoderConfig Config() {
     DecoderConfig config = SmallConfig();
@@ -63,7 +65,7 @@ TEST_P(ReadingsTest, ColumnsAreThoseOfTheWholeHeadWhichIsNotRunForThem) {
       readings.AddColumns(i, i < 110 ? first : second);
     }
   }
-  ASSERT_TRUE(readings.Run(rows, states_, nullptr, runner_));
+  ASSERT_TRUE(readings.Run(rows, states_, runner_));
   for (int64_t i = 0; i < kStates - before; ++i) {
     if (i == 120) continue;
     const std::vector<int32_t>& columns = i < 110 ? some : others;

@@ -33,15 +33,15 @@ Outputs RunWhole(const DecoderConfig& config, const Ids& tokens, RowOutput outpu
   tensor::Buffer space = tensor::Buffer::Allocate(decoder.MemoryBytes(count, count));
   Runner runner({});
   Decoder::States states;
-  EXPECT_TRUE(decoder.RunLayers(rows, memory, space.mutable_data(), states, runner));
+  EXPECT_TRUE(decoder.RunLayers(rows, memory, space.mutable_data(), count, states, runner));
   Outputs outputs;
   for (int64_t i = 0; i < count; ++i) {
     if (output == RowOutput::kState) {
       const float* const row = states.rows + i * states.stride;
       outputs.rows.emplace_back(row, row + config.hidden);
     } else {
-      outputs.rows.emplace_back(static_cast<size_t>(decoder.head_width()));
-      EXPECT_TRUE(decoder.RunHead(states, i, 1, outputs.rows.back().data(), runner));
+      EXPECT_TRUE(decoder.RunHead(states, i, 1, runner));
+      outputs.rows.emplace_back(states.logits, states.logits + decoder.head_width());
     }
   }
   cache.Release(sequence);
