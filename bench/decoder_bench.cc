@@ -266,10 +266,10 @@ int main(int count, char** words) {
   base::ThreadPool pool(pool_options);
   Session session(*decoder, &pool, 1024);
   std::printf("%s %s, %d threads, %.0f MB of weights\n", model.c_str(), form_name.c_str(), threads,
-              static_cast<double>(decoder->weight_bytes()) / 1e6);
+              static_cast<double>(decoder->product_bytes()) / 1e6);
   constexpr int kRounds = 7;
   ReadingLanes reading(pool);
-  const auto bytes = static_cast<double>(decoder->weight_bytes());
+  const auto bytes = static_cast<double>(decoder->product_bytes());
   std::vector<double> prompts, tokens, reads, shares;
   for (int round = 0; round < kRounds; ++round) {
     prompts.push_back(session.Run(0, 512));

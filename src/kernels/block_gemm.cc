@@ -122,9 +122,25 @@ BlockMatrix PanelOf(const BlockMatrix& w, int64_t index) {
   return panel;
 }
 
+BlockMatrix PanelsOf(const BlockMatrix& w, int64_t first, int64_t count) {
+  BlockMatrix panels = PanelOf(w, first);
+  panels.n = std::min(count * kBlockPanel, w.n - first * kBlockPanel);
+  return panels;
+}
+
 int64_t BlockCodeStride(int64_t k) {
   const int64_t lines = CeilDiv(k, 64);
   return (lines + (lines % 2 == 0 ? 1 : 0)) * 64;
+}
+
+BlockRows RowsFrom(const BlockRows& rows, int64_t k, int64_t row) {
+  BlockRows from = rows;
+  from.codes += row * rows.code_stride;
+  from.scales += row * (k / 32);
+  from.sums += row * (k / 32);
+  from.half_sums += row * (k / 16);
+  from.code_sums += row * (k / 32);
+  return from;
 }
 
 bool TakesBlockRows(const BlockMatrix& w) {

@@ -49,6 +49,7 @@ BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out);
 // As those of kernels/gemm.h; the last panel has as many columns as are left.
 int64_t PanelColumns(const BlockMatrix& w);
 BlockMatrix PanelOf(const BlockMatrix& w, int64_t index);
+BlockMatrix PanelsOf(const BlockMatrix& w, int64_t first, int64_t count);
 
 // Rows of activations in 8 bits: x = scale * code with codes -127 … 127, a scale for each 32
 // elements of k. A block that holds NaN or inf gets the scale NaN.
@@ -60,6 +61,7 @@ struct BlockRows {
   float* code_sums = nullptr;    // [m, k / 32], scale times sum
   int64_t code_stride = 0;       // BlockCodeStride(k)
 };
+BlockRows RowsFrom(const BlockRows& rows, int64_t k, int64_t row);
 // Bytes between rows of codes: an odd number of cache lines, so that rows fall into different sets.
 int64_t BlockCodeStride(int64_t k);
 // Whether a format takes BlockRows; kF16 and kBF16 take f32.

@@ -68,14 +68,6 @@ GemmPlan Plan(const LowGemmArgs& args) {
 
 using RunFunction = void (*)(const LowGemmArgs&, const GemmPlan&, const GemmRegion&);
 
-LowRows RowsFrom(const LowRows& rows, int64_t row) {
-  LowRows from = rows;
-  from.data += row * rows.stride;
-  from.scales += row;
-  from.zeros += row;
-  return from;
-}
-
 // Tiles of whole rows: some rows of C on the stack, then prepared.
 void RunPrepared(const LowGemmArgs& args, const GemmPlan& plan, Tiles tiles, RunFunction run) {
   alignas(64) float strip[kPreparedFloats];
@@ -131,6 +123,20 @@ LowMatrix PanelOf(const LowMatrix& b, int64_t index) {
   if (b.scales != nullptr) panel.scales += index * panel.n;
   if (b.sums != nullptr) panel.sums += index * panel.n;
   return panel;
+}
+
+LowRows RowsFrom(const LowRows& rows, int64_t row) {
+  LowRows from = rows;
+  from.data += row * rows.stride;
+  from.scales += row;
+  from.zeros += row;
+  return from;
+}
+
+LowMatrix PanelsOf(const LowMatrix& b, int64_t first, int64_t count) {
+  LowMatrix panels = PanelOf(b, first);
+  panels.n = std::min(count * PanelColumns(b), b.n - first * PanelColumns(b));
+  return panels;
 }
 
 int64_t LowGroups(int64_t k, LowPath path) {

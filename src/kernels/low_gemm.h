@@ -35,6 +35,7 @@ struct LowMatrix {
 // As those of kernels/gemm.h.
 int64_t PanelColumns(const LowMatrix& b);
 LowMatrix PanelOf(const LowMatrix& b, int64_t index);
+LowMatrix PanelsOf(const LowMatrix& b, int64_t first, int64_t count);
 
 // Rows of activations as a path takes them: u8, s16 or bf16, padded with zeros to whole groups.
 struct LowRows {
@@ -43,6 +44,7 @@ struct LowRows {
   float* scales = nullptr;    // [m] of kInt8
   float* zeros = nullptr;     // [m] of kInt8: the code of 0, an integer
 };
+LowRows RowsFrom(const LowRows& rows, int64_t row);
 
 // Columns of a panel; groups of four bytes along k, padded to whole 64 bytes; and bytes from one
 // prepared row to the next, an odd number of cache lines so that rows fall into different sets.

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/gated_rows.h"
 #include "kernels/gather_rows.h"
 #include "kernels/logit_rows.h"
 #include "kernels/ref/blocks.h"
@@ -435,19 +434,9 @@ bool Decoder::RunGate(const Linear& gate_up, const float* x, int64_t rows, Space
   product.rows = rows;
   product.x = x;
   product.x_stride = kernels::GemmRowStride(config_.hidden);
-  product.y = space.wide;
-  product.y_stride = gate_up.n();
-  if (!gate_up.Run(runner, product, space.scratch)) return false;
-  kernels::GatedRowsArgs gate;
-  gate.rows = rows;
-  gate.columns = gate_up.n() / 2;
-  gate.x = space.wide;
-  gate.x_stride = product.y_stride;
-  gate.y = space.attended;
-  gate.y_stride = kernels::GemmRowStride(gate.columns);
-  gate.activation = config_.activation;
-  return runner.Run(kernels::GatedRowsTiles, kernels::GatedRows, kernels::GatedRowsWork(gate),
-                    gate);
+  product.y = space.attended;
+  product.y_stride = kernels::GemmRowStride(gate_up.n() / 2);
+  return gate_up.RunGated(runner, product, config_.activation, space.wide, space.scratch);
 }
 
 bool Decoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) const {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/gated_rows.h"
 #include "kernels/gather_rows.h"
 #include "kernels/low_attention.h"
 #include "kernels/rotary.h"
@@ -506,19 +505,9 @@ bool Encoder::RunFeedForward(const Layer& layer, Space& space, Runner& runner) c
   back.y = space.stream;
   back.y_stride = stride;
   if (config_.is_modern()) {
-    product.y = space.wide;
-    product.y_stride = 2 * config_.feed_forward;
-    if (!layer.up.Run(runner, product, space.scratch)) return false;
-    kernels::GatedRowsArgs gate;
-    gate.rows = space.rows;
-    gate.columns = config_.feed_forward;
-    gate.x = space.wide;
-    gate.x_stride = product.y_stride;
-    gate.y = space.inner;
-    gate.y_stride = inner_stride;
-    gate.activation = config_.activation;
-    if (!runner.Run(kernels::GatedRowsTiles, kernels::GatedRows, kernels::GatedRowsWork(gate),
-                    gate)) {
+    product.y = space.inner;
+    product.y_stride = inner_stride;
+    if (!layer.up.RunGated(runner, product, config_.activation, space.wide, space.scratch)) {
       return false;
     }
   } else {

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <variant>
 
 #include "base/check.h"
 #include "base/mmap.h"
+#include "kernels/gated_rows.h"
 #include "tensor/align.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
@@ -311,6 +313,133 @@ bool Linear::RunColumns(Runner& runner, const LinearRows& rows, const ColumnPlac
     begin = end;
   }
   return true;
+}
+
+namespace {
+
+// Rows [row, row + count) of a product.
+kernels::GemmArgs RowsOf(kernels::GemmArgs args, int64_t row, int64_t count) {
+  args.m = count;
+  args.a += row * args.a_stride;
+  return args;
+}
+kernels::LowGemmArgs RowsOf(kernels::LowGemmArgs args, int64_t row, int64_t count) {
+  args.m = count;
+  if (args.b.path == LowPath::kWiden) {
+    args.a += row * args.a_stride;
+  } else {
+    args.rows = kernels::RowsFrom(args.rows, row);
+  }
+  return args;
+}
+kernels::BlockGemmArgs RowsOf(kernels::BlockGemmArgs args, int64_t row, int64_t count) {
+  args.m = count;
+  if (kernels::TakesBlockRows(args.w)) {
+    args.rows = kernels::RowsFrom(args.rows, args.w.k, row);
+  } else {
+    args.a += row * args.a_stride;
+  }
+  return args;
+}
+
+// What RunGated makes at a time, in rows and columns of its result: both arms, 128 KiB, stay in L2,
+// and so do the rows that they read. A tile has at most so many products, about 70 us of int4's.
+// Best of 32 to 256 columns by 64 to 512 rows, with int8 in AMX and with int4, 896 deep
+// (bench/decoder_bench.cc).
+struct ArmsTile {
+  int64_t row, rows, columns;
+};
+constexpr int64_t kArmColumns = 64;
+constexpr int64_t kArmsStride = 2 * kArmColumns + 16;  // rows fall into different sets
+constexpr int64_t kArmRows = 256;
+constexpr int64_t kArmRowsMin = 32;
+constexpr int64_t kArmProducts = int64_t{14} << 20;
+// Arms of all rows below that, 2 MiB, are as fast in one piece (the same bench: at 54 rows of
+// 9,728 columns).
+constexpr int64_t kArmsAtOnce = int64_t{1} << 19;
+
+// A rectangle of a product's result at a time.
+template <class Args>
+struct TileProduct {
+  Args whole;
+  Kernel<Args> kernel;
+
+  int64_t width() const {
+    Args args = whole;
+    return PanelColumns(MatrixOf(args));
+  }
+  // Columns are whole panels.
+  void Run(const ArmsTile& tile, int64_t column, float* y, int64_t y_stride) const {
+    Args args = RowsOf(whole, tile.row, tile.rows);
+    MatrixOf(args) = PanelsOf(MatrixOf(args), column / width(), tile.columns / width());
+    if (args.bias != nullptr) args.bias += column;
+    args.c = y;
+    args.c_stride = y_stride;
+    kernel.run(args, {0, kernel.tiles(args)});
+  }
+};
+
+}  // namespace
+
+bool Linear::RunGated(Runner& runner, const LinearRows& rows, kernels::Activation activation,
+                      float* arms, std::byte* scratch) const {
+  const int64_t half = n_ / 2;
+  kernels::GatedRowsArgs gate;
+  gate.rows = rows.rows;
+  gate.columns = half;
+  gate.x = arms;
+  gate.x_stride = n_;
+  gate.y = rows.y;
+  gate.y_stride = rows.y_stride;
+  gate.activation = activation;
+  const int64_t fit = kArmProducts / (kArmColumns * k_) / kArmRowsMin * kArmRowsMin;
+  const int64_t each = std::min(rows.rows, std::clamp(fit, kArmRowsMin, kArmRows));
+  const bool one = parts_.size() == 1;
+  const bool two = parts_.size() == 2 && parts_[1].column == half && parts_[0].block_bytes > 0 &&
+                   parts_[1].block_bytes > 0;
+  if (rows.rows * n_ < kArmsAtOnce || runner.lanes() * each * kArmsStride > rows.rows * n_ ||
+      half % kArmColumns != 0 || !(one || two)) {
+    LinearRows product = rows;
+    product.y = arms;
+    product.y_stride = n_;
+    return Run(runner, product, scratch) && runner.Run(kernels::GatedRowsTiles, kernels::GatedRows,
+                                                       kernels::GatedRowsWork(gate), gate);
+  }
+  using Product = std::variant<TileProduct<kernels::GemmArgs>, TileProduct<kernels::LowGemmArgs>,
+                               TileProduct<kernels::BlockGemmArgs>>;
+  std::optional<Product> products[2];
+  double whole_ns = 0;
+  bool prepared = false;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const auto keep = [&](const auto& args, const auto& kernel) {
+      products[i].emplace(TileProduct<std::decay_t<decltype(args)>>{args, kernel});
+      whole_ns += runner.Predict(kernel.work(args), kernel.speedup);
+      return true;
+    };
+    if (!WithProduct(parts_[i], runner, rows, scratch, prepared, keep)) return false;
+  }
+  const int64_t row_tiles = (rows.rows + each - 1) / each;
+  const auto run = [&](kernels::Tiles range, int lane) {
+    float* const own = arms + lane * each * kArmsStride;
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      ArmsTile tile = {i % row_tiles * each, each, kArmColumns};
+      tile.rows = std::min(each, rows.rows - tile.row);
+      const int64_t column = i / row_tiles * kArmColumns;
+      const auto arm = [&](const Product& product, int64_t from, float* y) {
+        std::visit([&](const auto& whole) { whole.Run(tile, from, y, kArmsStride); }, product);
+      };
+      arm(*products[0], column, own);
+      arm(*products[one ? 0 : 1], one ? half + column : column, own + kArmColumns);
+      kernels::GatedRowsArgs part = gate;
+      part.rows = tile.rows;
+      part.columns = kArmColumns;
+      part.x = own;
+      part.x_stride = kArmsStride;
+      part.y = rows.y + tile.row * rows.y_stride + column;
+      kernels::GatedRows(part, {0, kernels::GatedRowsTiles(part)});
+    }
+  };
+  return runner.RunInLanes(half / kArmColumns * row_tiles, whole_ns, run);
 }
 
 kernels::GemmArgs Linear::PackedProduct(const Part& part, const LinearRows& rows) const {

@@ -78,6 +78,12 @@ class Linear {
   static constexpr int64_t kColumnRowsMax = 64;
   [[nodiscard]] bool RunColumns(Runner& runner, const LinearRows& rows, const ColumnPlaces& columns,
                                 std::byte* scratch) const;
+  // The gate of a two-armed layer, whose first half of columns is the gate: rows.y [rows, n / 2] =
+  // act(gate) * up, with the bits of Run and kernels::GatedRows. `arms` holds [rows, n] floats.
+  // Where the arms of all rows would leave the caches, both are made and met in pieces that do not.
+  [[nodiscard]] bool RunGated(Runner& runner, const LinearRows& rows,
+                              kernels::Activation activation, float* arms,
+                              std::byte* scratch) const;
 
  private:
   // Columns that are one product: one of the three.

@@ -8,11 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
+#include "kernels/gated_rows.h"
 #include "tensor/float16.h"
 
 namespace sluice::lm {
 namespace {
 
+using kernels::WeightForm;
 using tensor::BlockFormat;
 
 // Seeded f32 weights [n, k], in a plain format.
@@ -160,7 +163,6 @@ void Check(const Case& what, const std::string& name) {
 
 TEST(LinearTest, GivesTheProductInEveryFormAndTheSameBitsForAnyCutOfRows) {
   using kernels::Int4Kind;
-  using kernels::WeightForm;
   const auto plain = [](BlockFormat format) {
     return std::vector<StoredTensor>{RandomWeight(48, kInputs, format, 1),
                                      RandomWeight(20, kInputs, format, 2)};
@@ -225,6 +227,70 @@ TEST(LinearFormTest, ReadsTheNamesThatItWrites) {
     EXPECT_FALSE(LinearForm::Parse(name).ok()) << name;
   }
 }
+
+struct Gated {
+  const char* name;
+  BlockFormat format;
+  LinearForm form;
+};
+
+class GatedTest : public testing::TestWithParam<Gated> {};
+
+// As many rows as make pieces, and the few before that; 300 rows end within a piece.
+TEST_P(GatedTest, PiecesGiveTheBitsOfTheProductAndItsGate) {
+  constexpr int64_t kHalf = 1024;
+  const auto& [name, format, form] = GetParam();
+  auto linear = Linear::Load(
+      {RandomWeight(kHalf, kInputs, format, 1), RandomWeight(kHalf, kInputs, format, 2)}, form);
+  ASSERT_TRUE(linear.ok()) << linear.error().message;
+  std::vector<float> bias(2 * kHalf);
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i) * 0.001f;
+  linear->set_bias(bias);
+  base::ThreadPool::Options options;
+  options.workers = 2;
+  base::ThreadPool pool(options);
+  Runner runner({.pool = &pool});
+  for (const int64_t count : {20, 300}) {
+    std::vector<float> x;
+    while (static_cast<int64_t>(x.size()) < count * kInputs) {
+      const std::vector<float> more = RandomRows(kInputs);
+      x.insert(x.end(), more.begin(), more.end());
+    }
+    LinearRows rows;
+    rows.rows = count;
+    rows.x = x.data();
+    rows.x_stride = kInputs;
+    tensor::Buffer scratch = tensor::Buffer::Allocate(linear->ScratchBytes(count) + 64);
+    tensor::Buffer arms = tensor::Buffer::Allocate(count * 2 * kHalf * 4);
+    kernels::GatedRowsArgs gate;
+    gate.rows = count;
+    gate.columns = kHalf;
+    gate.x = rows.y = reinterpret_cast<float*>(arms.mutable_data());
+    gate.x_stride = rows.y_stride = 2 * kHalf;
+    std::vector<float> want(static_cast<size_t>(count * kHalf)), got(want.size());
+    gate.y = want.data();
+    gate.y_stride = kHalf;
+    ASSERT_TRUE(linear->Run(runner, rows, scratch.mutable_data()));
+    kernels::GatedRows(gate, {0, kernels::GatedRowsTiles(gate)});
+    rows.y = got.data();
+    rows.y_stride = kHalf;
+    ASSERT_TRUE(linear->RunGated(runner, rows, kernels::Activation::kSilu,
+                                 reinterpret_cast<float*>(arms.mutable_data()),
+                                 scratch.mutable_data()));
+    EXPECT_EQ(got, want) << name << " " << count;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, GatedTest,
+    testing::Values(Gated{"f32", BlockFormat::kF32, WeightForm::kF32},
+                    Gated{"bf16", BlockFormat::kF32, WeightForm::kBF16},
+                    Gated{"int8", BlockFormat::kF16, WeightForm::kInt8},
+                    Gated{"int8Storage", BlockFormat::kF16, WeightForm::kInt8Storage},
+                    Gated{"int4", BlockFormat::kF16, *LinearForm::Parse("int4")},
+                    Gated{"stored", BlockFormat::kBF16, LinearForm::Stored()},
+                    Gated{"blocks", BlockFormat::kQ8_0, LinearForm::Stored()}),
+    [](const auto& one) { return std::string(one.param.name); });
 
 }  // namespace
 }  // namespace sluice::lm

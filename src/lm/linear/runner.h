@@ -42,11 +42,11 @@ class Runner {
   // The same with the lane, in [0, lanes()), that runs the tiles: for scratch memory of its own.
   [[nodiscard]] bool RunInLanes(int64_t tiles, double whole_ns,
                                 base::FunctionRef<void(kernels::Tiles, int lane)> kernel);
+  // Of the work on one lane, in ns.
+  double Predict(kernels::Work work, double speedup) const;
   int lanes() const { return static_cast<int>(lanes_); }
 
  private:
-  double Predict(kernels::Work work, double speedup) const;
-
   const Options options_;
   const double lanes_;
   const double quantum_ns_;
