@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "conformance/heap_allocations.h"
+#include "heap/heap_allocations.h"
 #include "lm/encoder/encoder_model.h"
 
 namespace sluice::lm {
@@ -31,10 +31,10 @@ TEST(EncoderSteps, AskTheHeapForNothing) {
       tensor::Buffer memory = tensor::Buffer::Allocate(model->encoder.MemoryBytes(rows.rows()));
       tensor::Buffer more = tensor::Buffer::Allocate(model->head.MemoryBytes(rows.sequences()));
       Runner runner({});
-      const int64_t before = conformance::HeapAllocations();
+      const int64_t before = heap::Allocations();
       const float* const hidden = model->encoder.Run(rows, memory.mutable_data(), runner);
       const float* const vectors = model->head.Run(hidden, rows, more.mutable_data(), runner);
-      EXPECT_EQ(conformance::HeapAllocations() - before, 0) << name << " form " << form;
+      EXPECT_EQ(heap::Allocations() - before, 0) << name << " form " << form;
       EXPECT_NE(vectors, nullptr);
     }
   }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include "conformance/heap_allocations.h"
+#include "heap/heap_allocations.h"
 
 #include "graph/executor.h"
 #include "graph/interpreter.h"
@@ -52,9 +52,9 @@ base::Result<std::vector<tensor::Tensor>> CompileFor(graph::MachineRates rates, 
   args.memory = memory.mutable_data();
   args.memory_bytes = plan->memory_bytes;
   TRY(graph::Execute(*plan, args));
-  const int64_t before = HeapAllocations();
+  const int64_t before = heap::Allocations();
   TRY(graph::Execute(*plan, args));
-  const int64_t made = HeapAllocations() - before;
+  const int64_t made = heap::Allocations() - before;
   if (before == 0) return base::Internal("the counter of heap allocations counts nothing");
   if (made > 0)
     return base::Internal("the program makes " + std::to_string(made) + " heap allocations a run");

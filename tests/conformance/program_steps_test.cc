@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/files.h"
-#include "conformance/heap_allocations.h"
 #include "graph/executor.h"
 #include "graph/model.h"
 #include "graph/test_graph.h"
+#include "heap/heap_allocations.h"
 
 namespace sluice::graph {
 namespace {
@@ -70,7 +70,7 @@ std::vector<std::string> Models() {
 }
 
 TEST(ProgramSteps, NoProgramOfARealModelTouchesTheHeap) {
-  const int64_t at_start = conformance::HeapAllocations();
+  const int64_t at_start = heap::Allocations();
   int64_t programs = 0;
   for (const std::string& path : Models()) {
     base::Result<std::shared_ptr<const Model>> model = Model::Load(path, {});
@@ -79,14 +79,14 @@ TEST(ProgramSteps, NoProgramOfARealModelTouchesTheHeap) {
       base::Result<std::unique_ptr<Ready>> ready = MakeReady(*model.value(), extent);
       if (!ready.ok()) continue;  // its open dimensions depend on each other, or on data
       ASSERT_TRUE(Execute(*ready.value()->plan, ready.value()->args).ok()) << path;
-      const int64_t before = conformance::HeapAllocations();
+      const int64_t before = heap::Allocations();
       ASSERT_TRUE(Execute(*ready.value()->plan, ready.value()->args).ok()) << path;
-      EXPECT_EQ(conformance::HeapAllocations() - before, 0) << path << " at " << extent;
+      EXPECT_EQ(heap::Allocations() - before, 0) << path << " at " << extent;
       ++programs;
     }
   }
   EXPECT_GT(programs, 80);
-  EXPECT_GT(conformance::HeapAllocations() - at_start, 10'000);  // the counter counts
+  EXPECT_GT(heap::Allocations() - at_start, 10'000);  // the counter counts
 }
 
 bool CountSafepoint(void* count) {

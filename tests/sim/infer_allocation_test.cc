@@ -1,51 +1,11 @@
-// A warm step of an imported graph asks the heap for nothing between the inbox and the reply:
-// counted by replacing operator new, aligned and not.
+// A warm step of an imported graph asks the heap for nothing between the inbox and the reply.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <random>
 
 #include "engine/device_loop.h"
+#include "heap/heap_allocations.h"
 #include "infer/infer_engine.h"
-
-namespace {
-
-thread_local int64_t allocations = 0;
-
-void* Count(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment,
-                     bytes == 0 ? 1 : bytes) != 0) {
-    std::abort();
-  }
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  return Count(bytes, alignof(std::max_align_t));
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return Count(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  return Count(bytes, alignof(std::max_align_t));
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
 
 namespace sluice::infer {
 namespace {
@@ -105,11 +65,11 @@ TEST(InferAllocation, AWarmClickModelAllocatesNothingFromAdmitToReply) {
       engine::Submit(pin, std::move(request));
       ++sent;
     }
-    const int64_t before = allocations;
+    const int64_t before = heap::Allocations();
     while (loop.RunOnce()) {
     }
     // The first rounds grow vectors and the pool of answers to the size that they keep.
-    if (round >= 100) in_steps += allocations - before;
+    if (round >= 100) in_steps += heap::Allocations() - before;
   }
   EXPECT_EQ(in_steps, 0);
   EXPECT_EQ(sink->answers, sent);

@@ -1,45 +1,12 @@
 // Results of language models are made where requests are prepared: neither admission nor a step
-// allocates anything that grows with them. Counted by replacing operator new.
+// allocates anything that grows with them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 
+#include "heap/heap_allocations.h"
 #include "lm/task_names.h"
 #include "lm/test_engine.h"
-
-namespace {
-
-thread_local std::size_t largest = 0;
-
-void* Take(std::size_t bytes, std::size_t alignment) {
-  largest = std::max(largest, bytes);
-  const std::size_t whole = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment;
-  if (void* memory = std::aligned_alloc(alignment, whole * alignment)) return memory;
-  std::abort();
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  return Take(bytes, 16);
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return Take(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
 
 namespace sluice::lm {
 namespace {
@@ -48,19 +15,18 @@ class LmAllocationTest : public LmEngineTest {
  protected:
   // Bytes of the largest allocation while the request is prepared, and from there to its answer.
   struct Largest {
-    size_t prepared;
-    size_t answered;
+    int64_t prepared;
+    int64_t answered;
   };
   Largest Ask(const lm::Ask& ask) {
     auto sink = std::make_shared<Sink>();
     auto request = Request(ask, {}, sink);
-    largest = 0;
+    heap::TakeLargest();
     const base::Status prepared = pin_->engine().Prepare(*request);
     EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-    Largest out = {largest, 0};
-    largest = 0;
+    Largest out = {heap::TakeLargest(), 0};
     engine::Submit(pin_, std::move(request));
-    while (loop_->RunOnce()) out.answered = std::max(out.answered, largest);
+    while (loop_->RunOnce()) out.answered = std::max(out.answered, heap::TakeLargest());
     EXPECT_TRUE(sink->answered && sink->last.status.ok());
     return out;
   }
@@ -78,7 +44,7 @@ TEST_F(LmAllocationTest, ResultsAreMadeWhereTheRequestIsPrepared) {
   likelihood.more = {Named(kItemIds, Random(2 * kItems, 3)), Named(kItemLengths, Ids(kItems, 2))};
   lm::Ask prompt{Random(400, 5), {{"prompt_logprobs", int64_t{20}}, {"max_tokens", int64_t{0}}}};
   const lm::Ask* const all[] = {&embed, &labels, &likelihood, &prompt};
-  const size_t least[] = {kItems * 64 * 4, kItems * 8 * 4, kItems * 2 * 4, 400 * 20 * 8};
+  const int64_t least[] = {kItems * 64 * 4, kItems * 8 * 4, kItems * 2 * 4, 400 * 20 * 8};
   // The first round grows what steps keep.
   for (int round = 0; round < 2; ++round) {
     for (size_t i = 0; i < 4; ++i) {

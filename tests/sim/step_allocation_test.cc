@@ -1,29 +1,9 @@
-// A step allocates nothing on the heap: counted by replacing operator new.
+// A step allocates nothing on the heap.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "engine/device_loop.h"
+#include "heap/heap_allocations.h"
 #include "sim/recording_sink.h"
-
-namespace {
-
-thread_local int64_t allocations = 0;
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace sluice::sim {
 namespace {
@@ -50,15 +30,15 @@ TEST(StepAllocation, AStepFromInboxToReplyAllocatesNothing) {
     for (int i = 0; i < 20; ++i) {
       sent.push_back(Send(pin, {.deadline = clock.Now() + base::Duration::Seconds(i % 2 + 1)}));
     }
-    const int64_t before = allocations;
+    const int64_t before = heap::Allocations();
     while (loop.RunOnce()) {
     }
     // The first rounds grow vectors to the size that they keep.
-    if (round >= 10) in_steps += allocations - before;
+    if (round >= 10) in_steps += heap::Allocations() - before;
   }
   EXPECT_EQ(in_steps, 0);
   EXPECT_EQ(loop.unanswered(), 0);
-  EXPECT_GT(allocations, 2000);  // the counter counts: requests were made in between
+  EXPECT_GT(heap::Allocations(), 2000);  // the counter counts: requests were made in between
   pin.reset();
   sent.clear();
   retired.clear();

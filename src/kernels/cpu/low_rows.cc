@@ -1,6 +1,7 @@
 // Before and behind the dot products of low precision: activations into their rows, sums into C.
 // Compiled once per target.
 #include "kernels/cpu/low_finish.h"
+#include "kernels/cpu/range.h"
 
 namespace sluice::kernels::SLUICE_ISA {
 namespace {
@@ -10,36 +11,10 @@ using U8 = hn::Rebind<uint8_t, F32>;
 using I16 = hn::Rebind<int16_t, F32>;
 using U16 = hn::Rebind<uint16_t, F32>;
 
-struct RowRange {
-  float low, high;
-  bool finite;
-};
-
-// The smallest and largest of the row and 0.
-RowRange FindRange(const float* x, int64_t k) {
-  const F32 d;
-  const VF zero = hn::Zero(d);
-  VF low0 = zero, low1 = zero, high0 = zero, high1 = zero;
-  VF odd0 = zero, odd1 = zero;  // stays 0 unless some x is inf or NaN
-  const auto take = [&](VF v, VF& low, VF& high, VF& odd) HWY_ATTR {
-    low = hn::Min(v, low);
-    high = hn::Max(v, high);
-    odd = hn::MulAdd(v, zero, odd);
-  };
-  int64_t i = 0;
-  for (; i + 2 * kLanes <= k; i += 2 * kLanes) {
-    take(hn::LoadU(d, x + i), low0, high0, odd0);
-    take(hn::LoadU(d, x + i + kLanes), low1, high1, odd1);
-  }
-  for (; i < k; i += kLanes) {
-    const int64_t left = k - i < kLanes ? k - i : kLanes;
-    take(hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, x + i), low0, high0, odd0);
-  }
-  RowRange range;
-  range.low = hn::GetLane(hn::MinOfLanes(d, hn::Min(low0, low1)));
-  range.high = hn::GetLane(hn::MaxOfLanes(d, hn::Max(high0, high1)));
-  range.finite = hn::GetLane(hn::SumOfLanes(d, hn::Add(odd0, odd1))) == 0.0f &&
-                 range.high - range.low <= 3.0e38f;
+// Of a row and 0. What f32 cannot hold the span of counts as not finite.
+Range RowRange(const float* x, int64_t k) {
+  Range range = FindRange<true>(x, k);
+  range.finite = range.finite && range.high - range.low <= 3.0e38f;
   return range;
 }
 
@@ -76,7 +51,7 @@ HWY_INLINE void EncodeRow(const PrepareRowsArgs& args, int64_t row, Code code) {
 void PrepareInt8(const PrepareRowsArgs& args, int64_t row) {
   const F32 d;
   const I32 di;
-  const RowRange range = FindRange(args.a + row * args.a_stride, args.k);
+  const Range range = RowRange(args.a + row * args.a_stride, args.k);
   const float span = range.high - range.low;
   const bool flat = !(span > 1e-30f);
   const float factor = flat || !range.finite ? 0.0f : 255.0f / span;
@@ -96,7 +71,7 @@ void PrepareInt8(const PrepareRowsArgs& args, int64_t row) {
 void PrepareFixed(const PrepareRowsArgs& args, int64_t row) {
   const F32 d;
   const I32 di;
-  const bool finite = FindRange(args.a + row * args.a_stride, args.k).finite;
+  const bool finite = RowRange(args.a + row * args.a_stride, args.k).finite;
   args.rows.scales[row] = finite ? args.fixed_scale : __builtin_nanf("");
   args.rows.zeros[row] = args.fixed_zero;
   const VF scale = hn::Set(d, args.fixed_scale);

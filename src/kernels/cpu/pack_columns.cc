@@ -1,7 +1,7 @@
 // Compiled once per target: columns of weights into codes, at load.
 #include "kernels/cpu/pack_columns.h"
 
-#include "kernels/cpu/math.h"
+#include "kernels/cpu/range.h"
 
 namespace sluice::kernels::SLUICE_ISA {
 namespace {
@@ -19,33 +19,7 @@ HWY_INLINE void ForVectors(const float* x, int64_t count, F f) {
   if (i < count) f(i, hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count - i)), d, x + i));
 }
 
-struct Range {
-  float low, high;
-  bool finite;
-};
-
-Range FindRange(const float* x, int64_t count) {
-  const F32 d;
-  const VF zero = hn::Zero(d);
-  VF low = hn::LoadU(d, x), high = low, odd = zero;  // odd stays 0 unless some x is inf or NaN
-  for (int64_t i = 0; i + kLanes <= count; i += kLanes) {
-    const VF v = hn::LoadU(d, x + i);
-    low = hn::Min(v, low);
-    high = hn::Max(v, high);
-    odd = hn::MulAdd(v, zero, odd);
-  }
-  if (count % kLanes != 0) {
-    // The last whole vector of the run: some of its elements are seen twice.
-    const VF v = hn::LoadU(d, x + count - kLanes);
-    low = hn::Min(v, low);
-    high = hn::Max(v, high);
-    odd = hn::MulAdd(v, zero, odd);
-  }
-  return {hn::GetLane(hn::MinOfLanes(d, low)), hn::GetLane(hn::MaxOfLanes(d, high)),
-          hn::GetLane(hn::SumOfLanes(d, odd)) == 0.0f};
-}
-
-// The same of fewer elements than a vector has.
+// Of fewer elements than a vector has.
 Range FindShortRange(const float* x, int64_t count) {
   Range range = {x[0], x[0], true};
   for (int64_t i = 0; i < count; ++i) {
@@ -57,7 +31,7 @@ Range FindShortRange(const float* x, int64_t count) {
 }
 
 Range RangeOf(const float* x, int64_t count) {
-  return count < kLanes ? FindShortRange(x, count) : FindRange(x, count);
+  return count < kLanes ? FindShortRange(x, count) : FindRange<false>(x, count);
 }
 
 }  // namespace
@@ -150,7 +124,7 @@ bool PackInt4Lane(const float* x, const Int4Lane& at) {
   std::byte* to = at.panel;
   for (int64_t k0 = 0; k0 < at.k; k0 += at.group) {
     const int64_t count = at.k - k0 < at.group ? at.k - k0 : at.group;
-    const Range range = FindRange(x + k0, count);
+    const Range range = FindRange<false>(x + k0, count);
     if (!range.finite) return false;
     uint16_t scale, least = 0;
     if (at.minimum) {

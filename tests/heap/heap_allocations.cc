@@ -1,15 +1,19 @@
-#include "conformance/heap_allocations.h"
+#include "heap/heap_allocations.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 namespace {
 
 thread_local int64_t allocations = 0;
+thread_local std::size_t largest = 0;
 
 void* Allocate(std::size_t bytes, std::size_t alignment) {
   ++allocations;
+  largest = std::max(largest, bytes);
   void* const memory = alignment <= alignof(std::max_align_t)
                            ? std::malloc(bytes == 0 ? 1 : bytes)
                            : std::aligned_alloc(alignment, (bytes / alignment + 1) * alignment);
@@ -43,10 +47,14 @@ __attribute__((noinline)) void operator delete(void* memory, std::size_t,
   std::free(memory);
 }
 
-namespace sluice::conformance {
+namespace sluice::heap {
 
-int64_t HeapAllocations() {
+int64_t Allocations() {
   return allocations;
 }
 
-}  // namespace sluice::conformance
+int64_t TakeLargest() {
+  return static_cast<int64_t>(std::exchange(largest, 0));
+}
+
+}  // namespace sluice::heap
