@@ -16,6 +16,7 @@
 #include "base/mmap.h"
 #include "kv/prefix_cache.h"
 #include "lm/checkpoint/llama2c.h"
+#include "lm/checkpoint/test_checkpoint.h"
 
 namespace sluice::lm {
 namespace {
@@ -243,6 +244,23 @@ TEST_F(StoriesTest, GivesTheSameBitsBehindACachedPrefix) {
       session.cache().Release(warm);
     }
   }
+}
+
+TEST(Decoder, CountsItsEmbeddingAndNormsAmongItsWeights) {
+  const DecoderConfig config = SmallConfig();
+  const Decoder decoder =
+      *Decoder::Load(RandomCheckpoint(config), config, {.form = *LinearForm::Parse("int8")});
+  const int64_t norms = (2 * config.layers + 1) * config.hidden;
+  EXPECT_EQ(decoder.weight_bytes() - decoder.product_bytes(),
+            (config.vocabulary * config.hidden + norms) * 4);
+}
+
+TEST(Decoder, LogitsTakeNoMemoryBesideThatOfTheLayers) {
+  const DecoderConfig config = SmallConfig();
+  const Decoder decoder = *Decoder::Load(RandomCheckpoint(config), config, {});
+  EXPECT_EQ(decoder.MemoryBytes(256, 64), decoder.MemoryBytes(256, 0));
+  // Where they are more than the layers need.
+  EXPECT_GT(decoder.MemoryBytes(256, 500), decoder.MemoryBytes(256, 0));
 }
 
 }  // namespace
