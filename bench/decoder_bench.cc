@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/thread_pool.h"
 #include "kernels/roof.h"
+#include "lm/checkpoint/test_checkpoint.h"
 #include "lm/decoder/decoder.h"
 #include "tensor/float16.h"
 
@@ -35,8 +36,8 @@ class RandomTensors : public lm::Checkpoint {
       : config_(config), blocks_(blocks) {}
 
   base::Result<tensor::Tensor> Find(const std::string& name) const override {
-    tensor::Tensor tensor =
-        TRY(tensor::Tensor::Allocate(tensor::DType::kF32, ShapeOf(name), int64_t{1} << 33));
+    tensor::Tensor tensor = TRY(tensor::Tensor::Allocate(
+        tensor::DType::kF32, lm::ShapeOf(config_, name), int64_t{1} << 33));
     auto bits = static_cast<uint32_t>(std::hash<std::string>()(name));
     for (float& x : tensor.mutable_view().span<float>()) {
       bits = bits * 1664525 + 1013904223;
@@ -47,7 +48,7 @@ class RandomTensors : public lm::Checkpoint {
 
   base::Result<lm::StoredTensor> FindStored(const std::string& name) const override {
     lm::StoredTensor stored;
-    stored.shape = ShapeOf(name);
+    stored.shape = lm::ShapeOf(config_, name);
     // As in files of such formats, a width that is no whole number of blocks has smaller ones.
     stored.format = blocks_;
     if (blocks_ == tensor::BlockFormat::kF32) return Checkpoint::FindStored(name);
@@ -68,21 +69,6 @@ class RandomTensors : public lm::Checkpoint {
   }
 
  private:
-  tensor::Shape ShapeOf(const std::string& name) const {
-    const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
-    const int64_t keys = config_.key_heads * config_.head_dim;
-    const int64_t queries = config_.heads * config_.head_dim;
-    if (has("q_proj.bias")) return {queries};
-    if (has("bias")) return {keys};
-    if (has("norm")) return {config_.hidden};
-    if (has("q_proj")) return {queries, config_.hidden};
-    if (has("k_proj") || has("v_proj")) return {keys, config_.hidden};
-    if (has("o_proj")) return {config_.hidden, queries};
-    if (has("gate_proj") || has("up_proj")) return {config_.feed_forward, config_.hidden};
-    if (has("down_proj")) return {config_.hidden, config_.feed_forward};
-    return {config_.vocabulary, config_.hidden};
-  }
-
   const lm::DecoderConfig config_;
   const tensor::BlockFormat blocks_;
 };

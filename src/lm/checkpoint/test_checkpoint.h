@@ -1,5 +1,5 @@
-// For tests: a checkpoint of seeded random tensors of whatever shape the model asks for, so that
-// tests of engines need no files.
+// For tests and benches: a checkpoint of seeded random tensors of whatever shape the model asks
+// for, so that tests of engines need no files.
 #pragma once
 
 #include <cmath>
@@ -12,13 +12,30 @@
 
 namespace sluice::lm {
 
+// Of a tensor, by its name in Hugging Face's checkpoints.
+inline tensor::Shape ShapeOf(const DecoderConfig& config, const std::string& name) {
+  const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+  const int64_t keys = config.key_heads * config.head_dim;
+  const int64_t queries = config.heads * config.head_dim;
+  if (has("q_proj.bias")) return {queries};
+  if (has("bias")) return {keys};
+  if (has("norm")) return {config.hidden};
+  if (has("q_proj")) return {queries, config.hidden};
+  if (has("k_proj") || has("v_proj")) return {keys, config.hidden};
+  if (has("o_proj")) return {config.hidden, queries};
+  if (has("gate_proj") || has("up_proj")) return {config.feed_forward, config.hidden};
+  if (has("down_proj")) return {config.hidden, config.feed_forward};
+  if (has("score.weight")) return {config.classes, config.hidden};
+  return {config.vocabulary, config.hidden};
+}
+
 class RandomCheckpoint : public Checkpoint {
  public:
   explicit RandomCheckpoint(const DecoderConfig& config) : config_(config) {}
 
   base::Result<tensor::Tensor> Find(const std::string& name) const override {
-    tensor::Tensor tensor =
-        TRY(tensor::Tensor::Allocate(tensor::DType::kF32, ShapeOf(name), int64_t{1} << 30));
+    tensor::Tensor tensor = TRY(
+        tensor::Tensor::Allocate(tensor::DType::kF32, ShapeOf(config_, name), int64_t{1} << 30));
     std::mt19937 random(static_cast<uint32_t>(std::hash<std::string>()(name)));
     const bool norm = tensor.shape.rank() == 1;
     const float spread = norm ? 0.1f : 1.5f / std::sqrt(static_cast<float>(tensor.shape[1]));
@@ -28,20 +45,6 @@ class RandomCheckpoint : public Checkpoint {
   }
 
  private:
-  tensor::Shape ShapeOf(const std::string& name) const {
-    const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
-    const int64_t keys = config_.key_heads * config_.head_dim;
-    const int64_t queries = config_.heads * config_.head_dim;
-    if (has("norm")) return {config_.hidden};
-    if (has("q_proj")) return {queries, config_.hidden};
-    if (has("k_proj") || has("v_proj")) return {keys, config_.hidden};
-    if (has("o_proj")) return {config_.hidden, queries};
-    if (has("gate_proj") || has("up_proj")) return {config_.feed_forward, config_.hidden};
-    if (has("down_proj")) return {config_.hidden, config_.feed_forward};
-    if (has("score.weight")) return {config_.classes, config_.hidden};
-    return {config_.vocabulary, config_.hidden};
-  }
-
   const DecoderConfig config_;
 };
 

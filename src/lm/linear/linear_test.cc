@@ -81,22 +81,30 @@ std::vector<float> RandomRows(int64_t columns) {
   return x;
 }
 
+// Calls run(first row, rows of x, scratch) for at most `rows_max` of them at a time.
+template <class F>
+void ForRows(const Linear& linear, const std::vector<float>& x, int64_t rows_max, F run) {
+  for (int64_t row = 0; row < kRows; row += rows_max) {
+    LinearRows rows;
+    rows.rows = std::min(rows_max, kRows - row);
+    rows.x = x.data() + row * kInputs;
+    rows.x_stride = kInputs;
+    tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
+    run(row, rows, scratch.mutable_data());
+  }
+}
+
 // Rows of x times `columns`, computed alone.
 std::vector<float> RunColumns(const Linear& linear, const std::vector<float>& x,
                               const std::vector<int32_t>& columns, int64_t rows_max) {
   const ColumnPlaces places(columns);
   std::vector<float> y(static_cast<size_t>(kRows * places.size()));
   Runner runner({});
-  for (int64_t row = 0; row < kRows; row += rows_max) {
-    LinearRows rows;
-    rows.rows = std::min(rows_max, kRows - row);
-    rows.x = x.data() + row * kInputs;
-    rows.x_stride = kInputs;
+  ForRows(linear, x, rows_max, [&](int64_t row, LinearRows& rows, std::byte* scratch) {
     rows.y = y.data() + row * places.size();
     rows.y_stride = places.size();
-    tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
-    EXPECT_TRUE(linear.RunColumns(runner, rows, places, scratch.mutable_data()));
-  }
+    EXPECT_TRUE(linear.RunColumns(runner, rows, places, scratch));
+  });
   return y;
 }
 
@@ -104,17 +112,12 @@ std::vector<float> Run(const Linear& linear, const std::vector<float>& x,
                        const std::vector<float>& residual, int64_t rows_max) {
   std::vector<float> y(static_cast<size_t>(kRows * linear.n()));
   Runner runner({});
-  for (int64_t row = 0; row < kRows; row += rows_max) {
-    LinearRows rows;
-    rows.rows = std::min(rows_max, kRows - row);
-    rows.x = x.data() + row * kInputs;
-    rows.x_stride = kInputs;
+  ForRows(linear, x, rows_max, [&](int64_t row, LinearRows& rows, std::byte* scratch) {
     if (!residual.empty()) rows.residual = residual.data() + row * linear.n();
     rows.y = y.data() + row * linear.n();
     rows.residual_stride = rows.y_stride = linear.n();
-    tensor::Buffer scratch = tensor::Buffer::Allocate(linear.ScratchBytes(rows.rows) + 64);
-    EXPECT_TRUE(linear.Run(runner, rows, scratch.mutable_data()));
-  }
+    EXPECT_TRUE(linear.Run(runner, rows, scratch));
+  });
   return y;
 }
 
