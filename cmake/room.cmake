@@ -26,12 +26,17 @@ function(sluice_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# sluice_fuzzer(NAME SOURCES … DEPS room …): a libFuzzer binary in tests/fuzz of the build folder (preset fuzz, clang).
-# NAME ends in _fuzz. Seeds stand in tests/fuzz/corpus/NAME.
+# sluice_fuzzer(NAME SOURCES … DEPS room …): a libFuzzer binary in tests/fuzz of the build folder (preset fuzz, clang);
+# in other builds a test that runs it on its seeds. NAME ends in _fuzz. Seeds stand in tests/fuzz/corpus/NAME.
 function(sluice_fuzzer name)
   cmake_parse_arguments(FUZZ "" "" "SOURCES;DEPS;LIBRARIES" ${ARGN})
   add_executable(${name} ${FUZZ_SOURCES})
-  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  if(SLUICE_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.cc)
+    add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  endif()
   target_link_libraries(${name} PRIVATE sluice_warnings ${FUZZ_LIBRARIES})
   foreach(dep ${FUZZ_DEPS})
     target_link_libraries(${name} PRIVATE sluice_${dep})

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "serve/http/message.h"
+#include "serve/json_fields.h"
 #include "serve/openai/completion_request.h"
 #include "serve/oip/tensors.h"
 
