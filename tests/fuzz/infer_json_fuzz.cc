@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   body.json_bytes = split > bytes ? -1 : static_cast<int64_t>(split);
 
   engine::Description description;
-  description.model = "m";
+  description.model = std::string("model");
   description.inputs = {{"X", tensor::DType::kF32, {-1, 4}, false}};
   description.outputs = {{"Y", tensor::DType::kF32, {-1, 4}, false}};
   description.batch_rows_max = 8;
