@@ -122,12 +122,6 @@ BlockMatrix PanelOf(const BlockMatrix& w, int64_t index) {
   return panel;
 }
 
-BlockMatrix PanelsOf(const BlockMatrix& w, int64_t first, int64_t count) {
-  BlockMatrix panels = PanelOf(w, first);
-  panels.n = std::min(count * kBlockPanel, w.n - first * kBlockPanel);
-  return panels;
-}
-
 int64_t BlockCodeStride(int64_t k) {
   const int64_t lines = CeilDiv(k, 64);
   return (lines + (lines % 2 == 0 ? 1 : 0)) * 64;

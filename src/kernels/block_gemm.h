@@ -49,7 +49,6 @@ BlockMatrix InterleaveBlocks(const BlockMatrix& w, std::byte* out);
 // As those of kernels/gemm.h; the last panel has as many columns as are left.
 int64_t PanelColumns(const BlockMatrix& w);
 BlockMatrix PanelOf(const BlockMatrix& w, int64_t index);
-BlockMatrix PanelsOf(const BlockMatrix& w, int64_t first, int64_t count);
 
 // Rows of activations in 8 bits: x = scale * code with codes -127 … 127, a scale for each 32
 // elements of k. A block that holds NaN or inf gets the scale NaN.

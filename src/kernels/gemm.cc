@@ -30,12 +30,6 @@ PackedMatrix PanelOf(const PackedMatrix& b, int64_t index) {
   return panel;
 }
 
-PackedMatrix PanelsOf(const PackedMatrix& b, int64_t first, int64_t count) {
-  PackedMatrix panels = PanelOf(b, first);
-  panels.n = std::min(count * PanelColumns(b), b.n - first * PanelColumns(b));
-  return panels;
-}
-
 int64_t GemmRowStride(int64_t n) {
   constexpr int64_t kFloatsOfSets = 1024;  // 64 sets of 64 bytes, as all x86 cores have
   return n > 0 && n % kFloatsOfSets == 0 ? n + 16 : n;

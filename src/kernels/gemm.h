@@ -50,7 +50,6 @@ struct GemmArgs {
 // a product with all of b, and zero where b has none.
 int64_t PanelColumns(const PackedMatrix& b);
 PackedMatrix PanelOf(const PackedMatrix& b, int64_t index);
-PackedMatrix PanelsOf(const PackedMatrix& b, int64_t first, int64_t count);
 
 // Floats from row to row that suit a matrix of n columns which a product reads as its A: n, or a
 // cache line more where rows would be whole multiples of 4 KiB apart. Such rows fall into one set

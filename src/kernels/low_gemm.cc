@@ -133,12 +133,6 @@ LowRows RowsFrom(const LowRows& rows, int64_t row) {
   return from;
 }
 
-LowMatrix PanelsOf(const LowMatrix& b, int64_t first, int64_t count) {
-  LowMatrix panels = PanelOf(b, first);
-  panels.n = std::min(count * PanelColumns(b), b.n - first * PanelColumns(b));
-  return panels;
-}
-
 int64_t LowGroups(int64_t k, LowPath path) {
   if (path == LowPath::kWiden) return 0;
   const int64_t element_bytes = path == LowPath::kVnni || path == LowPath::kBytes ? 1 : 2;

@@ -35,7 +35,6 @@ struct LowMatrix {
 // As those of kernels/gemm.h.
 int64_t PanelColumns(const LowMatrix& b);
 LowMatrix PanelOf(const LowMatrix& b, int64_t index);
-LowMatrix PanelsOf(const LowMatrix& b, int64_t first, int64_t count);
 
 // Rows of activations as a path takes them: u8, s16 or bf16, padded with zeros to whole groups.
 struct LowRows {

@@ -17,6 +17,10 @@ constexpr int64_t kHugePage = int64_t{2} << 20;
 // More than any machine's address space holds; keeps the rounding below from overflowing.
 constexpr int64_t kArenaBytesMax = int64_t{1} << 56;
 
+int64_t WholeHugePages(int64_t bytes) {
+  return (bytes + kHugePage - 1) / kHugePage * kHugePage;
+}
+
 }  // namespace
 
 base::Result<Arena> Arena::Create(int64_t bytes) {
@@ -26,7 +30,7 @@ base::Result<Arena> Arena::Create(int64_t bytes) {
                                    " bytes is above the limit of " +
                                    std::to_string(kArenaBytesMax));
   }
-  const int64_t capacity = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  const int64_t capacity = WholeHugePages(bytes);
   Arena arena;
   if (capacity == 0) return arena;
   // Map one page more and trim, so that the block starts on a huge-page boundary.
@@ -73,7 +77,7 @@ std::byte* Arena::Take(int64_t bytes) {
 }
 
 void Arena::Forget(int64_t kept) {
-  const int64_t from = (kept + kHugePage - 1) / kHugePage * kHugePage;
+  const int64_t from = WholeHugePages(kept);
   if (from >= capacity_) return;
   madvise(base_ + from, static_cast<size_t>(capacity_ - from), MADV_DONTNEED);
 }

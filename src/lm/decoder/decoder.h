@@ -41,7 +41,7 @@ class Decoder {
   const DecoderConfig& config() const { return config_; }
   int64_t weight_bytes() const;   // of all; those that lie in the file's memory as they are too
   int64_t product_bytes() const;  // of those that a step reads from end to end
-  int64_t parameters() const;  // of all products of a row
+  int64_t parameters() const;     // of all products of a row
   tensor::DType cache_type() const { return options_.cache_type; }
   // Bytes of one cache block in all layers, and of one layer.
   int64_t cache_layer_bytes() const;

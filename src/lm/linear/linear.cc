@@ -364,14 +364,12 @@ struct TileProduct {
   Args whole;
   Kernel<Args> kernel;
 
-  int64_t width() const {
-    Args args = whole;
-    return PanelColumns(MatrixOf(args));
-  }
   // Columns are whole panels.
   void Run(const ArmsTile& tile, int64_t column, float* y, int64_t y_stride) const {
     Args args = RowsOf(whole, tile.row, tile.rows);
-    MatrixOf(args) = PanelsOf(MatrixOf(args), column / width(), tile.columns / width());
+    auto& matrix = MatrixOf(args);
+    matrix = PanelOf(matrix, column / PanelColumns(matrix));
+    matrix.n = tile.columns;  // the panels behind it too
     if (args.bias != nullptr) args.bias += column;
     args.c = y;
     args.c_stride = y_stride;
